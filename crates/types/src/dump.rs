@@ -13,11 +13,14 @@
 //! assert_eq!(bytes_of(&text).unwrap(), b"\x2a\x00hello");
 //! ```
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::fmt::{Display, Write};
 
 /// Bytes shown on one line.
 const ROW_LEN: usize = 16;
+
+/// Longest run of zeros that [`bytes_of`] expands, in bytes.
+const ZEROS_MAX: usize = 1 << 20;
 
 /// Builds a dump of a run of bytes, field by field.
 ///
@@ -72,6 +75,19 @@ impl<'a> Dump<'a> {
         self
     }
 
+    /// Describes the next `len` bytes, which should all be zero, on one line: `0*len`. If they are
+    /// not, as a [`field`](Self::field).
+    pub fn zeros(&mut self, len: usize) -> &mut Self {
+        let len = len.min(self.rest.len());
+        let (bytes, rest) = self.rest.split_at(len);
+        if len == 0 || bytes.iter().any(|&byte| byte != 0) {
+            return self.field(len, "not zero");
+        }
+        self.rest = rest;
+        self.row(len, &format!("0*{len}"), &"zeros");
+        self
+    }
+
     /// Puts a line of prose between the fields.
     pub fn note(&mut self, text: impl Display) -> &mut Self {
         self.line(format_args!("# {text}"));
@@ -121,6 +137,11 @@ pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
         if hex == "-" {
             continue;
         }
+        if let Some(len) = hex.strip_prefix("0*") {
+            let len: usize = len.parse().ok().filter(|&len| len <= ZEROS_MAX)?;
+            bytes.resize(bytes.len().checked_add(len)?, 0);
+            continue;
+        }
         for pair in hex.as_bytes().chunks(2) {
             let pair = core::str::from_utf8(pair).ok()?;
             bytes.push(u8::from_str_radix(pair, 16).ok()?);
@@ -132,7 +153,7 @@ pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
+    use alloc::{string::ToString, vec};
 
     #[test]
     fn long_fields_run_over_several_lines_and_read_back() {
@@ -143,6 +164,18 @@ mod tests {
         assert_eq!(text.lines().count(), 6, "{text}");
         assert!(text.ends_with("(not described)\n"));
         assert_eq!(bytes_of(&text), Some(bytes));
+    }
+
+    #[test]
+    fn runs_of_zeros_take_one_line_and_read_back() {
+        let mut bytes = vec![0; 5000];
+        bytes.extend([1, 0]);
+        let mut dump = Dump::new(&bytes);
+        dump.zeros(5000).zeros(2);
+        let text = dump.finish();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(bytes_of(&text), Some(bytes));
+        assert_eq!(bytes_of("0000..0000  0*99999999999  zeros"), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod seqno;
 mod entry;
 mod comparator;
 mod key_range;
+mod tombstone;
 mod cursor;
 mod uid;
 mod hash;
@@ -50,6 +51,7 @@ pub use key_range::KeyRange;
 pub use metrics::Counters;
 pub use metrics::{Counter, Metrics, NoMetrics};
 pub use seqno::SeqNo;
+pub use tombstone::{Fragment, Fragments, RangeTombstone, Stretch};
 pub use uid::{DbId, FileUid};
 
 /// Longest user key, in bytes. The shortest is one byte.
