@@ -1,0 +1,302 @@
+use stratal_types::dump::Dump;
+
+use crate::{BlockId, BlockKind, Checksum, Error};
+
+/// A block as stored: header, payload and check.
+///
+/// # Layout (v1)
+///
+/// ```text
+/// offset  size  field        encoding
+///      0     2  magic        b"SB"
+///      2     1  version      1
+///      3     1  kind         the writer's number for the block's role
+///      4     1  codec        0 none, 1 lz4, 2 zstd
+///      5     1  flags        bit 0: the check is CRC-32C; other bits 0
+///      6     2  reserved     0
+///      8     4  stored_len   u32, bytes of the payload as stored
+///     12     4  plain_len    u32, bytes of the payload once decoded
+///     16     n  payload      n = stored_len
+///   16+n     8  check        u64, over bytes 0..16+n and the block's identity
+/// ```
+///
+/// All integers are little-endian. A frame that was split off is complete and its header is well
+/// formed; only [`verify`](Self::verify) says that its bytes are the ones written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    header: FrameHeader,
+    /// Header and payload.
+    covered: &'a [u8],
+    check: u64,
+}
+
+/// The fixed-size start of a [`Frame`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// What the block is for.
+    pub kind: BlockKind,
+    /// How the payload is encoded.
+    pub codec: Codec,
+    /// What protects the block.
+    pub checksum: Checksum,
+    /// Length of the payload as stored, in bytes.
+    pub stored_len: u32,
+    /// Length of the payload once decoded, in bytes.
+    pub plain_len: u32,
+}
+
+/// How a payload is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// As it is.
+    None,
+    /// LZ4 block format.
+    Lz4,
+    /// One Zstandard frame.
+    Zstd,
+}
+
+const MAGIC: [u8; 2] = *b"SB";
+const VERSION: u8 = 1;
+const FLAG_CRC32C: u8 = 1;
+const CHECK_LEN: usize = size_of::<u64>();
+
+impl Codec {
+    /// The byte on disk. Never renumbered; retired tags stay retired.
+    pub const fn tag(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Lz4 => 1,
+            Self::Zstd => 2,
+        }
+    }
+
+    /// The codec with this tag, or `None` for a byte without meaning.
+    pub const fn from_tag(tag: u8) -> Option<Self> {
+        Some(match tag {
+            0 => Self::None,
+            1 => Self::Lz4,
+            2 => Self::Zstd,
+            _ => return None,
+        })
+    }
+}
+
+impl FrameHeader {
+    /// Length on disk, in bytes.
+    pub const LEN: usize = 16;
+
+    /// Decodes a header and checks what a header alone can get wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotABlock`], [`Error::Unsupported`] for a newer version, codec or flag, and
+    /// [`Error::LengthMismatch`] if a payload stored as it is states two lengths.
+    #[inline]
+    pub fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
+        let [m0, m1, version, kind, codec, flags, r0, r1, s0, s1, s2, s3, p0, p1, p2, p3] = *bytes;
+        if [m0, m1] != MAGIC {
+            return Err(Error::NotABlock { found: [m0, m1] });
+        }
+        let unsupported = |what, found| Error::Unsupported { what, found };
+        if version != VERSION {
+            return Err(unsupported("block version", version.into()));
+        }
+        if flags & !FLAG_CRC32C != 0 {
+            return Err(unsupported("block flags", flags.into()));
+        }
+        let reserved = u16::from_le_bytes([r0, r1]);
+        if reserved != 0 {
+            return Err(unsupported("block header's reserved field", reserved.into()));
+        }
+        let header = Self {
+            kind: BlockKind(kind),
+            codec: Codec::from_tag(codec)
+                .ok_or_else(|| unsupported("block codec", codec.into()))?,
+            checksum: match flags & FLAG_CRC32C {
+                0 => Checksum::Xxh3,
+                _ => Checksum::Crc32c,
+            },
+            stored_len: u32::from_le_bytes([s0, s1, s2, s3]),
+            plain_len: u32::from_le_bytes([p0, p1, p2, p3]),
+        };
+        if header.codec == Codec::None && header.stored_len != header.plain_len {
+            return Err(Error::LengthMismatch {
+                field: "plain_len",
+                expected: header.stored_len.into(),
+                actual: header.plain_len.into(),
+            });
+        }
+        Ok(header)
+    }
+
+    /// Encodes the header.
+    pub const fn encode(&self) -> [u8; Self::LEN] {
+        let [m0, m1] = MAGIC;
+        let flags = match self.checksum {
+            Checksum::Xxh3 => 0,
+            Checksum::Crc32c => FLAG_CRC32C,
+        };
+        let [s0, s1, s2, s3] = self.stored_len.to_le_bytes();
+        let [p0, p1, p2, p3] = self.plain_len.to_le_bytes();
+        let (kind, codec) = (self.kind.0, self.codec.tag());
+        [m0, m1, VERSION, kind, codec, flags, 0, 0, s0, s1, s2, s3, p0, p1, p2, p3]
+    }
+
+    /// Length of the frame that starts with this header, in bytes.
+    pub const fn frame_len(&self) -> usize {
+        self.covered_len().saturating_add(CHECK_LEN)
+    }
+
+    const fn covered_len(&self) -> usize {
+        Self::LEN.saturating_add(self.stored_len as usize)
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Bytes that a frame adds to its payload.
+    pub const OVERHEAD: usize = FrameHeader::LEN + CHECK_LEN;
+
+    /// Splits one frame off the front of `bytes`; returns it and the rest. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FrameHeader::decode`], and [`Error::Truncated`] when bytes are missing.
+    #[inline]
+    pub fn split_from(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
+        let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
+        let head = bytes.first_chunk().ok_or_else(|| truncated(Self::OVERHEAD))?;
+        let header = FrameHeader::decode(head)?;
+        let missing = || truncated(header.frame_len());
+        let (covered, rest) = bytes.split_at_checked(header.covered_len()).ok_or_else(missing)?;
+        let (check, rest) = rest.split_first_chunk().ok_or_else(missing)?;
+        Ok((Self { header, covered, check: u64::from_le_bytes(*check) }, rest))
+    }
+
+    /// Takes `stored` as exactly one frame.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`split_from`](Self::split_from), and [`Error::LengthMismatch`] when the header
+    /// speaks of fewer or more bytes than `stored` has.
+    #[inline]
+    pub fn from_exact(stored: &'a [u8]) -> Result<Self, Error> {
+        let mismatch = |frame_len: usize| Error::LengthMismatch {
+            field: "frame",
+            expected: frame_len as u64,
+            actual: stored.len() as u64,
+        };
+        match Self::split_from(stored) {
+            Ok((frame, [])) => Ok(frame),
+            Ok((frame, _)) => Err(mismatch(frame.header.frame_len())),
+            Err(Error::Truncated { needed, .. }) if stored.len() >= FrameHeader::LEN => {
+                Err(mismatch(needed))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that this is the block that `id` names, as it was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] and [`Error::Checksum`]; both also when the bytes are intact but belong
+    /// to another block.
+    #[inline]
+    pub fn verify(&self, id: BlockId) -> Result<(), Error> {
+        if self.header.kind != id.kind {
+            return Err(Error::WrongKind { expected: id.kind.0, found: self.header.kind.0 });
+        }
+        let expected = self.header.checksum.check(self.covered, id);
+        if expected != self.check {
+            return Err(Error::Checksum { expected, actual: self.check });
+        }
+        Ok(())
+    }
+
+    /// The header.
+    pub const fn header(&self) -> &FrameHeader {
+        &self.header
+    }
+
+    /// The payload as stored.
+    pub fn payload(&self) -> &'a [u8] {
+        self.covered.get(FrameHeader::LEN..).unwrap_or_default()
+    }
+
+    /// The stored check.
+    pub const fn check(&self) -> u64 {
+        self.check
+    }
+}
+
+/// Checks that `stored` is exactly the block that `id` names, without decoding the payload.
+///
+/// # Errors
+///
+/// Those of [`Frame::from_exact`] and [`Frame::verify`].
+pub fn verify(id: BlockId, stored: &[u8]) -> Result<FrameHeader, Error> {
+    let frame = Frame::from_exact(stored)?;
+    frame.verify(id)?;
+    Ok(frame.header)
+}
+
+/// Makes the block `old` the block `new`, by its check alone: the bytes are neither read nor
+/// verified, so what was damaged before stays noticed.
+///
+/// # Errors
+///
+/// Those of [`Frame::from_exact`], and [`Error::WrongKind`] if block, `old` and `new` are not of one
+/// kind.
+pub fn reidentify(stored: &mut [u8], old: BlockId, new: BlockId) -> Result<(), Error> {
+    let frame = Frame::from_exact(stored)?;
+    let kind = frame.header.kind;
+    if let Some(other) = [old, new].into_iter().find(|id| id.kind != kind) {
+        return Err(Error::WrongKind { expected: other.kind.0, found: kind.0 });
+    }
+    let checksum = frame.header.checksum;
+    let check = frame.check ^ checksum.identity(old) ^ checksum.identity(new);
+    if let Some(place) = stored.last_chunk_mut() {
+        *place = check.to_le_bytes();
+    }
+    Ok(())
+}
+
+/// Describes the frame that `dump` has next: its header, its payload as one field, its check.
+///
+/// What is no frame is left undescribed, with a note that says why.
+pub fn annotate_frame(dump: &mut Dump<'_>) {
+    annotate_frame_with(dump, |dump, len| {
+        dump.field(len, "payload");
+    });
+}
+
+/// Like [`annotate_frame`], where `payload` describes the bytes of a payload that is stored as it
+/// is; it is given their number.
+pub fn annotate_frame_with(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'_>, usize)) {
+    let header = match Frame::split_from(dump.remaining()) {
+        Ok((frame, _)) => *frame.header(),
+        Err(error) => {
+            dump.note(error);
+            return;
+        }
+    };
+    let [_, _, _, _, _, flags, ..] = header.encode();
+    let FrameHeader { kind, codec, checksum, stored_len, plain_len } = header;
+    dump.field(2, "magic \"SB\"")
+        .field(1, format_args!("version {VERSION}"))
+        .field(1, format_args!("kind {}", kind.0))
+        .field(1, format_args!("codec {}, {codec:?}", codec.tag()))
+        .field(1, format_args!("flags {flags:#04x}"))
+        .field(2, "reserved")
+        .field(4, format_args!("stored_len {stored_len}"))
+        .field(4, format_args!("plain_len {plain_len}"));
+    match codec {
+        Codec::None => payload(dump, stored_len as usize),
+        _ => {
+            dump.field(stored_len as usize, "payload, compressed");
+        }
+    }
+    dump.field(CHECK_LEN, format_args!("check, {checksum:?}"));
+}

@@ -1,0 +1,98 @@
+//! The sorted block: rows in internal order, searched where they lie.
+
+mod layout;
+mod builder;
+mod search;
+mod block;
+mod cursor;
+
+pub use block::{EntryView, SortedBlock};
+pub use builder::{SortedBlockBuilder, SortedBlockOptions};
+pub use cursor::SortedCursor;
+
+use alloc::{format, string::String, vec::Vec};
+use stratal_types::{EntryKind, dump::Dump};
+
+use layout::Header;
+
+/// Describes the sorted block in the next `len` bytes of `dump`.
+///
+/// What is no sorted block is left undescribed, with a note that says why.
+pub fn annotate_sorted_block(dump: &mut Dump<'_>, len: usize) {
+    let bytes = dump.remaining();
+    let block = SortedBlock::parse(bytes.get(..len).unwrap_or(bytes));
+    let header = bytes.first_chunk().map(Header::decode);
+    match (block, header) {
+        (Ok(block), Some(Ok(header))) => {
+            annotate_header(dump, &header);
+            annotate_columns(dump, &block, &header);
+            annotate_rows(dump, &block, &header);
+        }
+        (Err(error), _) | (_, Some(Err(error))) => {
+            dump.note(error);
+        }
+        (Ok(_), None) => {}
+    }
+}
+
+fn annotate_header(dump: &mut Dump<'_>, header: &Header) {
+    let [version, flags, ..] = header.encode();
+    let kind = header.kind.map_or("a column of kinds", EntryKind::name);
+    let tags = if header.has_tags { ", tags" } else { "" };
+    dump.field(1, format_args!("version {version}"))
+        .field(1, format_args!("flags {flags:#04x}{tags}"))
+        .field(1, format_args!("head_width {}", header.head_width))
+        .field(1, format_args!("offset_width {}", header.offset_width))
+        .field(1, format_args!("rest_width {}", header.rest_width))
+        .field(1, format_args!("seqno_width {}", header.seqno_width))
+        .field(1, format_args!("kind {}, {kind}", header.kind.map_or(0, EntryKind::tag)))
+        .field(1, "reserved")
+        .field(4, format_args!("count {}", header.count))
+        .field(2, format_args!("prefix_len {}", header.prefix_len))
+        .field(2, format_args!("rest_len {}", header.rest_len))
+        .field(8, format_args!("seqno_base {}", header.seqno_base));
+}
+
+fn annotate_columns(dump: &mut Dump<'_>, block: &SortedBlock<&[u8]>, header: &Header) {
+    let sections = header.section_lens();
+    let rows = || 0..block.len();
+    let heads = || {
+        let rows = rows().filter_map(|i| block.entry(i));
+        let heads = rows.map(|row| format!("\"{}\"", row.head().escape_ascii()));
+        heads.collect::<Vec<String>>().join(" ")
+    };
+    let seqnos = || {
+        let trailers = rows().filter_map(|i| block.trailer(i));
+        trailers.map(|trailer| format!("{}", trailer.seqno())).collect::<Vec<String>>().join(" ")
+    };
+    let kinds = || {
+        let trailers = rows().filter_map(|i| block.trailer(i));
+        trailers.map(|trailer| trailer.kind().name()).collect::<Vec<_>>().join(", ")
+    };
+    let mut section = |len: u64, meaning: &dyn Fn() -> String| {
+        if len > 0 {
+            dump.field(usize::try_from(len).unwrap_or(usize::MAX), meaning());
+        }
+    };
+    section(sections.prefix, &|| "prefix".into());
+    section(sections.tags, &|| "tags".into());
+    section(sections.heads, &|| format!("heads {}", heads()));
+    section(sections.offsets, &|| "offsets".into());
+    section(sections.seqnos, &|| format!("seqnos {}", seqnos()));
+    section(sections.kinds, &|| format!("kinds {}", kinds()));
+}
+
+fn annotate_rows(dump: &mut Dump<'_>, block: &SortedBlock<&[u8]>, header: &Header) {
+    let mut key = Vec::new();
+    for i in 0..block.len() {
+        let Some(row) = block.entry(i) else { return };
+        row.key_into(&mut key);
+        let rest_len = row.key_len().saturating_sub(header.prefix_len.into());
+        if header.rest_width > 0 {
+            dump.field(header.rest_width.into(), format_args!("row {i}: rest_len {rest_len}"));
+        }
+        let key = key.escape_ascii();
+        dump.field(row.suffix().len(), format_args!("row {i}: suffix of \"{key}\""));
+        dump.field(row.value.len(), format_args!("row {i}: value"));
+    }
+}

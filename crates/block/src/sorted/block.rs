@@ -1,0 +1,264 @@
+use alloc::vec::Vec;
+use core::{cmp::Ordering, fmt};
+
+use stratal_types::{Comparator, SeqNo, Trailer, key_hash};
+
+use super::{
+    layout::{Layout, malformed},
+    search::View,
+};
+use crate::Error;
+
+/// A sorted block that was checked once and is then searched in place.
+///
+/// # Layout (v1)
+///
+/// ```text
+/// offset   size  field         encoding
+///      0      1  version       1
+///      1      1  flags         bit 0: there are tags; other bits 0
+///      2      1  head_width    H, bytes of a head: 0 (no heads), 2, 4 or 8
+///      3      1  offset_width  O, bytes of an offset: 0 (rows of one length), 2 or 4
+///      4      1  rest_width    L, bytes of rest_len in a row: 0 (all alike), 1 or 2
+///      5      1  seqno_width   S, bytes of a seqno's difference: 0 (all alike) to 7
+///      6      1  kind          the entry kind of all rows; 0: there is a column of kinds
+///      7      1  reserved      0
+///      8      4  count         n, u32, number of rows
+///     12      2  prefix_len    u16, bytes that all keys begin with
+///     14      2  rest_len      u16, length of all keys beyond the prefix if L = 0, else 0
+///     16      8  seqno_base    u64, the smallest sequence number, below 2^56
+///     24      p  prefix        p = prefix_len
+///      .      n  tags          per row the lowest byte of the key's XXH3-64; only with bit 0
+///      .    n*H  heads         per row the first H bytes of the key beyond the prefix
+///      . (n+1)*O  offsets      per row where it begins, from the first row; then where all end
+///      .    n*S  seqnos        per row seqno - seqno_base
+///      .      n  kinds         per row the entry kind; only if kind = 0
+///      .      .  rows          per row: rest_len (L bytes), suffix, value
+/// ```
+///
+/// Integers are little-endian. A head is the number of which the key's first byte is the highest,
+/// zeros standing in where a key ends: stored, its bytes are the key's in reverse. A key is
+/// `prefix ‖ head ‖ suffix`, of which the head gives `min(H, rest_len)` bytes and the suffix the
+/// rest.
+///
+/// `B` is whatever owns or lends the bytes: `Vec<u8>`, `&[u8]`, `Arc<[u8]>`, `Bytes`. It has to lend
+/// the same bytes every time; if it does not, answers are wrong and nothing worse.
+///
+/// Rows are numbered from 0 in internal order. No method but [`parse`](Self::parse) and
+/// [`verify`](Self::verify) can fail, and none panics, whatever the bytes are: on a block whose
+/// writer broke the order, searches give some answer.
+#[derive(Clone)]
+pub struct SortedBlock<B> {
+    bytes: B,
+    layout: Layout,
+}
+
+/// One row, borrowed. The key lies in pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryView<'a> {
+    /// The value, operand or pointer.
+    pub value: &'a [u8],
+    /// Sequence number and kind.
+    pub trailer: Trailer,
+    prefix: &'a [u8],
+    head: [u8; 8],
+    head_len: u8,
+    suffix: &'a [u8],
+}
+
+impl<B: AsRef<[u8]>> SortedBlock<B> {
+    /// Checks a block, so that reading it needs no checks. Takes time in proportion to the number of
+    /// rows; values are not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`], [`Error::Unsupported`], and [`Error::Malformed`] for a block that
+    /// contradicts itself. Order and tags are not looked at: see [`verify`](Self::verify).
+    pub fn parse(bytes: B) -> Result<Self, Error> {
+        let layout = Layout::parse(bytes.as_ref())?;
+        Ok(Self { bytes, layout })
+    }
+
+    /// Number of rows.
+    pub const fn len(&self) -> usize {
+        self.layout.count()
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the block keeps in memory beyond itself, in bytes.
+    pub fn heap_len(&self) -> usize {
+        self.bytes.as_ref().len()
+    }
+
+    /// The bytes that were parsed.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
+    /// Gives the bytes back.
+    pub fn into_inner(self) -> B {
+        self.bytes
+    }
+
+    /// Whether [`find`](Self::find) goes by tags rather than by heads or through all rows.
+    pub const fn has_tags(&self) -> bool {
+        self.layout.has_tags
+    }
+
+    /// Row `i`.
+    pub fn entry(&self, i: usize) -> Option<EntryView<'_>> {
+        let view = self.row_view(i)?;
+        let row = view.row(i);
+        Some(EntryView {
+            value: row.value,
+            trailer: view.trailer(i),
+            prefix: view.prefix(),
+            head: view.head_bytes(i),
+            head_len: if row.rest_len < usize::from(self.layout.head_width) {
+                u8::try_from(row.rest_len).unwrap_or(u8::MAX)
+            } else {
+                self.layout.head_width
+            },
+            suffix: row.suffix,
+        })
+    }
+
+    /// The value of row `i`.
+    #[inline]
+    pub fn value(&self, i: usize) -> Option<&[u8]> {
+        Some(self.row_view(i)?.row(i).value)
+    }
+
+    /// Sequence number and kind of row `i`.
+    #[inline]
+    pub fn trailer(&self, i: usize) -> Option<Trailer> {
+        Some(self.row_view(i)?.trailer(i))
+    }
+
+    /// Makes `out` the key of row `i`, or empty if there is no such row.
+    pub fn key_into(&self, i: usize, out: &mut Vec<u8>) {
+        out.clear();
+        if let Some(view) = self.row_view(i) {
+            view.append_key(i, out);
+        }
+    }
+
+    /// The key of row `i` against `key`, in bytewise order, without putting it together.
+    pub fn compare_key(&self, i: usize, key: &[u8]) -> Option<Ordering> {
+        Some(self.row_view(i)?.compare_key(i, key))
+    }
+
+    /// Whether row `i` has this key.
+    pub fn key_eq(&self, i: usize, key: &[u8]) -> bool {
+        self.row_view(i)
+            .is_some_and(|view| view.target(key).is_some_and(|target| view.key_is(i, &target)))
+    }
+
+    /// The newest version of `key` with a sequence number below `bound`, in blocks of any order.
+    ///
+    /// `key_hash` is [`key_hash`] of the key. A block with tags compares those, eight at a time,
+    /// and looks at rows whose tag is right. One without goes by heads, and without these through
+    /// all rows.
+    pub fn find(&self, key: &[u8], key_hash: u64, bound: SeqNo) -> Option<usize> {
+        self.view().find(key, key_hash, bound)
+    }
+
+    /// In a block in bytewise order: the first row behind every version of `key` that a read at
+    /// `bound` cannot see, which is the newest version it sees or else the first of a later key.
+    /// The number of rows if there is none.
+    pub fn seek(&self, key: &[u8], bound: SeqNo) -> usize {
+        self.view().seek(key, bound)
+    }
+
+    /// Like [`seek`](Self::seek), in any order; `scratch` is used for keys.
+    pub fn seek_by(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        comparator: &dyn Comparator,
+        scratch: &mut Vec<u8>,
+    ) -> usize {
+        self.view().seek_by(key, bound, comparator, scratch)
+    }
+
+    /// Checks what [`parse`](Self::parse) leaves to the writer: that rows stand in strict internal
+    /// order and that every tag is that of its key. Reads every key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`].
+    pub fn verify(&self, comparator: &dyn Comparator) -> Result<(), Error> {
+        let view = self.view();
+        if self.layout.head_width > 0 && !comparator.is_bytewise() {
+            return Err(malformed("heads in an order that is not bytewise", 2));
+        }
+        let (mut before, mut key) = (Vec::new(), Vec::new());
+        for i in 0..self.len() {
+            let (row_at, _) = self.layout.row(view.bytes, i);
+            key.clear();
+            view.append_key(i, &mut key);
+            if let Some(previous) = i.checked_sub(1) {
+                let order = comparator
+                    .compare(&before, &key)
+                    .then_with(|| view.trailer(i).cmp(&view.trailer(previous)));
+                if order.is_ge() {
+                    return Err(malformed("rows out of order", row_at));
+                }
+            }
+            if self.layout.has_tags {
+                let at = self.layout.tags().start.saturating_add(i);
+                let [tag, ..] = key_hash(&key).to_le_bytes();
+                if view.bytes.get(at) != Some(&tag) {
+                    return Err(malformed("a tag of another key", at));
+                }
+            }
+            core::mem::swap(&mut before, &mut key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View { bytes: self.bytes.as_ref(), layout: &self.layout }
+    }
+
+    /// The view, if there is a row `i`.
+    #[inline]
+    fn row_view(&self, i: usize) -> Option<View<'_>> {
+        (i < self.len()).then(|| self.view())
+    }
+}
+
+impl<'a> EntryView<'a> {
+    /// Length of the key, in bytes.
+    pub const fn key_len(&self) -> usize {
+        self.prefix.len() + self.head_len as usize + self.suffix.len()
+    }
+
+    /// Makes `out` the key.
+    pub fn key_into(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(self.prefix);
+        out.extend_from_slice(self.head());
+        out.extend_from_slice(self.suffix);
+    }
+
+    /// The part of the key that lies in the heads.
+    pub(super) fn head(&self) -> &[u8] {
+        self.head.get(..self.head_len.into()).unwrap_or_default()
+    }
+
+    /// The part of the key that lies in the row.
+    pub(super) const fn suffix(&self) -> &'a [u8] {
+        self.suffix
+    }
+}
+
+impl<B> fmt::Debug for SortedBlock<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SortedBlock").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}

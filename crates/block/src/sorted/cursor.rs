@@ -1,0 +1,112 @@
+use alloc::vec::Vec;
+
+use stratal_types::{Comparator, EntryKind, EntryRef, SeqNo, Trailer};
+
+use super::SortedBlock;
+
+/// A place in a sorted block, with the key put together.
+///
+/// It stands before the first row, on one, or behind the last; a new one before the first. Steps are
+/// arithmetic on the row's number, alike in both directions, and rewrite only the part of the key
+/// that rows do not share. Nothing is allocated once the key's buffer has grown to the longest key.
+#[derive(Clone, Debug)]
+pub struct SortedCursor<B> {
+    block: SortedBlock<B>,
+    /// 0 before the first row, `i + 1` on row `i`, the count and 1 behind the last.
+    place: usize,
+    /// On a row, its key. Always begins with the block's prefix.
+    key: Vec<u8>,
+    prefix_len: usize,
+    trailer: Trailer,
+}
+
+impl<B: AsRef<[u8]>> SortedCursor<B> {
+    /// A cursor before the first row of `block`.
+    pub fn new(block: SortedBlock<B>) -> Self {
+        Self::with_buffer(block, Vec::new())
+    }
+
+    /// Leaves its block for another, before whose first row it then stands.
+    pub fn set_block(&mut self, block: SortedBlock<B>) {
+        let key = core::mem::take(&mut self.key);
+        *self = Self::with_buffer(block, key);
+    }
+
+    fn with_buffer(block: SortedBlock<B>, mut key: Vec<u8>) -> Self {
+        key.clear();
+        key.extend_from_slice(block.view().prefix());
+        let prefix_len = key.len();
+        let trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
+        Self { block, place: 0, key, prefix_len, trailer }
+    }
+
+    /// The block it is in.
+    pub const fn block(&self) -> &SortedBlock<B> {
+        &self.block
+    }
+
+    /// The number of the row it stands on.
+    pub const fn row(&self) -> Option<usize> {
+        if 0 < self.place && self.place <= self.block.len() { Some(self.place - 1) } else { None }
+    }
+
+    /// The row it stands on.
+    #[inline]
+    pub fn entry(&self) -> Option<EntryRef<'_>> {
+        let row = self.row()?;
+        let value = self.block.value(row)?;
+        Some(EntryRef::new(&self.key, self.trailer, value))
+    }
+
+    /// Goes to row `i`, behind the last if there are not so many.
+    pub fn seek_to(&mut self, i: usize) {
+        self.stand_at(i.min(self.block.len()).saturating_add(1));
+    }
+
+    /// Goes to the first row; behind the last if there is none.
+    pub fn seek_to_first(&mut self) {
+        self.stand_at(1);
+    }
+
+    /// Goes to the last row; before the first if there is none.
+    pub fn seek_to_last(&mut self) {
+        self.stand_at(self.block.len());
+    }
+
+    /// Goes where [`SortedBlock::seek`] says.
+    pub fn seek(&mut self, key: &[u8], bound: SeqNo) {
+        self.seek_to(self.block.seek(key, bound));
+    }
+
+    /// Goes where [`SortedBlock::seek_by`] says.
+    pub fn seek_by(&mut self, key: &[u8], bound: SeqNo, comparator: &dyn Comparator) {
+        let i = self.block.seek_by(key, bound, comparator, &mut self.key);
+        self.key.clear();
+        self.key.extend_from_slice(self.block.view().prefix());
+        self.seek_to(i);
+    }
+
+    /// Goes one row on. From before the first to the first; behind the last it stays.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.stand_at(self.place.saturating_add(1).min(self.block.len().saturating_add(1)));
+    }
+
+    /// Goes one row back. From behind the last to the last; before the first it stays.
+    #[inline]
+    pub fn retreat(&mut self) {
+        self.stand_at(self.place.saturating_sub(1));
+    }
+
+    #[inline]
+    fn stand_at(&mut self, place: usize) {
+        self.place = place;
+        if let Some(i) = self.row() {
+            let view = self.block.view();
+            let row = view.row(i);
+            self.trailer = view.trailer(i);
+            self.key.truncate(self.prefix_len);
+            view.append_rest(i, &row, &mut self.key);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+use core::ops::Range;
+
+use stratal_types::{EntryKind, KEY_LEN_MAX, SeqNo};
+
+use super::builder::short_word;
+use crate::Error;
+
+/// Where each part of a sorted block lies, and how wide the columns are.
+///
+/// A `Layout` that was parsed from some bytes holds for those bytes: every column lies inside them,
+/// rows follow one another and hold the suffixes they promise, trailers have a meaning. Readers
+/// still ask for slices that may be missing, since a type cannot promise that two calls of `as_ref`
+/// lend the same bytes; what they get then is empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// The smallest sequence number.
+    pub(super) seqno_base: u64,
+    /// Number of rows.
+    pub(super) count: u32,
+    pub(super) heads_at: u32,
+    pub(super) offsets_at: u32,
+    pub(super) seqnos_at: u32,
+    pub(super) kinds_at: u32,
+    pub(super) rows_at: u32,
+    /// Length of each row where `offset_width` is 0.
+    pub(super) stride: u32,
+    pub(super) prefix_len: u16,
+    /// Length of each key beyond the prefix where `rest_width` is 0.
+    pub(super) rest_len: u16,
+    pub(super) has_tags: bool,
+    pub(super) head_width: u8,
+    pub(super) offset_width: u8,
+    pub(super) rest_width: u8,
+    pub(super) seqno_width: u8,
+    /// The kind of every row, if there is but one.
+    pub(super) kind: Option<EntryKind>,
+}
+
+/// The header's fields, as stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) has_tags: bool,
+    pub(super) head_width: u8,
+    pub(super) offset_width: u8,
+    pub(super) rest_width: u8,
+    pub(super) seqno_width: u8,
+    pub(super) kind: Option<EntryKind>,
+    pub(super) count: u32,
+    pub(super) prefix_len: u16,
+    pub(super) rest_len: u16,
+    pub(super) seqno_base: u64,
+}
+
+pub(super) const VERSION: u8 = 1;
+const FLAG_TAGS: u8 = 1;
+
+/// Widest difference of sequence numbers, in bytes.
+const SEQNO_WIDTH_MAX: u8 = 7;
+
+impl Header {
+    /// Length on disk, in bytes.
+    pub(super) const LEN: usize = 24;
+
+    pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
+        let [
+            version,
+            flags,
+            head_width,
+            offset_width,
+            rest_width,
+            seqno_width,
+            kind,
+            reserved,
+            n0,
+            n1,
+            n2,
+            n3,
+            p0,
+            p1,
+            l0,
+            l1,
+            seqno_base @ ..,
+        ] = *bytes;
+        let unsupported = |what, found: u8| Error::Unsupported { what, found: found.into() };
+        if version != VERSION {
+            return Err(unsupported("sorted block version", version));
+        }
+        if flags & !FLAG_TAGS != 0 {
+            return Err(unsupported("sorted block flags", flags));
+        }
+        if reserved != 0 {
+            return Err(unsupported("sorted block's reserved field", reserved));
+        }
+        for (widths, width, what, offset) in [
+            (&[0, 2, 4, 8][..], head_width, "head_width", 2),
+            (&[0, 2, 4], offset_width, "offset_width", 3),
+            (&[0, 1, 2], rest_width, "rest_width", 4),
+            (&[0, 1, 2, 3, 4, 5, 6, SEQNO_WIDTH_MAX], seqno_width, "seqno_width", 5),
+        ] {
+            ensure(widths.contains(&width), what, offset)?;
+        }
+        let kind = match kind {
+            0 => None,
+            tag => Some(EntryKind::from_tag(tag).ok_or(malformed("kind", 6))?),
+        };
+        let header = Self {
+            has_tags: flags & FLAG_TAGS != 0,
+            head_width,
+            offset_width,
+            rest_width,
+            seqno_width,
+            kind,
+            count: u32::from_le_bytes([n0, n1, n2, n3]),
+            prefix_len: u16::from_le_bytes([p0, p1]),
+            rest_len: u16::from_le_bytes([l0, l1]),
+            seqno_base: u64::from_le_bytes(seqno_base),
+        };
+        ensure(rest_width == 0 || header.rest_len == 0, "rest_len beside a column of lengths", 14)?;
+        ensure(header.seqno_base <= SeqNo::MAX.get(), "seqno_base", 16)?;
+        Ok(header)
+    }
+
+    pub(super) const fn encode(&self) -> [u8; Self::LEN] {
+        let flags = if self.has_tags { FLAG_TAGS } else { 0 };
+        let kind = match self.kind {
+            Some(kind) => kind.tag(),
+            None => 0,
+        };
+        let [n0, n1, n2, n3] = self.count.to_le_bytes();
+        let [p0, p1] = self.prefix_len.to_le_bytes();
+        let [l0, l1] = self.rest_len.to_le_bytes();
+        let [s0, s1, s2, s3, s4, s5, s6, s7] = self.seqno_base.to_le_bytes();
+        [
+            VERSION,
+            flags,
+            self.head_width,
+            self.offset_width,
+            self.rest_width,
+            self.seqno_width,
+            kind,
+            0,
+            n0,
+            n1,
+            n2,
+            n3,
+            p0,
+            p1,
+            l0,
+            l1,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            s6,
+            s7,
+        ]
+    }
+
+    /// Lengths, in bytes, of everything between header and rows, in order.
+    pub(super) fn section_lens(&self) -> Sections {
+        let count = u64::from(self.count);
+        Sections {
+            prefix: self.prefix_len.into(),
+            tags: if self.has_tags { count } else { 0 },
+            heads: count * u64::from(self.head_width),
+            offsets: match self.offset_width {
+                0 => 0,
+                width => (count + 1) * u64::from(width),
+            },
+            seqnos: count * u64::from(self.seqno_width),
+            kinds: if self.kind.is_none() { count } else { 0 },
+        }
+    }
+}
+
+/// Lengths of a block's sections, in bytes, in the order in which they stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sections {
+    pub(super) prefix: u64,
+    pub(super) tags: u64,
+    pub(super) heads: u64,
+    pub(super) offsets: u64,
+    pub(super) seqnos: u64,
+    pub(super) kinds: u64,
+}
+
+impl Sections {
+    /// Where the rows begin.
+    pub(super) const fn rows_at(&self) -> u64 {
+        Header::LEN as u64
+            + self.prefix
+            + self.tags
+            + self.heads
+            + self.offsets
+            + self.seqnos
+            + self.kinds
+    }
+}
+
+impl Layout {
+    /// Reads and checks the layout of `bytes`, in one pass that leaves the values alone.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let len = u32::try_from(bytes.len()).map_err(|_| Error::TooLong {
+            field: "sorted block",
+            len: bytes.len() as u64,
+            limit: u32::MAX.into(),
+        })?;
+        let header = bytes
+            .first_chunk()
+            .ok_or(Error::Truncated { needed: Header::LEN, available: bytes.len() })?;
+        let header = Header::decode(header)?;
+        let layout = Self::place(&header, len)?;
+        layout.check_trailers(bytes)?;
+        layout.check_offsets(bytes)?;
+        layout.check_rows(bytes)?;
+        Ok(layout)
+    }
+
+    /// Lays the sections out in a block of `len` bytes, which must hold them.
+    fn place(header: &Header, len: u32) -> Result<Self, Error> {
+        let sections = header.section_lens();
+        let rows_at = u32::try_from(sections.rows_at())
+            .ok()
+            .filter(|&rows_at| rows_at <= len)
+            .ok_or(malformed("count: the columns are longer than the block", 8))?;
+        let rows_len = len.saturating_sub(rows_at);
+        let mut stride = 0;
+        if header.offset_width == 0 {
+            stride = rows_len.checked_div(header.count).unwrap_or(0);
+            // A row without bytes would let a few bytes claim billions of rows.
+            ensure(stride > 0 || header.count == 0, "count: more rows than bytes", 8)?;
+            ensure(
+                u64::from(stride) * u64::from(header.count) == u64::from(rows_len),
+                "rows that are not of one length",
+                rows_at as usize,
+            )?;
+        }
+        // Each section ends no later than the rows begin, which fits a u32.
+        let before = |lens: u64| u32::try_from(Header::LEN as u64 + lens).unwrap_or(rows_at);
+        let Sections { prefix, tags, heads, offsets, seqnos, .. } = sections;
+        Ok(Self {
+            seqno_base: header.seqno_base,
+            count: header.count,
+            heads_at: before(prefix + tags),
+            offsets_at: before(prefix + tags + heads),
+            seqnos_at: before(prefix + tags + heads + offsets),
+            kinds_at: before(prefix + tags + heads + offsets + seqnos),
+            rows_at,
+            stride,
+            prefix_len: header.prefix_len,
+            rest_len: header.rest_len,
+            has_tags: header.has_tags,
+            head_width: header.head_width,
+            offset_width: header.offset_width,
+            rest_width: header.rest_width,
+            seqno_width: header.seqno_width,
+            kind: header.kind,
+        })
+    }
+
+    /// Every trailer is a kind and a number of 56 bits.
+    fn check_trailers(&self, bytes: &[u8]) -> Result<(), Error> {
+        let room = SeqNo::MAX.get() - self.seqno_base.min(SeqNo::MAX.get());
+        if room < seqno_mask(self.seqno_width) {
+            for i in 0..self.count() {
+                let at = self.seqno_at(i);
+                ensure(seqno_delta(bytes, at, self.seqno_width) <= room, "seqno", at)?;
+            }
+        }
+        if self.kind.is_none() {
+            let kinds = bytes.get(self.kinds()).unwrap_or_default();
+            let unknown = kinds.iter().position(|&tag| EntryKind::from_tag(tag).is_none());
+            if let Some(i) = unknown {
+                return Err(malformed("kind", self.kinds().start.saturating_add(i)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Offsets begin with 0, do not decrease, and end where the block ends.
+    fn check_offsets(&self, bytes: &[u8]) -> Result<(), Error> {
+        let rows_len = bytes.len() - (self.rows_at as usize).min(bytes.len());
+        let column = bytes.get(self.offsets()).unwrap_or_default();
+        let (first, last, ascending) = match self.offset_width {
+            0 => return Ok(()),
+            2 => ascent(column.as_chunks::<2>().0, |&offset| u16::from_le_bytes(offset).into()),
+            _ => ascent(column.as_chunks::<4>().0, |&offset| u32::from_le_bytes(offset)),
+        };
+        let at = self.offsets().start;
+        ensure(first == Some(0), "offsets that do not begin with 0", at)?;
+        ensure(ascending, "offsets that decrease", at)?;
+        ensure(last.map(|last| last as usize) == Some(rows_len), "offsets that end elsewhere", at)
+    }
+
+    /// Keys have 1 to 65,535 bytes, rows hold what they say, and heads of short keys are padded
+    /// with zeros, so that equal keys have equal heads.
+    fn check_rows(&self, bytes: &[u8]) -> Result<(), Error> {
+        let head_width = usize::from(self.head_width);
+        let prefix_len = usize::from(self.prefix_len);
+        if self.rest_width == 0 && self.offset_width == 0 {
+            return self.check_uniform_rows(bytes);
+        }
+        for i in 0..self.count() {
+            let (at, row) = self.row(bytes, i);
+            let (rest_len, row) = self.split_rest_len(row).ok_or(malformed("rest_len", at))?;
+            let key_len = prefix_len.saturating_add(rest_len);
+            ensure((1..=KEY_LEN_MAX).contains(&key_len), "length of a key", at)?;
+            ensure(row.len() >= rest_len.saturating_sub(head_width), "a suffix without end", at)?;
+            self.check_padding(bytes, i, rest_len)?;
+        }
+        Ok(())
+    }
+
+    /// The same where all rows are of one shape.
+    fn check_uniform_rows(&self, bytes: &[u8]) -> Result<(), Error> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let rest_len = usize::from(self.rest_len);
+        let key_len = usize::from(self.prefix_len).saturating_add(rest_len);
+        ensure((1..=KEY_LEN_MAX).contains(&key_len), "length of the keys", 14)?;
+        let suffix_len = rest_len.saturating_sub(self.head_width.into());
+        ensure(self.stride as usize >= suffix_len, "suffixes without end", 14)?;
+        if rest_len < usize::from(self.head_width) {
+            for i in 0..self.count() {
+                self.check_padding(bytes, i, rest_len)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_padding(&self, bytes: &[u8], i: usize, rest_len: usize) -> Result<(), Error> {
+        let head_width = usize::from(self.head_width);
+        if rest_len < head_width {
+            // The key's first byte is the head's highest, and so the last one stored.
+            let at = self.head_at(i);
+            let padding = bytes.get(at..).and_then(|head| head.get(..head_width - rest_len));
+            let is_zero = padding.is_some_and(|padding| padding.iter().all(|&byte| byte == 0));
+            ensure(is_zero, "padding of a head", at)?;
+        }
+        Ok(())
+    }
+
+    pub(super) const fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    pub(super) const fn prefix(&self) -> Range<usize> {
+        Header::LEN..Header::LEN + self.prefix_len as usize
+    }
+
+    pub(super) const fn tags(&self) -> Range<usize> {
+        Header::LEN + self.prefix_len as usize..self.heads_at as usize
+    }
+
+    pub(super) const fn heads(&self) -> Range<usize> {
+        self.heads_at as usize..self.offsets_at as usize
+    }
+
+    pub(super) const fn offsets(&self) -> Range<usize> {
+        self.offsets_at as usize..self.seqnos_at as usize
+    }
+
+    pub(super) const fn kinds(&self) -> Range<usize> {
+        self.kinds_at as usize..self.rows_at as usize
+    }
+
+    /// Where the head of row `i` is. As the other columns: for `i` below the count.
+    #[inline]
+    pub(super) const fn head_at(&self, i: usize) -> usize {
+        self.heads_at as usize + i * self.head_width as usize
+    }
+
+    #[inline]
+    pub(super) const fn seqno_at(&self, i: usize) -> usize {
+        self.seqnos_at as usize + i * self.seqno_width as usize
+    }
+
+    /// Row `i` and where it begins.
+    #[inline]
+    pub(super) fn row<'a>(&self, bytes: &'a [u8], i: usize) -> (usize, &'a [u8]) {
+        let offset_at = self.offsets_at as usize + i * usize::from(self.offset_width);
+        let (start, end) = match self.offset_width {
+            0 => {
+                let start = i * self.stride as usize;
+                (start, start + self.stride as usize)
+            }
+            2 => {
+                let pair = u32::from_le_bytes(chunk_at(bytes, offset_at)) as usize;
+                (pair & 0xffff, pair >> 16)
+            }
+            _ => {
+                let start = u32::from_le_bytes(chunk_at(bytes, offset_at)) as usize;
+                (start, u32::from_le_bytes(chunk_at(bytes, offset_at + 4)) as usize)
+            }
+        };
+        let rows_at = self.rows_at as usize;
+        let (start, end) = (rows_at.saturating_add(start), rows_at.saturating_add(end));
+        (start, bytes.get(start..end).unwrap_or_default())
+    }
+
+    /// Takes the length of the key beyond the prefix off a row.
+    #[inline]
+    pub(super) fn split_rest_len<'a>(&self, row: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        Some(match self.rest_width {
+            0 => (self.rest_len.into(), row),
+            1 => {
+                let (&len, row) = row.split_first()?;
+                (len.into(), row)
+            }
+            _ => {
+                let (len, row) = row.split_first_chunk()?;
+                (u16::from_le_bytes(*len).into(), row)
+            }
+        })
+    }
+}
+
+/// The bytes at `at`; zeros where there are none.
+#[inline]
+pub(super) fn chunk_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+}
+
+/// A sequence number's difference to the base: `width` bytes at `at`.
+#[inline]
+pub(super) fn seqno_delta(bytes: &[u8], at: usize, width: u8) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let word =
+        rest.first_chunk().map_or_else(|| short_word(rest), |word| u64::from_le_bytes(*word));
+    word & seqno_mask(width)
+}
+
+/// The largest difference that `width` bytes hold.
+const fn seqno_mask(width: u8) -> u64 {
+    match 1u64.checked_shl(8 * width as u32) {
+        Some(end) => end - 1,
+        None => u64::MAX,
+    }
+}
+
+/// First and last of a column, and whether it never decreases.
+fn ascent<T>(column: &[T], value: impl Fn(&T) -> u32) -> (Option<u32>, Option<u32>, bool) {
+    let ascending = column.is_sorted_by(|a, b| value(a) <= value(b));
+    (column.first().map(&value), column.last().map(&value), ascending)
+}
+
+pub(super) const fn malformed(what: &'static str, offset: usize) -> Error {
+    Error::Malformed { what, offset }
+}
+
+fn ensure(holds: bool, what: &'static str, offset: usize) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(malformed(what, offset)) }
+}

@@ -1,0 +1,345 @@
+use core::cmp::Ordering;
+
+use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
+
+use super::{
+    builder::{head_of, short_word},
+    layout::{Layout, chunk_at, seqno_delta},
+};
+
+/// A block's bytes beside their layout: what every reading method works on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) layout: &'a Layout,
+}
+
+/// The part of a row that is not in the columns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowParts<'a> {
+    /// Length of the key beyond the prefix, in bytes.
+    pub(super) rest_len: usize,
+    /// The key behind its head.
+    pub(super) suffix: &'a [u8],
+    pub(super) value: &'a [u8],
+}
+
+/// What is searched for: a key beyond the block's prefix, taken apart like the keys of the rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'k> {
+    rest_len: usize,
+    head: u64,
+    suffix: &'k [u8],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn prefix(&self) -> &'a [u8] {
+        self.bytes.get(self.layout.prefix()).unwrap_or_default()
+    }
+
+    pub(super) const fn count(&self) -> usize {
+        self.layout.count()
+    }
+
+    #[inline]
+    pub(super) fn row(&self, i: usize) -> RowParts<'a> {
+        let (_, row) = self.layout.row(self.bytes, i);
+        let (rest_len, row) = self.layout.split_rest_len(row).unwrap_or_default();
+        let suffix_len = rest_len.saturating_sub(self.layout.head_width.into());
+        let (suffix, value) = row.split_at_checked(suffix_len).unwrap_or_default();
+        RowParts { rest_len, suffix, value }
+    }
+
+    /// The head of row `i` as a number, 0 in blocks without heads.
+    #[inline]
+    pub(super) fn head(&self, i: usize) -> u64 {
+        let at = self.layout.head_at(i);
+        match self.layout.head_width {
+            0 => 0,
+            2 => u16::from_le_bytes(chunk_at(self.bytes, at)).into(),
+            4 => u32::from_le_bytes(chunk_at(self.bytes, at)).into(),
+            _ => u64::from_le_bytes(chunk_at(self.bytes, at)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn seqno(&self, i: usize) -> SeqNo {
+        let layout = self.layout;
+        let delta = match layout.seqno_width {
+            0 => 0,
+            width => seqno_delta(self.bytes, layout.seqno_at(i), width),
+        };
+        SeqNo::new(layout.seqno_base.wrapping_add(delta)).unwrap_or(SeqNo::MAX)
+    }
+
+    #[inline]
+    pub(super) fn trailer(&self, i: usize) -> Trailer {
+        let kind = self.layout.kind.unwrap_or_else(|| {
+            let tag = self.bytes.get(self.layout.kinds().start.saturating_add(i));
+            // Parsing checked the column.
+            tag.and_then(|&tag| EntryKind::from_tag(tag)).unwrap_or(EntryKind::Put)
+        });
+        Trailer::new(self.seqno(i), kind)
+    }
+
+    /// Takes a key apart; `None` if it does not begin with the block's prefix.
+    #[inline]
+    pub(super) fn target<'k>(&self, key: &'k [u8]) -> Option<Target<'k>> {
+        let prefix = self.prefix();
+        let (start, rest) = key.split_at_checked(prefix.len())?;
+        if !same_bytes(start, prefix) {
+            return None;
+        }
+        let head_width = self.layout.head_width;
+        Some(Target {
+            rest_len: rest.len(),
+            head: head_of(rest, head_width),
+            suffix: rest.get(head_width.into()..).unwrap_or_default(),
+        })
+    }
+
+    /// Whether row `i` has the searched key.
+    #[inline]
+    pub(super) fn key_is(&self, i: usize, target: &Target<'_>) -> bool {
+        let row = self.row(i);
+        row.rest_len == target.rest_len
+            && self.head(i) == target.head
+            && same_bytes(row.suffix, target.suffix)
+    }
+
+    /// The key of row `i` against the searched one, bytewise.
+    #[inline]
+    pub(super) fn compare_rest(&self, i: usize, target: &Target<'_>) -> Ordering {
+        let row = self.row(i);
+        let in_head = |rest_len: usize| rest_len.min(self.layout.head_width.into());
+        // Equal heads differ in length where one of the keys ends with the other's padding.
+        self.head(i)
+            .cmp(&target.head)
+            .then_with(|| in_head(row.rest_len).cmp(&in_head(target.rest_len)))
+            .then_with(|| compare_bytes(row.suffix, target.suffix))
+    }
+
+    /// The key of row `i` against `key`, bytewise.
+    pub(super) fn compare_key(&self, i: usize, key: &[u8]) -> Ordering {
+        match self.target(key) {
+            Some(target) => self.compare_rest(i, &target),
+            // Either they part within the prefix, or `key` ends there.
+            None => self.prefix().cmp(key),
+        }
+    }
+
+    pub(super) fn find(&self, key: &[u8], key_hash: u64, bound: SeqNo) -> Option<usize> {
+        let target = self.target(key)?;
+        let first = if self.layout.has_tags {
+            let [tag, ..] = key_hash.to_le_bytes();
+            self.first_with_tag(tag, &target)?
+        } else if self.layout.head_width > 0 {
+            let before = |i| self.compare_rest(i, &target).is_lt();
+            partition_from(self.rank(target.head), self.count(), before)
+        } else {
+            (0..self.count()).find(|&i| self.key_is(i, &target))?
+        };
+        if first < self.count() && self.layout.has_tags && self.seqno(first).is_visible_at(bound) {
+            return Some(first);
+        }
+        // Versions of a key stand together, newest first.
+        let hidden = |i| !self.seqno(i).is_visible_at(bound) && self.key_is(i, &target);
+        let visible = partition_from(first, self.count(), hidden);
+        (visible < self.count() && self.key_is(visible, &target)).then_some(visible)
+    }
+
+    /// The first row with this tag and the searched key.
+    #[inline]
+    fn first_with_tag(&self, tag: u8, target: &Target<'_>) -> Option<usize> {
+        let tags = self.bytes.get(self.layout.tags())?;
+        let pattern = u64::from_le_bytes([tag; 8]);
+        let (words, tail) = tags.as_chunks::<8>();
+        for (word, w) in words.iter().zip((0..).step_by(8)) {
+            let mut hits = zero_bytes(u64::from_le_bytes(*word) ^ pattern);
+            while hits != 0 {
+                let i = w + hits.trailing_zeros() as usize / 8;
+                if self.key_is(i, target) {
+                    return Some(i);
+                }
+                hits &= hits - 1;
+            }
+        }
+        let tail_at = tags.len() - tail.len();
+        (tail_at..)
+            .zip(tail)
+            .find(|&(i, &other)| other == tag && self.key_is(i, target))
+            .map(|(i, _)| i)
+    }
+
+    pub(super) fn seek(&self, key: &[u8], bound: SeqNo) -> usize {
+        let Some(target) = self.target(key) else {
+            return if key < self.prefix() { 0 } else { self.count() };
+        };
+        let before = |i| match self.compare_rest(i, &target) {
+            Ordering::Less => true,
+            Ordering::Equal => !self.seqno(i).is_visible_at(bound),
+            Ordering::Greater => false,
+        };
+        if self.layout.head_width == 0 {
+            return partition_point(0, self.count(), before);
+        }
+        let first = self.rank(target.head);
+        if first < self.count() && self.head(first) == target.head {
+            return partition_from(first, self.count(), before);
+        }
+        first
+    }
+
+    pub(super) fn seek_by(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        comparator: &dyn Comparator,
+        scratch: &mut alloc::vec::Vec<u8>,
+    ) -> usize {
+        partition_point(0, self.count(), |i| {
+            scratch.clear();
+            self.append_key(i, scratch);
+            match comparator.compare(scratch, key) {
+                Ordering::Less => true,
+                Ordering::Equal => !self.seqno(i).is_visible_at(bound),
+                Ordering::Greater => false,
+            }
+        })
+    }
+
+    /// Appends the key of row `i` to `out`.
+    pub(super) fn append_key(&self, i: usize, out: &mut alloc::vec::Vec<u8>) {
+        out.extend_from_slice(self.prefix());
+        self.append_rest(i, &self.row(i), out);
+    }
+
+    /// Appends the key of row `i` beyond the prefix to `out`.
+    #[inline]
+    pub(super) fn append_rest(&self, i: usize, row: &RowParts<'_>, out: &mut alloc::vec::Vec<u8>) {
+        let head_width = usize::from(self.layout.head_width);
+        let head = self.head_bytes(i);
+        match head_width {
+            0 => {}
+            2 => out.extend_from_slice(head.first_chunk::<2>().unwrap_or(&[0; 2])),
+            4 => out.extend_from_slice(head.first_chunk::<4>().unwrap_or(&[0; 4])),
+            _ => out.extend_from_slice(&head),
+        }
+        if row.rest_len < head_width {
+            out.truncate(out.len() - (head_width - row.rest_len));
+        }
+        out.extend_from_slice(row.suffix);
+    }
+
+    /// The head of row `i` as the key's bytes, zeros behind them.
+    #[inline]
+    pub(super) fn head_bytes(&self, i: usize) -> [u8; 8] {
+        let unused = 64 - 8 * u32::from(self.layout.head_width);
+        self.head(i).checked_shl(unused).unwrap_or(0).swap_bytes().to_le_bytes()
+    }
+
+    /// Number of heads below `head`.
+    #[inline]
+    pub(super) fn rank(&self, head: u64) -> usize {
+        let heads = self.bytes.get(self.layout.heads()).unwrap_or_default();
+        let [a, b, c, d, ..] = head.to_le_bytes();
+        let (short, word) = (u16::from_le_bytes([a, b]), u32::from_le_bytes([a, b, c, d]));
+        match self.layout.head_width {
+            0 => 0,
+            2 => rank(heads.as_chunks().0, |&other| u16::from_le_bytes(other) < short),
+            4 => rank(heads.as_chunks().0, |&other| u32::from_le_bytes(other) < word),
+            _ => rank(heads.as_chunks().0, |&other| u64::from_le_bytes(other) < head),
+        }
+    }
+}
+
+/// Elements that are counted rather than searched: a few vector steps, none of them a surprise to the
+/// processor.
+const COUNTED_MAX: usize = 64;
+
+/// How many elements of an ascending column are below something.
+#[inline]
+fn rank<const N: usize>(mut column: &[[u8; N]], is_below: impl Fn(&[u8; N]) -> bool) -> usize {
+    let mut passed = 0;
+    while column.len() > COUNTED_MAX {
+        let (low, high) = column.split_at(column.len() / 2);
+        if high.first().is_some_and(&is_below) {
+            passed += low.len();
+            column = high;
+        } else {
+            column = low;
+        }
+    }
+    passed + column.iter().filter(|head| is_below(head)).count()
+}
+
+/// Whether two slices are equal. Suffixes are short, and often empty: a call of the general comparison
+/// costs more than they do, and one of no bytes at no address a hundred times that.
+#[inline]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk(), b.first_chunk(), a.last_chunk(), b.last_chunk()) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) if a.len() <= 16 => {
+            let words = [a_first, b_first, a_last, b_last].map(|&word| u64::from_le_bytes(word));
+            let [a_first, b_first, a_last, b_last] = words;
+            (a_first ^ b_first) | (a_last ^ b_last) == 0
+        }
+        (Some(_), ..) => a == b,
+        _ => short_word(a) == short_word(b),
+    }
+}
+
+/// Bytewise order, for slices that are often short.
+#[inline]
+fn compare_bytes(a: &[u8], b: &[u8]) -> Ordering {
+    match (a.first_chunk(), b.first_chunk()) {
+        (Some(a_first), Some(b_first)) if a_first != b_first => {
+            let word = |first: &[u8; 8]| u64::from_le_bytes(*first).swap_bytes();
+            word(a_first).cmp(&word(b_first))
+        }
+        (Some(_), Some(_)) => a.cmp(b),
+        // Zeros stand in for the bytes that one of them lacks.
+        _ => head_of(a, 8).cmp(&head_of(b, 8)).then_with(|| a.len().cmp(&b.len())),
+    }
+}
+
+/// The bytes of `word` that are zero, as their highest bits.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS)
+}
+
+/// The first of `start..end` of which `before` does not hold, or `end`; `before` holds up to there
+/// and nowhere behind.
+#[inline]
+fn partition_point(start: usize, end: usize, mut before: impl FnMut(usize) -> bool) -> usize {
+    let (mut start, mut len) = (start, end.saturating_sub(start));
+    while len > 0 {
+        let half = len / 2;
+        if before(start + half) {
+            start += half + 1;
+            len -= half + 1;
+        } else {
+            len = half;
+        }
+    }
+    start
+}
+
+/// [`partition_point`], fast where the answer is near `start`.
+#[inline]
+fn partition_from(start: usize, end: usize, mut before: impl FnMut(usize) -> bool) -> usize {
+    let (mut known, mut step) = (start, 1usize);
+    while known < end {
+        let probe = known.saturating_add(step - 1).min(end - 1);
+        if !before(probe) {
+            return partition_point(known, probe, before);
+        }
+        known = probe + 1;
+        step = step.saturating_mul(2);
+    }
+    known
+}

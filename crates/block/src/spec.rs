@@ -1,0 +1,60 @@
+use crate::{BlockCodec, Checksum, Compression, Error};
+
+/// How blocks are written: plain data, one field per independent choice.
+///
+/// The default is XXH3 and no compression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BlockSpec {
+    /// The check. Default: [`Checksum::Xxh3`].
+    pub checksum: Checksum,
+    /// The compression. Default: [`Compression::None`].
+    pub compression: Compression,
+}
+
+/// What the process supplies for reading and writing blocks.
+#[derive(Clone, Debug, Default)]
+pub struct BlockContext {
+    /// What a reader accepts and a writer keeps to.
+    pub limits: Limits,
+}
+
+/// Bounds on what a block may ask of its reader.
+///
+/// They are checked before anything is allocated; what is sealed under some limits can be opened
+/// under the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Longest payload once decoded, in bytes. Default: 1 GiB and 1 MiB, which holds the longest
+    /// key and value that Stratal accepts, and what a block adds to them.
+    pub plain_len_max: u32,
+    /// Most bytes that one stored byte may decode to. Default: 32,768, the most that zstd can
+    /// express (a repeated byte takes four bytes per 128 KiB), so that it refuses only blocks that
+    /// lie. A lower one bounds what a hostile block can make a reader allocate.
+    pub ratio_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { plain_len_max: (1 << 30) + (1 << 20), ratio_max: 1 << 15 }
+    }
+}
+
+impl Limits {
+    /// The longest payload that `stored_len` bytes may decode to.
+    pub(crate) fn plain_len_from(self, stored_len: u32) -> u64 {
+        u64::from(stored_len).saturating_mul(self.ratio_max.into())
+    }
+}
+
+impl BlockSpec {
+    /// Validates the spec and puts it together with what the process supplies.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a compression level out of range, [`Error::Unsupported`] for a
+    /// provider that is not compiled in.
+    pub fn resolve(self, context: &BlockContext) -> Result<BlockCodec, Error> {
+        let compression = self.compression.validate()?;
+        Ok(BlockCodec::new(Self { compression, ..self }, context.limits))
+    }
+}

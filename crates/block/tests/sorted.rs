@@ -1,0 +1,387 @@
+//! The sorted block answers like a sorted list.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic"
+)]
+
+use proptest::prelude::*;
+use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
+use stratal_types::{
+    Bytewise, Comparator, EntryKind, EntryRef, InternalKey, Reverse, SeqNo, Shortlex, Trailer,
+    key_hash,
+};
+
+/// A row that owns its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    key: Vec<u8>,
+    trailer: Trailer,
+    value: Vec<u8>,
+}
+
+fn row(key: &[u8], seqno: u64, kind: EntryKind, value: &[u8]) -> Row {
+    let trailer = Trailer::new(SeqNo::new(seqno).unwrap(), kind);
+    Row { key: key.to_vec(), trailer, value: value.to_vec() }
+}
+
+fn put(key: &[u8], value: &[u8]) -> Row {
+    row(key, 1, EntryKind::Put, value)
+}
+
+/// Keys that are prefixes of one another, share long prefixes, hold 0x00 and 0xff, or are random.
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    let byte = || prop::sample::select(vec![0u8, 1, 7, 254, 255]);
+    prop_oneof![
+        4 => prop::collection::vec(byte(), 1..6),
+        4 => prop::collection::vec(byte(), 8..14),
+        2 => prop::collection::vec(any::<u8>(), 16),
+        2 => prop::collection::vec(byte(), 0..12)
+            .prop_map(|rest| [b"user:000000001234:order:".as_slice(), &rest].concat()),
+        1 => (250usize..300, byte()).prop_map(|(len, byte)| [vec![9; len], vec![byte]].concat()),
+    ]
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let kind =
+        || prop_oneof![3 => Just(EntryKind::Put), 1 => prop::sample::select(&EntryKind::ALL[..])];
+    let seqno = || {
+        prop_oneof![
+            3 => Just(5u64),
+            3 => 0..20u64,
+            1 => 0..70_000u64,
+            1 => (0..20u64).prop_map(|below| SeqNo::MAX.get() - below),
+        ]
+    };
+    let value =
+        || prop_oneof![3 => Just(vec![1, 2, 3]), 2 => prop::collection::vec(any::<u8>(), 0..20)];
+    let row_of = move || {
+        (key(), seqno(), kind(), value())
+            .prop_map(|(key, seqno, kind, value)| row(&key, seqno, kind, &value))
+    };
+    let uniform = prop::collection::vec(prop::collection::vec(any::<u8>(), 16), 0..80)
+        .prop_map(|keys| keys.iter().map(|key| put(key, &key[..5])).collect());
+    let versions = (key(), 0..300u64)
+        .prop_map(|(key, n)| (0..n).map(|i| row(&key, i, EntryKind::Put, b"")).collect());
+    let keys_alone = prop::collection::vec(prop::collection::vec(0u8..3, 1..12), 0..80)
+        .prop_map(|keys| keys.iter().map(|key| put(key, b"")).collect());
+    prop_oneof![
+        1 => keys_alone,
+        6 => prop::collection::vec(row_of(), 0..80),
+        2 => uniform,
+        1 => versions,
+    ]
+}
+
+fn order_of(rows: &mut Vec<Row>, comparator: &dyn Comparator) {
+    rows.sort_by(|a, b| internal_key(a).compare(&internal_key(b), comparator));
+    rows.dedup_by(|a, b| (&a.key, a.trailer.seqno()) == (&b.key, b.trailer.seqno()));
+}
+
+fn internal_key(row: &Row) -> InternalKey<'_> {
+    InternalKey::new(&row.key, row.trailer)
+}
+
+fn options() -> impl Strategy<Value = SortedBlockOptions> {
+    (any::<bool>(), any::<bool>()).prop_map(|(tags, heads)| SortedBlockOptions { tags, heads })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_block_answers_like_a_sorted_list(
+        rows in rows(),
+        options in options(),
+        probes in prop::collection::vec((key(), 0..25u64), 20),
+        steps in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        for comparator in [&Bytewise as &dyn Comparator, &Reverse, &Shortlex] {
+            let heads = options.heads && comparator.is_bytewise();
+            check(rows.clone(), SortedBlockOptions { heads, ..options }, comparator, &probes, &steps);
+        }
+    }
+
+    #[test]
+    fn a_written_block_can_be_damaged_but_not_made_to_panic(
+        rows in rows(),
+        options in options(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        probe in key(),
+    ) {
+        let mut rows = rows;
+        order_of(&mut rows, &Bytewise);
+        let mut bytes = build(&rows, options);
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        exercise(&bytes, &probe);
+    }
+
+    #[test]
+    fn any_bytes_can_be_parsed_without_panic(
+        header in prop::collection::vec(0u8..9, 8),
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+        probe in key(),
+    ) {
+        exercise(&[&[1], &header[1..7], &[0], &rest].concat(), &probe);
+        exercise(&rest, &probe);
+    }
+}
+
+fn build(rows: &[Row], options: SortedBlockOptions) -> Vec<u8> {
+    let mut builder = SortedBlockBuilder::new(options);
+    // A builder that was used before writes the same.
+    builder.add(b"zzz", Trailer::new(SeqNo::MAX, EntryKind::Merge), b"of another block").unwrap();
+    builder.finish_into(&mut Vec::new());
+    for Row { key, trailer, value } in rows {
+        builder.add(key, *trailer, value).unwrap();
+    }
+    assert_eq!(builder.len(), rows.len());
+    assert_eq!(builder.first_key(), rows.first().map(|row| &row.key[..]));
+    assert_eq!(builder.last_key(), rows.last().map(|row| &row.key[..]));
+    let estimated = builder.estimated_len();
+    let mut bytes = b"before".to_vec();
+    builder.finish_into(&mut bytes);
+    assert!(builder.is_empty());
+    assert!(bytes.starts_with(b"before"));
+    let bytes = bytes.split_off(6);
+    assert!(bytes.len() <= estimated, "{} > {estimated}", bytes.len());
+    assert!(estimated <= bytes.len() + rows.len() * 4, "{} << {estimated}", bytes.len());
+    bytes
+}
+
+fn check(
+    mut rows: Vec<Row>,
+    options: SortedBlockOptions,
+    comparator: &dyn Comparator,
+    probes: &[(Vec<u8>, u64)],
+    steps: &[bool],
+) {
+    order_of(&mut rows, comparator);
+    let bytes = build(&rows, options);
+    let block = SortedBlock::parse(&bytes[..]).unwrap();
+    block.verify(comparator).unwrap();
+    assert_eq!((block.len(), block.is_empty()), (rows.len(), rows.is_empty()));
+    assert_eq!(block.heap_len(), bytes.len());
+
+    let mut key = vec![];
+    for (i, row) in rows.iter().enumerate() {
+        let entry = block.entry(i).unwrap();
+        assert_eq!((entry.value, entry.trailer), (&row.value[..], row.trailer));
+        entry.key_into(&mut key);
+        assert_eq!((&key, entry.key_len()), (&row.key, row.key.len()));
+        block.key_into(i, &mut key);
+        assert_eq!(key, row.key);
+        assert_eq!((block.value(i), block.trailer(i)), (Some(&row.value[..]), Some(row.trailer)));
+    }
+    let n = rows.len();
+    assert!(block.entry(n).is_none() && block.value(n).is_none() && block.trailer(n).is_none());
+
+    let own = rows.iter().map(|row| (row.key.clone(), row.trailer.seqno().get()));
+    let near = own.clone().flat_map(|(key, seqno)| {
+        let longer = [&key[..], &[0]].concat();
+        let shorter = key[..key.len() - 1].to_vec();
+        let next = (key.clone(), (seqno + 1).min(SeqNo::MAX.get()));
+        [next, (longer, seqno), (shorter, seqno)]
+    });
+    let (own, near): (Vec<_>, Vec<_>) = (own.collect(), near.collect());
+    for (key, bound) in own.iter().chain(&near).chain(probes) {
+        for bound in [SeqNo::new(*bound).unwrap(), SeqNo::MAX] {
+            probe(&block, &rows, comparator, key, bound);
+        }
+    }
+    walk(&block, &rows, steps);
+}
+
+fn probe(
+    block: &SortedBlock<&[u8]>,
+    rows: &[Row],
+    comparator: &dyn Comparator,
+    key: &[u8],
+    bound: SeqNo,
+) {
+    let visible = |row: &Row| row.trailer.seqno().is_visible_at(bound);
+    let found = rows.iter().position(|row| row.key == key && visible(row));
+    assert_eq!(block.find(key, key_hash(key), bound), found, "{key:?} at {bound}");
+
+    let sought = rows.partition_point(|row| match comparator.compare(&row.key, key) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Equal => !visible(row),
+        std::cmp::Ordering::Greater => false,
+    });
+    assert_eq!(block.seek_by(key, bound, comparator, &mut vec![]), sought, "{key:?} at {bound}");
+    if comparator.is_bytewise() {
+        assert_eq!(block.seek(key, bound), sought, "{key:?} at {bound}");
+    }
+    for (i, row) in rows.iter().enumerate().skip(sought.saturating_sub(1)).take(3) {
+        assert_eq!(block.compare_key(i, key), Some(row.key[..].cmp(key)));
+        assert_eq!(block.key_eq(i, key), row.key == key);
+    }
+}
+
+fn walk(block: &SortedBlock<&[u8]>, rows: &[Row], steps: &[bool]) {
+    let entry = |i: usize| rows.get(i).map(|row| EntryRef::new(&row.key, row.trailer, &row.value));
+    let mut cursor = SortedCursor::new(block.clone());
+    assert_eq!((cursor.entry(), cursor.row()), (None, None));
+    for i in 0..=rows.len() {
+        cursor.advance();
+        assert_eq!(cursor.entry(), entry(i));
+    }
+    cursor.advance();
+    for i in (0..rows.len()).rev() {
+        cursor.retreat();
+        assert_eq!((cursor.entry(), cursor.row()), (entry(i), Some(i)));
+    }
+    cursor.retreat();
+    assert_eq!(cursor.entry(), None);
+
+    let mut place = rows.len() / 2;
+    cursor.seek_to(place);
+    for &forward in steps {
+        if forward && place < rows.len() {
+            cursor.advance();
+            place += 1;
+        } else if !forward && place > 0 {
+            cursor.retreat();
+            place -= 1;
+        }
+        assert_eq!(cursor.entry(), entry(place));
+    }
+    cursor.set_block(block.clone());
+    assert_eq!(cursor.entry(), None);
+    cursor.seek_to_last();
+    assert_eq!(cursor.entry(), rows.len().checked_sub(1).and_then(entry));
+    cursor.seek_to_first();
+    assert_eq!(cursor.entry(), entry(0));
+}
+
+/// Calls everything on a block that may be damaged, as long as it parses.
+fn exercise(bytes: &[u8], probe: &[u8]) {
+    let Ok(block) = SortedBlock::parse(bytes) else { return };
+    let (mut key, mut len) = (vec![], 0);
+    for i in 0..=block.len() {
+        len += block.value(i).map_or(0, <[u8]>::len) + usize::from(block.key_eq(i, probe));
+        block.key_into(i, &mut key);
+        assert_eq!(block.compare_key(i, &key).is_some(), i < block.len());
+        let _: Option<Trailer> = block.trailer(i);
+    }
+    assert!(len <= bytes.len() + block.len());
+    for key in [probe, &key] {
+        for bound in [SeqNo::MAX, SeqNo::from(3), SeqNo::ZERO] {
+            let found = block.find(key, key_hash(key), bound);
+            assert!(found.is_none_or(|i| i < block.len() && block.key_eq(i, key)));
+            assert!(block.seek(key, bound) <= block.len());
+            assert!(block.seek_by(key, bound, &Reverse, &mut vec![]) <= block.len());
+        }
+    }
+    let verified =
+        [&Bytewise as &dyn Comparator, &Shortlex].map(|order| block.verify(order).is_ok());
+    let mut cursor = SortedCursor::new(block);
+    let mut rows = 0;
+    cursor.seek_to_first();
+    while cursor.entry().is_some() {
+        rows += 1;
+        cursor.advance();
+    }
+    assert_eq!(rows, cursor.block().len());
+    assert!(rows <= bytes.len() || !verified[0]);
+}
+
+/// Both options on, bytewise, with the rows' own keys as probes.
+fn holds(rows: &[Row]) {
+    let mut shuffled = rows.to_vec();
+    shuffled.reverse();
+    check(shuffled, SortedBlockOptions::default(), &Bytewise, &[(vec![0], 3)], &[]);
+}
+
+#[test]
+fn an_empty_block_is_a_block() {
+    holds(&[]);
+}
+
+#[test]
+fn one_row_of_one_byte() {
+    holds(&[put(b"\0", b"")]);
+}
+
+#[test]
+fn the_longest_key_alone_and_beside_its_own_prefix() {
+    let longest = vec![0xff; 65_535];
+    holds(&[put(&longest, b"value")]);
+    holds(&[put(&longest[..65_534], b""), put(&longest, b"")]);
+    holds(&[put(b"a", b""), put(&longest, b"x")]);
+}
+
+#[test]
+fn a_block_longer_than_narrow_offsets_reach() {
+    let rows: Vec<Row> = (0..300u32)
+        .map(|i| put(format!("{i:08}").as_bytes(), &vec![i as u8; i as usize * 3]))
+        .collect();
+    holds(&rows);
+}
+
+#[test]
+fn keys_that_end_where_others_have_zeros() {
+    let keys =
+        [&b"a"[..], b"a\0", b"a\0\0", b"a\0\0\0", b"a\0\0\0\0", b"a\0\0\0\0\0\0\0\0\0", b"b"];
+    holds(&keys.map(|key| put(key, b"v")));
+}
+
+#[test]
+fn keys_that_tie_in_their_first_four_bytes_have_wide_heads() {
+    let rows: Vec<Row> =
+        (0..64u32).map(|i| put(format!("{}tie{i:04}tail", i / 40).as_bytes(), b"v")).collect();
+    holds(&rows);
+    let bytes = build(&rows, SortedBlockOptions::default());
+    assert_eq!(bytes[2], 8);
+}
+
+#[test]
+fn heads_do_not_take_the_last_byte_of_rows_of_one_length() {
+    let rows: Vec<Row> =
+        (0..64u32).map(|i| put(format!("{}tie{i:04}", i / 40).as_bytes(), b"")).collect();
+    holds(&rows);
+    let bytes = build(&rows, SortedBlockOptions::default());
+    assert_eq!(bytes[2..4], [4, 0]);
+}
+
+#[test]
+fn lengths_out_of_range_are_refused_and_leave_the_builder_as_it_was() {
+    let mut builder = SortedBlockBuilder::new(SortedBlockOptions::default());
+    let trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
+    for key in [&[][..], &vec![0; 65_536]] {
+        let error = builder.add(key, trailer, b"").unwrap_err();
+        assert!(!error.is_corruption(), "{error}");
+    }
+    assert!(builder.is_empty());
+}
+
+#[test]
+fn a_block_that_claims_billions_of_rows_is_refused() {
+    let mut bytes = build(&[put(b"abc", b"v")], SortedBlockOptions { tags: false, heads: false });
+    bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(SortedBlock::parse(&bytes[..]).unwrap_err().is_corruption());
+}
+
+#[test]
+fn verify_finds_rows_out_of_order_and_foreign_tags() {
+    let rows = [put(b"aaaa", b"1"), put(b"bbbb", b"2"), put(b"cccc", b"3")];
+    let wrong = |rows: &[Row], order: &dyn Comparator| {
+        let bytes = build(rows, SortedBlockOptions::default());
+        let error = SortedBlock::parse(&bytes[..]).unwrap().verify(order).unwrap_err();
+        assert!(error.is_corruption());
+        error.to_string()
+    };
+    let [a, b, c] = rows.clone();
+    assert!(wrong(&[a.clone(), c.clone(), b.clone()], &Bytewise).contains("out of order"));
+    assert!(wrong(&[a.clone(), a.clone(), b.clone()], &Bytewise).contains("out of order"));
+    assert!(wrong(&[a, b, c], &Shortlex).contains("not bytewise"));
+
+    let mut bytes = build(&rows, SortedBlockOptions::default());
+    bytes[24] ^= 1;
+    let error = SortedBlock::parse(&bytes[..]).unwrap().verify(&Bytewise).unwrap_err();
+    assert!(error.to_string().contains("tag"), "{error}");
+}
