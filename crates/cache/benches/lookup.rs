@@ -1,0 +1,102 @@
+//! Lookups of cached values, and what a miss costs beside its load.
+#![allow(missing_docs, reason = "criterion's macros")]
+
+use std::{convert::Infallible, hint::black_box, sync::Arc, thread, time::Duration};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use stratal_cache::{Cache, CacheKey, FileId, Priority, Resident};
+
+/// Claims 4 KiB and takes a cache line, so that what is measured is the cache.
+struct Block(u64);
+
+impl Resident for Block {
+    fn weight(&self) -> usize {
+        4 << 10
+    }
+}
+
+const LOOKUPS: usize = 1 << 18;
+
+fn filled(capacity: u64, file: FileId, blocks: u64, priority: Priority) -> Cache {
+    let cache = Cache::new(capacity);
+    for block in 0..blocks {
+        cache.insert(&key(file, block), priority, &Arc::new(Block(block)));
+    }
+    cache
+}
+
+fn key(file: FileId, block: u64) -> CacheKey {
+    CacheKey { file, offset: block << 12, role: 1 }
+}
+
+fn keys(file: FileId, blocks: u64) -> Vec<CacheKey> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 33) % blocks
+    };
+    (0..LOOKUPS).map(|_| key(file, next())).collect()
+}
+
+fn look_up(cache: &Cache, keys: &[CacheKey]) -> u64 {
+    keys.iter().filter_map(|key| cache.get::<Block>(key)).map(|block| block.0).sum()
+}
+
+fn lookups(c: &mut Criterion) {
+    let mut group = c.benchmark_group("get");
+    group.sample_size(20).warm_up_time(Duration::from_millis(300));
+    group.throughput(Throughput::Elements(LOOKUPS as u64));
+    let file = FileId::next();
+    for (name, capacity, blocks) in [
+        ("1 MiB hot in 16 MiB", 16 << 20, 256),
+        ("1 MiB hot in 512 MiB", 512 << 20, 256),
+        ("256 MiB at random in 512 MiB", 512 << 20, 65_536),
+    ] {
+        let (cache, keys) = (filled(capacity, file, blocks, Priority::Normal), keys(file, blocks));
+        group.bench_function(name, |b| b.iter(|| look_up(&cache, black_box(&keys))));
+    }
+
+    let cache = filled(512 << 20, file, 256, Priority::High);
+    let hot = keys(file, 256);
+    group.bench_function("1 MiB hot of high priority", |b| b.iter(|| look_up(&cache, &hot)));
+
+    let large = key(FileId::next(), 0);
+    cache.insert(&large, Priority::High, &Arc::new(vec![0u8; 10 << 20]));
+    group.bench_function("one large value", |b| {
+        b.iter(|| (0..LOOKUPS).filter_map(|_| cache.get::<Vec<u8>>(&large)).count());
+    });
+
+    let cache = filled(512 << 20, file, 256, Priority::Normal);
+    group.bench_function("1 MiB hot beside another thread", |b| {
+        let (stop, cache, hot) = (std::sync::atomic::AtomicBool::new(false), &cache, &hot);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    black_box(look_up(cache, hot));
+                }
+            });
+            b.iter(|| look_up(cache, black_box(hot)));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
+}
+
+fn misses(c: &mut Criterion) {
+    let mut group = c.benchmark_group("miss");
+    group.sample_size(20).warm_up_time(Duration::from_millis(300));
+    let (cache, file) = (Cache::new(64 << 20), FileId::next());
+    let mut block = 0;
+    group.bench_function("load and evict", |b| {
+        b.iter(|| {
+            block += 1;
+            let load = || Ok::<_, Infallible>(Block(block));
+            cache.get_or_load(&key(file, block), Priority::Normal, load).map(|block| block.0)
+        });
+    });
+    group.bench_function("sweep of 15,000 values", |b| {
+        b.iter(|| cache.remove_file(FileId::next()));
+    });
+}
+
+criterion_group!(benches, lookups, misses);
+criterion_main!(benches);

@@ -1,0 +1,185 @@
+//! What the cache holds of a value, and how long it protects it.
+
+use std::{any::Any, sync::Arc};
+
+use quick_cache::{Lifecycle, Weighter};
+use stratal_types::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::CacheKey;
+
+/// Something that can be kept in a [`Cache`](crate::Cache).
+///
+/// A value of a type must not use the cache while it is dropped: it may be the cache that drops it.
+pub trait Resident: Any + Send + Sync {
+    /// Bytes of memory the value takes, and nothing else does. Asked once, when the value enters.
+    fn weight(&self) -> usize;
+}
+
+impl Resident for Vec<u8> {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.capacity()
+    }
+}
+
+/// How hard the cache tries to keep a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// It stays as long as it is used more than others are. Data blocks.
+    #[default]
+    Normal,
+    /// It outlives values of normal priority that are used as often, while such values take no more
+    /// than half of the capacity. Indexes and filters: every read of their file needs them.
+    High,
+}
+
+/// A value and what it weighs.
+///
+/// The cache hands out clones of what it holds, and only on a hit. Hence a clone is a use: it renews
+/// the protection of the original, and has none itself.
+#[derive(Debug)]
+pub(crate) struct Held {
+    value: Arc<dyn Any + Send + Sync>,
+    weight: u64,
+    protection: Option<Protection>,
+}
+
+impl Held {
+    /// Memory that a value takes on top of its own weight, in bytes: its slot and the share of the
+    /// slots for keys lately evicted, its place in the hash table, its reference counts.
+    pub(crate) const OVERHEAD: u64 = 192;
+
+    /// A weight that no shard admits.
+    const REFUSED: u64 = u64::MAX;
+
+    pub(crate) fn new<T: Resident>(value: &Arc<T>) -> Self {
+        let weight = u64::try_from(value.weight()).unwrap_or(Self::REFUSED);
+        let value: Arc<T> = Arc::clone(value);
+        Self { value, weight: weight.saturating_add(Self::OVERHEAD), protection: None }
+    }
+
+    /// Bytes it counts for, overhead included.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// The same value, made so heavy that it is handed to those who wait for it, and not kept.
+    pub(crate) fn to_hand_over(&self) -> Self {
+        Self { weight: Self::REFUSED, ..self.clone() }
+    }
+
+    /// Protects it, if `budget` has room.
+    pub(crate) fn protect(&mut self, budget: &Arc<ProtectedBytes>) {
+        self.protection = Protection::reserve(budget, self.weight);
+    }
+
+    /// The value, if it is a `T`.
+    pub(crate) fn downcast<T: Resident>(self) -> Option<Arc<T>> {
+        Arc::downcast(self.value).ok()
+    }
+}
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        if let Some(protection) = &self.protection {
+            protection.renew();
+        }
+        Self { value: Arc::clone(&self.value), weight: self.weight, protection: None }
+    }
+}
+
+/// How many bytes of one shard are protected, and may be.
+#[derive(Debug, Default)]
+pub(crate) struct ProtectedBytes {
+    used: AtomicU64,
+    max: AtomicU64,
+}
+
+impl ProtectedBytes {
+    /// Bytes protected now.
+    pub(crate) fn effective(&self) -> u64 {
+        if self.is_exceeded() { 0 } else { self.used.load(Ordering::Relaxed) }
+    }
+
+    /// If more is protected than `max`, nothing is until so much is gone.
+    pub(crate) fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.max.load(Ordering::Relaxed)
+    }
+
+    fn reserve(&self, bytes: u64) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        let add = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+}
+
+/// Keeps one value from eviction for some passes of the hand since it was last used, and counts
+/// against the shard's budget for as long as it exists.
+#[derive(Debug)]
+struct Protection {
+    budget: Arc<ProtectedBytes>,
+    bytes: u64,
+    passes_left: AtomicU8,
+}
+
+impl Protection {
+    /// Passes of the hand. It comes by about three times while every hot value is replaced by one
+    /// that is used as much as counts, and less often when new values are used less.
+    const PASSES: u8 = 16;
+
+    fn reserve(budget: &Arc<ProtectedBytes>, bytes: u64) -> Option<Self> {
+        let budget = budget.reserve(bytes).then(|| Arc::clone(budget))?;
+        Some(Self { budget, bytes, passes_left: AtomicU8::new(Self::PASSES) })
+    }
+
+    /// Written only when it changes something: many threads use the same index at once.
+    fn renew(&self) {
+        if self.passes_left.load(Ordering::Relaxed) != Self::PASSES {
+            self.passes_left.store(Self::PASSES, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it survives a pass of the hand. The hand moves under the shard's lock.
+    fn survives_pass(&self) -> bool {
+        let left = self.passes_left.load(Ordering::Relaxed);
+        self.passes_left.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0 && !self.budget.is_exceeded()
+    }
+}
+
+impl Drop for Protection {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Tells a shard what values weigh.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weights;
+
+impl Weighter<CacheKey, Held> for Weights {
+    fn weight(&self, _: &CacheKey, held: &Held) -> u64 {
+        held.weight
+    }
+}
+
+/// Tells a shard what is protected, and takes what it evicts, to be dropped once its lock is free.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evictions;
+
+impl Lifecycle<CacheKey, Held> for Evictions {
+    type RequestState = Vec<Held>;
+
+    fn is_pinned(&self, _: &CacheKey, held: &Held) -> bool {
+        held.protection.as_ref().is_some_and(Protection::survives_pass)
+    }
+
+    fn on_evict(&self, evicted: &mut Self::RequestState, _: CacheKey, mut held: Held) {
+        // At once: whether the budget is exceeded decides about the next candidate.
+        held.protection = None;
+        evicted.push(held);
+    }
+}
