@@ -1,0 +1,105 @@
+//! Blocks as the cache keeps them: checked once, then trusted.
+
+use bytes::Bytes;
+use stratal_block::SortedBlock;
+use stratal_cache::Resident;
+use stratal_filter::Filter;
+use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
+
+use crate::handle::BlockHandle;
+
+/// A data or index block in memory.
+#[derive(Debug)]
+pub(crate) struct CachedBlock {
+    plain: Bytes,
+    rows: SortedBlock<Bytes>,
+}
+
+impl Resident for CachedBlock {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.plain.len()
+    }
+}
+
+impl CachedBlock {
+    /// Checks `plain`. A block without rows is refused: a writer never makes one.
+    pub(crate) fn parse(plain: Bytes) -> Result<Self, stratal_block::Error> {
+        let rows = SortedBlock::parse(plain.clone())?;
+        if rows.is_empty() {
+            let what = "a table's block has no rows";
+            return Err(stratal_block::Error::Malformed { what, offset: 0 });
+        }
+        Ok(Self { plain, rows })
+    }
+
+    pub(crate) fn rows(&self) -> &SortedBlock<Bytes> {
+        &self.rows
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Number of the first row at or behind (`key`, `bound`) in internal order.
+    pub(crate) fn seek(&self, key: &[u8], bound: SeqNo, comparator: &dyn Comparator) -> usize {
+        if comparator.is_bytewise() {
+            self.rows.seek(key, bound)
+        } else {
+            self.rows.seek_by(key, bound, comparator, &mut Vec::new())
+        }
+    }
+
+    /// The key of row `i`, copied.
+    pub(crate) fn key(&self, i: usize) -> Vec<u8> {
+        let mut key = Vec::new();
+        self.rows.key_into(i, &mut key);
+        key
+    }
+
+    /// The trailer of row `i`, which the block has.
+    pub(crate) fn trailer(&self, i: usize) -> Trailer {
+        self.rows.trailer(i).unwrap_or(Trailer::new(SeqNo::ZERO, EntryKind::Put))
+    }
+
+    /// The value of row `i`, which the block has, sharing its memory.
+    pub(crate) fn value(&self, i: usize) -> Bytes {
+        self.share(self.rows.value(i).unwrap_or_default())
+    }
+
+    /// `part` of this block's bytes, sharing their memory.
+    pub(crate) fn share(&self, part: &[u8]) -> Bytes {
+        if part.is_empty() { Bytes::new() } else { self.plain.slice_ref(part) }
+    }
+
+    /// The handle in row `i` of an index block.
+    pub(crate) fn handle(&self, i: usize) -> Option<BlockHandle> {
+        BlockHandle::decode(self.rows.value(i)?)
+    }
+}
+
+/// A table's filter in memory, or the knowledge that it cannot be used.
+#[derive(Debug)]
+pub(crate) enum CachedFilter {
+    Usable(Filter<Bytes>),
+    /// Damaged: every key must be looked for. `verify` says why.
+    Unusable,
+}
+
+impl Resident for CachedFilter {
+    fn weight(&self) -> usize {
+        let bytes = match self {
+            Self::Usable(filter) => filter.get_ref().len(),
+            Self::Unusable => 0,
+        };
+        size_of::<Self>() + bytes
+    }
+}
+
+impl CachedFilter {
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
+        match self {
+            Self::Usable(filter) => filter.may_contain(hash),
+            Self::Unusable => true,
+        }
+    }
+}

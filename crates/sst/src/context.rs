@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use stratal_cache::Cache;
+use stratal_types::{Bytewise, Comparator, DbId, Metrics, NoMetrics};
+
+/// What the process brings to every table it writes or reads.
+///
+/// The default has a cache of its own of [`CACHE_CAPACITY_DEFAULT`](Self::CACHE_CAPACITY_DEFAULT)
+/// bytes, bytewise order, no metrics, and belongs to no database.
+#[derive(Clone, Debug)]
+pub struct TableContext {
+    /// Keeps blocks, indexes and filters within one budget, over all tables that share it.
+    pub cache: Arc<Cache>,
+    /// The order of user keys. Its name is stored in each table and checked when one is opened.
+    pub comparator: Arc<dyn Comparator>,
+    /// Where counts go.
+    pub metrics: Arc<dyn Metrics>,
+    /// The database that new files say they belong to.
+    pub db_id: DbId,
+}
+
+impl TableContext {
+    /// Bytes the default context's cache may hold: 64 MiB.
+    pub const CACHE_CAPACITY_DEFAULT: u64 = 64 << 20;
+}
+
+impl Default for TableContext {
+    fn default() -> Self {
+        Self {
+            cache: Arc::new(Cache::new(Self::CACHE_CAPACITY_DEFAULT)),
+            comparator: Arc::new(Bytewise),
+            metrics: Arc::new(NoMetrics),
+            db_id: DbId::default(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::{fmt::Debug, io, ops::Range};
+
+use bytes::Bytes;
+use stratal_fs::File;
+
+/// Where a table is read from: anything that gives the bytes of a range.
+///
+/// Reads come from many threads at once.
+pub trait ReadAt: Debug + Send + Sync {
+    /// Length in bytes. It does not change while a table is open.
+    fn len(&self) -> u64;
+
+    /// Whether there are no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of `range`, all of them: [`io::ErrorKind::UnexpectedEof`] if there are fewer.
+    fn read(&self, range: Range<u64>) -> io::Result<Bytes>;
+}
+
+/// A table in memory. Reads share its bytes.
+impl ReadAt for Bytes {
+    fn len(&self) -> u64 {
+        self.as_ref().len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let (start, end) = checked_range(&range, ReadAt::len(self))?;
+        Ok(self.slice(start..end))
+    }
+}
+
+/// A table in a file.
+#[derive(Debug)]
+pub struct FileSource {
+    file: Box<dyn File>,
+    len: u64,
+}
+
+impl FileSource {
+    /// Takes over an open file and looks up its length.
+    pub fn new(file: Box<dyn File>) -> io::Result<Self> {
+        let len = file.len()?;
+        Ok(Self { file, len })
+    }
+}
+
+impl ReadAt for FileSource {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let (start, end) = checked_range(&range, self.len)?;
+        let mut bytes = vec![0; end - start];
+        self.file.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// `range` in `usize`, if it lies inside `len` bytes.
+fn checked_range(range: &Range<u64>, len: u64) -> io::Result<(usize, usize)> {
+    let inside = range.start <= range.end && range.end <= len;
+    let ends = (usize::try_from(range.start), usize::try_from(range.end));
+    match ends {
+        (Ok(start), Ok(end)) if inside => Ok((start, end)),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

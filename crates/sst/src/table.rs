@@ -1,0 +1,398 @@
+use std::{ops::RangeBounds, sync::Arc};
+
+use bytes::Bytes;
+use stratal_archive::{Opener, Progress, SectionTag, Toc, TocEntry};
+use stratal_block::{BlockCodec, BlockContext, BlockSpec};
+use stratal_cache::{CacheKey, FileId, Priority};
+use stratal_filter::Filter;
+use stratal_types::{
+    Comparator, Counter, EntryKind, Fragments, KeyRange, SeqNo, Trailer, key_hash,
+};
+
+use crate::{
+    Error, Properties, ReadAt, TableContext, TableCursor, TableInfo, TableRange,
+    block::{CachedBlock, CachedFilter},
+    handle::BlockHandle,
+    section::{self, TableBlock, ordinal},
+    tombstones::{self, CachedFragments},
+};
+
+/// A table, open for reading. Cloning it is cheap, and clones are used from many threads at once.
+///
+/// Opening reads the end of the file once. Index, filter and data blocks are read when they are
+/// first needed, through the context's cache, and only as long as its budget has room for them.
+#[derive(Clone, Debug)]
+pub struct Table {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ctx: TableContext,
+    source: Arc<dyn ReadAt>,
+    file: FileId,
+    toc: Toc,
+    properties: Properties,
+    codec: BlockCodec,
+}
+
+/// One stored version of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Sequence number and kind.
+    pub trailer: Trailer,
+    /// The value, operand or pointer, sharing the cached block's memory.
+    pub value: Bytes,
+}
+
+impl Table {
+    /// Opens the table that `source` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Archive`] if the contents cannot be found or the file is no archive,
+    /// [`Error::NotATable`] if it is another sort of file, [`Error::ComparatorMismatch`] if it is
+    /// sorted by another order than the context's, [`Error::Read`] if the source fails.
+    pub fn open(ctx: &TableContext, source: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        let mut opener = Opener::new(source.len());
+        let mut bytes = Bytes::new();
+        let toc = loop {
+            match opener.advance(&bytes)? {
+                Progress::Need(range) => {
+                    bytes = read(source.as_ref(), range.start, range.end - range.start)?;
+                }
+                Progress::Done(toc) => break toc,
+            }
+        };
+        if toc.header.file_type != section::FILE_TYPE {
+            let text = |name: &[u8]| name.escape_ascii().to_string();
+            return Err(Error::NotATable {
+                expected: text(&section::FILE_TYPE),
+                found: text(&toc.header.file_type),
+            });
+        }
+        toc.require_known(&section::KNOWN)?;
+        let codec = BlockSpec::default()
+            .resolve(&BlockContext::default())
+            .map_err(|source| Error::Block { kind: "any", offset: 0, source })?;
+        let mut inner = Inner {
+            ctx: ctx.clone(),
+            source,
+            file: FileId::next(),
+            toc,
+            properties: Properties::default(),
+            codec,
+        };
+        inner.properties = inner.load_properties()?;
+        let (expected, found) = (ctx.comparator.name(), inner.properties.comparator.as_str());
+        if expected != found {
+            return Err(Error::ComparatorMismatch {
+                expected: expected.to_owned(),
+                found: found.to_owned(),
+            });
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The order of the table's keys.
+    pub fn comparator(&self) -> &dyn Comparator {
+        self.inner.ctx.comparator.as_ref()
+    }
+
+    /// What the table says about itself.
+    pub fn properties(&self) -> &Properties {
+        &self.inner.properties
+    }
+
+    /// Where its sections are.
+    pub fn contents(&self) -> &Toc {
+        &self.inner.toc
+    }
+
+    /// Length, identity and properties.
+    pub fn info(&self) -> TableInfo {
+        TableInfo {
+            file_len: self.inner.source.len(),
+            uid: self.inner.toc.header.uid,
+            properties: self.inner.properties.clone(),
+        }
+    }
+
+    /// The value of `key`: of its newest version, if that is a value.
+    ///
+    /// Costs one filter probe if the key is absent, else a search of the index and of one block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAValue`] if the newest version is a merge operand or a pointer, which only a
+    /// tree can resolve; read errors and damage otherwise.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        let Some(version) = self.lookup(key, SeqNo::MAX)? else { return Ok(None) };
+        if self.hides(key, version.trailer)? {
+            return Ok(None);
+        }
+        match version.trailer.kind() {
+            EntryKind::Put | EntryKind::PutOverDelete => Ok(Some(version.value)),
+            kind if kind.is_delete() => Ok(None),
+            kind => Err(Error::NotAValue(kind)),
+        }
+    }
+
+    /// The newest stored version of `key` that a read at `bound` sees, whatever its kind, and whether
+    /// or not a range tombstone hides it.
+    pub fn lookup(&self, key: &[u8], bound: SeqNo) -> Result<Option<Version>, Error> {
+        let hash = key_hash(key);
+        if !self.may_contain(hash)? {
+            return Ok(None);
+        }
+        let Some(index) = self.inner.index()? else { return Ok(None) };
+        let comparator = self.inner.ctx.comparator.as_ref();
+        for i in index.seek(key, bound, comparator)..index.len() {
+            let block = self.inner.data_block(&index, i)?;
+            if let Some(found) = block.rows().find(key, hash, bound) {
+                return Ok(Some(Version {
+                    trailer: block.trailer(found),
+                    value: block.value(found),
+                }));
+            }
+            // Versions of a key may go on in the next block only if the fence is the key itself.
+            if !index.rows().key_eq(i, key) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the filter lets through keys with this [`key_hash`]. `true` without a filter.
+    pub fn may_contain(&self, hash: u64) -> Result<bool, Error> {
+        let Some(filter) = self.inner.filter()? else { return Ok(true) };
+        let may = filter.may_contain(hash);
+        self.inner.ctx.metrics.add(Counter::FilterProbes, 1);
+        self.inner.ctx.metrics.add(Counter::FilterRejects, u64::from(!may));
+        Ok(may)
+    }
+
+    /// The table's range tombstones, which [`get`](Self::get), [`range`](Self::range) and
+    /// [`prefix`](Self::prefix) heed, and [`lookup`](Self::lookup) and cursors do not.
+    ///
+    /// # Errors
+    ///
+    /// Read errors, and damage to both copies: without them deleted keys would come back.
+    pub fn tombstones(&self) -> Result<Arc<Fragments>, Error> {
+        self.inner.tombstones()
+    }
+
+    /// Whether a range tombstone of this table hides the version of `key` with this trailer.
+    pub(crate) fn hides(&self, key: &[u8], trailer: Trailer) -> Result<bool, Error> {
+        if self.inner.properties.range_tombstones == 0 {
+            return Ok(false);
+        }
+        let newest = self.tombstones()?.covering(key, SeqNo::MAX, self.comparator());
+        Ok(newest.is_some_and(|newest| newest > trailer.seqno()))
+    }
+
+    /// A cursor over all stored versions, standing before the first.
+    pub fn cursor(&self) -> TableCursor {
+        TableCursor::new(self.clone())
+    }
+
+    /// The live keys and values of `range`, in order, from either end.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> TableRange {
+        TableRange::new(self, KeyRange::from_bounds(&range), None)
+    }
+
+    /// The live keys that begin with `prefix`, and their values, in order, from either end.
+    pub fn prefix(&self, prefix: &[u8]) -> TableRange {
+        let found = self.inner.ctx.comparator.prefix_range(prefix);
+        let filter = (!found.exact).then(|| prefix.to_vec());
+        TableRange::new(self, KeyRange { start: found.start, end: found.end }, filter)
+    }
+
+    pub(crate) fn context(&self) -> &TableContext {
+        &self.inner.ctx
+    }
+
+    /// `None` if the table has no entries.
+    pub(crate) fn index(&self) -> Result<Option<Arc<CachedBlock>>, Error> {
+        self.inner.index()
+    }
+
+    pub(crate) fn data_block(
+        &self,
+        index: &CachedBlock,
+        i: usize,
+    ) -> Result<Arc<CachedBlock>, Error> {
+        self.inner.data_block(index, i)
+    }
+
+    /// The bytes of the file.
+    pub(crate) fn source(&self) -> &dyn ReadAt {
+        self.inner.source.as_ref()
+    }
+
+    /// Bytes of the file as they are stored.
+    pub(crate) fn read_stored(&self, offset: u64, len: u64) -> Result<Bytes, Error> {
+        read(self.inner.source.as_ref(), offset, len)
+    }
+
+    /// Opens the block that `handle` points at, without the cache.
+    pub(crate) fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
+        self.inner.open_block(handle, kind)
+    }
+}
+
+impl Inner {
+    fn load_properties(&self) -> Result<Properties, Error> {
+        self.load_doubled(
+            section::PROPERTIES,
+            TableBlock::Properties,
+            ordinal::PROPERTIES,
+            |plain, offset| Properties::decode(&plain, offset),
+        )
+    }
+
+    fn index(&self) -> Result<Option<Arc<CachedBlock>>, Error> {
+        if self.properties.entries == 0 {
+            return Ok(None);
+        }
+        let kind = TableBlock::Index;
+        let index = self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
+            self.load_doubled(section::INDEX, kind, ordinal::INDEX, |plain, offset| {
+                parse_sorted(plain, kind, offset)
+            })
+        })?;
+        Ok(Some(index))
+    }
+
+    fn tombstones(&self) -> Result<Arc<Fragments>, Error> {
+        if self.properties.range_tombstones == 0 {
+            return Ok(Arc::new(Fragments::EMPTY));
+        }
+        let (kind, ordinals) = (TableBlock::Tombstones, ordinal::TOMBSTONES);
+        let comparator = self.ctx.comparator.as_ref();
+        let load = || {
+            self.load_doubled(section::TOMBSTONES, kind, ordinals, |plain, offset| {
+                let fragments = tombstones::decode(&plain, offset, comparator)?;
+                Ok(CachedFragments(Arc::new(fragments)))
+            })
+        };
+        let cached = self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, load)?;
+        Ok(Arc::clone(&cached.0))
+    }
+
+    fn filter(&self) -> Result<Option<Arc<CachedFilter>>, Error> {
+        let Some(entry) = self.toc.find(section::FILTER).next() else { return Ok(None) };
+        let kind = TableBlock::Filter;
+        let key = self.cache_key(kind, entry.offset);
+        let filter =
+            self.ctx.cache.get_or_load(&key, Priority::High, || self.load_filter(entry))?;
+        Ok(Some(filter))
+    }
+
+    /// A damaged filter is no reason to refuse a read; a source that cannot be read is.
+    fn load_filter(&self, entry: &TocEntry) -> Result<CachedFilter, Error> {
+        let plain = section_handle(entry, ordinal::FILTER)
+            .and_then(|handle| self.open_block(handle, TableBlock::Filter));
+        match plain {
+            Ok(plain) => {
+                Ok(Filter::parse(plain).map_or(CachedFilter::Unusable, CachedFilter::Usable))
+            }
+            Err(error @ Error::Read { .. }) => Err(error),
+            Err(_) => Ok(CachedFilter::Unusable),
+        }
+    }
+
+    fn data_block(&self, index: &CachedBlock, i: usize) -> Result<Arc<CachedBlock>, Error> {
+        let kind = TableBlock::Data;
+        let handle = index.handle(i).ok_or(Error::Malformed {
+            what: "an index entry holds no block handle",
+            offset: self.section_offset(section::INDEX),
+        })?;
+        self.ctx.cache.get_or_load(&self.cache_key(kind, handle.offset), Priority::Normal, || {
+            parse_sorted(self.open_block(handle, kind)?, kind, handle.offset)
+        })
+    }
+
+    /// Reads a section of one block that stands twice: the first copy that is whole. If none is,
+    /// the error of the first.
+    fn load_doubled<T>(
+        &self,
+        tag: SectionTag,
+        kind: TableBlock,
+        ordinals: [u64; 2],
+        parse: impl Fn(Bytes, u64) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut first_error = None;
+        for (entry, ordinal) in self.toc.find(tag).zip(ordinals) {
+            let loaded = section_handle(entry, ordinal)
+                .and_then(|handle| self.open_block(handle, kind))
+                .and_then(|plain| parse(plain, entry.offset));
+            match loaded {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.unwrap_or(Error::MissingSection(kind.name())))
+    }
+
+    fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
+        let offset = handle.offset;
+        if handle.range().end > self.source.len() {
+            return Err(Error::Malformed {
+                what: "a block lies beyond the end of the file",
+                offset,
+            });
+        }
+        let stored = read(self.source.as_ref(), offset, handle.len.into())?;
+        self.ctx.metrics.add(Counter::BlocksRead, 1);
+        self.ctx.metrics.add(Counter::BytesRead, handle.len.into());
+        let id = kind.id(self.toc.header.uid, handle.ordinal);
+        let plain = self.codec.open(id, &stored).map_err(|source| Error::Block {
+            kind: kind.name(),
+            offset,
+            source,
+        })?;
+        Ok(match plain {
+            std::borrow::Cow::Borrowed(plain) => stored.slice_ref(plain),
+            std::borrow::Cow::Owned(plain) => plain.into(),
+        })
+    }
+
+    fn cache_key(&self, kind: TableBlock, offset: u64) -> CacheKey {
+        CacheKey { file: self.file, offset, role: kind.tag() }
+    }
+
+    fn section_offset(&self, tag: SectionTag) -> u64 {
+        self.toc.find(tag).next().map_or(0, |entry| entry.offset)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ctx.cache.remove_file(self.file);
+    }
+}
+
+/// The whole of `entry`'s section as one block.
+pub(crate) fn section_handle(entry: &TocEntry, ordinal: u64) -> Result<BlockHandle, Error> {
+    let offset = entry.offset;
+    let len = u32::try_from(entry.len)
+        .map_err(|_| Error::Malformed { what: "a section of one block is over 4 GiB", offset })?;
+    Ok(BlockHandle { offset, len, ordinal })
+}
+
+pub(crate) fn parse_sorted(
+    plain: Bytes,
+    kind: TableBlock,
+    offset: u64,
+) -> Result<CachedBlock, Error> {
+    CachedBlock::parse(plain).map_err(|source| Error::Block { kind: kind.name(), offset, source })
+}
+
+fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Bytes, Error> {
+    source.read(offset..offset.saturating_add(len)).map_err(|source| Error::Read {
+        offset,
+        len,
+        source,
+    })
+}

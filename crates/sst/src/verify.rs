@@ -1,0 +1,345 @@
+//! Reading everything a table holds and saying what is wrong with it.
+
+use bytes::Bytes;
+use stratal_archive::{Part, SectionTag, TocEntry};
+use stratal_block::SortedCursor;
+use stratal_filter::Filter;
+use stratal_types::{EntryRef, InternalKey, Trailer, key_hash};
+
+use crate::{
+    Error, Properties, Table,
+    block::CachedBlock,
+    handle::BlockHandle,
+    section::{self, TableBlock, ordinal},
+    table::{parse_sorted, section_handle},
+    tombstones,
+};
+
+/// What [`Table::verify`] found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Blocks read.
+    pub blocks: u64,
+    /// Entries in intact data blocks.
+    pub entries: u64,
+    /// Everything that is wrong, by ascending offset within each kind of block.
+    pub damage: Vec<Damage>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+/// One thing that is wrong with a table.
+#[derive(Debug)]
+pub struct Damage {
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// What should be there: a sort of block, or `contents`.
+    pub kind: &'static str,
+    /// What is wrong.
+    pub error: Error,
+    /// The keys that cannot be read for it, if it costs any: behind the first (unless there is
+    /// none), up to and with the second.
+    pub keys: Option<(Option<Vec<u8>>, Vec<u8>)>,
+}
+
+impl Table {
+    /// Reads every block, bypassing the cache, and checks it against the checksums, the order of
+    /// keys, the fences, the filter and the properties; both copies of what stands twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if the source fails. Damage is not an error but in the report.
+    pub fn verify(&self) -> Result<VerifyReport, Error> {
+        let mut verifier = Verifier::new(self);
+        verifier.contents()?;
+        verifier.doubled(section::PROPERTIES, TableBlock::Properties, ordinal::PROPERTIES)?;
+        let properties = self.properties();
+        if properties.entries > 0 {
+            verifier.doubled(section::INDEX, TableBlock::Index, ordinal::INDEX)?;
+        }
+        if properties.range_tombstones > 0 {
+            verifier.doubled(section::TOMBSTONES, TableBlock::Tombstones, ordinal::TOMBSTONES)?;
+            verifier.tombstones()?;
+        }
+        verifier.load_filter()?;
+        verifier.data_blocks()?;
+        verifier.totals();
+        Ok(verifier.report)
+    }
+}
+
+struct Verifier<'a> {
+    table: &'a Table,
+    report: VerifyReport,
+    filter: Option<(u64, Filter<Bytes>)>,
+    found: Properties,
+    /// The last entry of the data block before, if that block was intact.
+    last: Option<(Vec<u8>, Trailer)>,
+    data_damaged: bool,
+}
+
+impl<'a> Verifier<'a> {
+    fn new(table: &'a Table) -> Self {
+        Self {
+            table,
+            report: VerifyReport::default(),
+            filter: None,
+            found: Properties::new(),
+            last: None,
+            data_damaged: false,
+        }
+    }
+
+    /// Notes `error` if it is about the data; passes it on if it is about reading it.
+    fn note(&mut self, offset: u64, kind: &'static str, error: Error) -> Result<(), Error> {
+        self.note_keys(offset, kind, error, None)
+    }
+
+    fn note_keys(
+        &mut self,
+        offset: u64,
+        kind: &'static str,
+        error: Error,
+        keys: Option<(Option<Vec<u8>>, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        if let Error::Read { .. } = error {
+            return Err(error);
+        }
+        self.report.damage.push(Damage { offset, kind, error, keys });
+        Ok(())
+    }
+
+    /// Header, both tables of contents, and what lies between them.
+    fn contents(&mut self) -> Result<(), Error> {
+        let (toc, source) = (self.table.contents(), self.table.source());
+        for part in Part::ALL {
+            let range = toc.part_range(part);
+            let (offset, len) = (range.start, range.end.saturating_sub(range.start));
+            let bytes = source.read(range).map_err(|source| Error::Read { offset, len, source })?;
+            if let Err(error) = toc.check_part(part, &bytes) {
+                self.note(offset, "contents", error.into())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn doubled(
+        &mut self,
+        tag: SectionTag,
+        kind: TableBlock,
+        ordinals: [u64; 2],
+    ) -> Result<(), Error> {
+        let entries: Vec<&TocEntry> = self.table.contents().find(tag).collect();
+        if entries.len() != ordinals.len() {
+            self.note(0, kind.name(), Error::MissingSection(kind.name()))?;
+        }
+        let mut copies = Vec::new();
+        for (entry, ordinal) in entries.into_iter().zip(ordinals) {
+            self.report.blocks += 1;
+            let checked = self.open_section(entry, ordinal, kind).and_then(|plain| match kind {
+                TableBlock::Properties => Properties::decode(&plain, entry.offset).map(|_| plain),
+                TableBlock::Tombstones => {
+                    let comparator = self.table.comparator();
+                    tombstones::decode(&plain, entry.offset, comparator).map(|_| plain)
+                }
+                _ => self.check_sorted(&plain, kind, entry.offset).map(|_| plain),
+            });
+            match checked {
+                Ok(plain) => copies.push((entry.offset, plain)),
+                Err(error) => self.note(entry.offset, kind.name(), error)?,
+            }
+        }
+        if let [(_, first), (offset, second)] = &copies[..]
+            && first != second
+        {
+            let what = "the two copies differ";
+            self.note(*offset, kind.name(), Error::Malformed { what, offset: *offset })?;
+        }
+        Ok(())
+    }
+
+    /// Counts the range tombstones, unless both copies are damaged and noted as such.
+    fn tombstones(&mut self) -> Result<(), Error> {
+        match self.table.tombstones() {
+            Ok(fragments) => self.found.count_tombstones(&fragments),
+            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(_) => self.data_damaged = true,
+        }
+        Ok(())
+    }
+
+    fn load_filter(&mut self) -> Result<(), Error> {
+        let Some(entry) = self.table.contents().find(section::FILTER).next() else {
+            return Ok(());
+        };
+        let (kind, offset) = (TableBlock::Filter, entry.offset);
+        self.report.blocks += 1;
+        let filter = self.open_section(entry, ordinal::FILTER, kind).and_then(|plain| {
+            let what = "the filter does not parse";
+            Filter::parse(plain).map_err(|_| Error::Malformed { what, offset })
+        });
+        match filter {
+            Ok(filter) => self.filter = Some((offset, filter)),
+            Err(error) => self.note(offset, kind.name(), error)?,
+        }
+        Ok(())
+    }
+
+    fn data_blocks(&mut self) -> Result<(), Error> {
+        let index = match self.table.index() {
+            Ok(Some(index)) => index,
+            Ok(None) => return Ok(()),
+            // Both copies are damaged and noted as such; the blocks cannot be found.
+            Err(Error::Read { offset, len, source }) => {
+                return Err(Error::Read { offset, len, source });
+            }
+            Err(_) => {
+                self.data_damaged = true;
+                return Ok(());
+            }
+        };
+        for i in 0..index.len() {
+            self.report.blocks += 1;
+            let fence = index.key(i);
+            let Some(handle) = index.handle(i) else {
+                let what = "an index entry holds no block handle";
+                self.note(0, TableBlock::Index.name(), Error::Malformed { what, offset: 0 })?;
+                continue;
+            };
+            match self.data_block(handle, &fence, index.trailer(i)) {
+                Ok(()) => {}
+                Err(error) => {
+                    self.data_damaged = true;
+                    self.last = None;
+                    let before = i.checked_sub(1).map(|before| index.key(before));
+                    let (kind, offset) = (TableBlock::Data.name(), handle.offset);
+                    self.note_keys(offset, kind, error, Some((before, fence)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn data_block(
+        &mut self,
+        handle: BlockHandle,
+        fence: &[u8],
+        fence_trailer: Trailer,
+    ) -> Result<(), Error> {
+        let kind = TableBlock::Data;
+        let offset = handle.offset;
+        let plain = self.table.open_block(handle, kind)?;
+        let block = self.check_sorted(&plain, kind, offset)?;
+        let comparator = self.table.context().comparator.as_ref();
+        let mut rows = SortedCursor::new(block.rows().clone());
+        rows.seek_to_first();
+        while let Some(entry) = rows.entry() {
+            self.check_entry(entry, rows.row() == Some(0), offset)?;
+            rows.advance();
+        }
+        self.report.entries += block.len() as u64;
+        let fence = InternalKey::new(fence, fence_trailer);
+        match &self.last {
+            Some((key, trailer))
+                if InternalKey::new(key, *trailer).compare(&fence, comparator).is_gt() =>
+            {
+                Err(Error::Malformed { what: "a block's last key is behind its fence", offset })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_entry(
+        &mut self,
+        entry: EntryRef<'_>,
+        first_of_block: bool,
+        offset: u64,
+    ) -> Result<(), Error> {
+        let comparator = self.table.context().comparator.as_ref();
+        let mut new_key = true;
+        if let Some((key, trailer)) = &self.last {
+            let last = InternalKey::new(key, *trailer);
+            if first_of_block && last.compare(&entry.internal_key(), comparator).is_ge() {
+                return Err(Error::Malformed { what: "blocks are out of order", offset });
+            }
+            new_key = key != entry.key;
+        }
+        self.found.count(entry, new_key);
+        if let Some((_, filter)) = &self.filter
+            && !filter.may_contain(key_hash(entry.key))
+        {
+            return Err(Error::Malformed { what: "the filter denies a key of this block", offset });
+        }
+        match &mut self.last {
+            Some((key, trailer)) => {
+                key.clear();
+                key.extend_from_slice(entry.key);
+                *trailer = entry.trailer;
+            }
+            None => self.last = Some((entry.key.to_vec(), entry.trailer)),
+        }
+        Ok(())
+    }
+
+    /// Compares the counts in the properties with what was found, if everything was found.
+    fn totals(&mut self) {
+        if self.data_damaged {
+            return;
+        }
+        let stored = self.table.properties();
+        let found = &self.found;
+        let pairs = [
+            (stored.entries, found.entries),
+            (stored.keys, found.keys),
+            (stored.deletes, found.deletes),
+            (stored.merges, found.merges),
+            (stored.key_bytes, found.key_bytes),
+            (stored.value_bytes, found.value_bytes),
+            (stored.range_tombstones, found.range_tombstones),
+            (stored.entry_seqno_max, found.entry_seqno_max),
+            (stored.seqno_min, found.seqno_min),
+            (stored.seqno_max, found.seqno_max),
+        ];
+        if pairs.iter().any(|(stored, found)| stored != found) {
+            let offset =
+                self.table.contents().find(section::PROPERTIES).next().map_or(0, |e| e.offset);
+            let what = "the properties' counts are not those of the entries";
+            let error = Error::Malformed { what, offset };
+            self.report.damage.push(Damage { offset, kind: "properties", error, keys: None });
+        }
+    }
+
+    fn open_section(
+        &self,
+        entry: &TocEntry,
+        ordinal: u64,
+        kind: TableBlock,
+    ) -> Result<Bytes, Error> {
+        self.table.open_block(section_handle(entry, ordinal)?, kind)
+    }
+
+    fn check_sorted(
+        &self,
+        plain: &Bytes,
+        kind: TableBlock,
+        offset: u64,
+    ) -> Result<CachedBlock, Error> {
+        let block = parse_sorted(plain.clone(), kind, offset)?;
+        let bytewise: &dyn stratal_types::Comparator = &stratal_types::Bytewise;
+        let comparator = match kind {
+            TableBlock::Properties => bytewise,
+            _ => self.table.context().comparator.as_ref(),
+        };
+        block.rows().verify(comparator).map_err(|source| Error::Block {
+            kind: kind.name(),
+            offset,
+            source,
+        })?;
+        Ok(block)
+    }
+}

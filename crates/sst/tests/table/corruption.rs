@@ -1,0 +1,198 @@
+//! Damage of every simple form costs at most an error: never a wrong answer, never a panic.
+
+use std::sync::Arc;
+
+use crate::support::{Entry, backward, context, forward, open, write_model};
+use bytes::Bytes;
+use stratal_archive::Part;
+use stratal_block::Compression;
+use stratal_sst::{Error, Table, TableContext, TableOptions, TableWriter};
+use stratal_testkit::{
+    Model,
+    mutate::{Counts, for_each_mutant},
+};
+use stratal_types::{Bytewise, EntryKind, EntryRef, FileUid, SeqNo, Trailer};
+
+/// A few blocks of records like places.
+fn entries(count: u32) -> Vec<Entry> {
+    let entry = |i: u32| {
+        let key = format!("AD/0{}/Vila{}/{}", i % 9, "a".repeat(i as usize % 5), 3_038_832 + i);
+        let value = format!("{{\"population\":{},\"name\":\"Vila\"}}", i * 37);
+        (key.into_bytes(), Trailer::new(SeqNo::ZERO, EntryKind::Put), value.into_bytes())
+    };
+    let mut entries: Vec<Entry> = (0..count).map(entry).collect();
+    entries.sort();
+    entries
+}
+
+fn small_table(compression: Compression) -> (TableContext, Vec<u8>, Vec<Entry>) {
+    let ctx = context(Arc::new(Bytewise));
+    let entries = entries(24);
+    let options = TableOptions { block_len_target: 512, compression, ..TableOptions::default() };
+    let mut model = Model::bytewise();
+    for (key, trailer, value) in &entries {
+        model.insert(key, *trailer, value);
+    }
+    model.put(1u32.into(), b"AD/no such place", b"deleted by range");
+    model.delete_range(2u32.into(), b"AD/no", b"AD/nq");
+    let file = write_model(&ctx, options, &model).unwrap();
+    (ctx, file, model.entries())
+}
+
+/// What a reader may meet in a damaged file: right answers and typed errors.
+struct Outcome {
+    errors: u64,
+    noticed: bool,
+}
+
+/// Asks a damaged file everything; panics at a wrong answer.
+fn ask(
+    ctx: &TableContext,
+    mutant: &[u8],
+    entries: &[Entry],
+    what: &dyn std::fmt::Display,
+) -> Outcome {
+    let mut errors = 0;
+    let table = match open(ctx, mutant) {
+        Ok(table) => table,
+        Err(error) => {
+            assert!(error.is_corruption() || is_refusal(&error), "{what}: {error}");
+            assert!(!error.to_string().is_empty());
+            return Outcome { errors: 1, noticed: true };
+        }
+    };
+    for (key, _, value) in entries {
+        let expected = (key != b"AD/no such place").then_some(&value[..]);
+        match table.get(key) {
+            Ok(found) => assert_eq!(found.as_deref(), expected, "{what}: {key:?}"),
+            Err(error) => {
+                errors += 1;
+                assert!(error.to_string().contains("offset"), "{what}: {error}");
+            }
+        }
+    }
+    assert!(matches!(table.get(b"AD/nowhere"), Ok(None) | Err(_)), "{what}");
+    for scanned in [
+        forward(&table),
+        backward(&table).map(|mut rows| {
+            rows.reverse();
+            rows
+        }),
+    ] {
+        match scanned {
+            Ok(found) => assert!(found == entries, "{what}: a scan differs"),
+            Err(_) => errors += 1,
+        }
+    }
+    let report = table.verify().unwrap();
+    Outcome { errors, noticed: !report.is_ok() }
+}
+
+/// A file that says it is of another type or version is refused without being called damaged.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::NotATable { .. } | Error::Archive(_) | Error::ComparatorMismatch { .. })
+}
+
+#[test]
+fn every_mutant_answers_right_or_with_an_error_and_verify_sees_it() {
+    let mut counts = Counts::default();
+    let (mut silent, mut failing) = (0, 0);
+    for compression in [Compression::None, Compression::Lz4] {
+        let (ctx, file, entries) = small_table(compression);
+        counts += for_each_mutant(&file, |mutation, mutant| {
+            let outcome = ask(&ctx, mutant, &entries, &mutation);
+            assert!(outcome.noticed, "verify does not see: {mutation}");
+            if outcome.errors == 0 { silent += 1 } else { failing += 1 }
+        });
+    }
+    println!("{counts}; {silent} cost no answer, {failing} an error");
+    assert!(silent > 0 && failing > 0);
+}
+
+/// Everything but the data blocks stands twice, or is done without.
+#[test]
+fn any_lost_4_kib_outside_the_data_cost_no_answer() {
+    let (ctx, file, entries) = small_table(Compression::None);
+    let table = open(&ctx, &file).unwrap();
+    let data_end = table.contents().entries[0].range().end as usize;
+    let mut windows = 0;
+    for start in (data_end..file.len()).step_by(64).chain([0]) {
+        let end = if start == 0 {
+            table.contents().part_range(Part::Header).end as usize
+        } else {
+            file.len().min(start + 4096)
+        };
+        let mut damaged = file.clone();
+        damaged[start..end].fill(0);
+        let outcome = ask(&ctx, &damaged, &entries, &format_args!("{start}..{end} zeroed"));
+        assert_eq!(outcome.errors, 0, "{start}..{end} zeroed");
+        windows += 1;
+    }
+    println!("{windows} windows of 4 KiB lost, no answer with them");
+}
+
+#[test]
+fn a_damaged_block_costs_its_own_keys_alone_and_they_are_named() {
+    let (ctx, file, entries) = small_table(Compression::None);
+    let blocks = open(&ctx, &file).unwrap().properties().data_blocks;
+    let mut damaged = file.clone();
+    damaged[100] ^= 1; // in the first data block, which begins at 64
+    let table = open(&ctx, &damaged).unwrap();
+    let report = table.verify().unwrap();
+    assert_eq!((report.damage.len(), report.blocks), (1, blocks + 7));
+    let (behind, to) = report.damage[0].keys.clone().unwrap();
+    assert_eq!((report.damage[0].offset, behind), (64, None));
+    for (key, _, value) in &entries {
+        match table.get(key) {
+            Ok(None) => assert_eq!(key, b"AD/no such place"),
+            Ok(found) => assert!(found.as_deref() == Some(&value[..]) && *key > to),
+            Err(Error::Block { kind: "data", offset: 64, .. }) => assert!(*key <= to),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn foreign_files_are_refused() {
+    let ctx = TableContext::default();
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("empty", Vec::new()),
+        ("text", b"country\tname\nAD\tVila\n".repeat(1000)),
+        ("zeros", vec![0; 100_000]),
+        ("ones", vec![0xff; 5000]),
+        ("one byte", vec![b'S']),
+    ];
+    for (name, bytes) in cases {
+        assert!(matches!(open(&ctx, &bytes), Err(Error::Archive(_))), "{name}");
+    }
+}
+
+/// A block copied over another of the same file and length, its check intact, is noticed.
+#[test]
+fn a_block_in_anothers_place_does_not_open() {
+    let (ctx, file, entries) = small_table(Compression::None);
+    let other_uid = {
+        let options = TableOptions {
+            block_len_target: 512,
+            compression: Compression::None,
+            ..TableOptions::default()
+        };
+        let spec = Arc::new(options.validate().unwrap());
+        let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec);
+        for (key, trailer, value) in &entries {
+            writer.add(EntryRef::new(key, *trailer, value)).unwrap();
+        }
+        writer.add_tombstones(&open(&ctx, &file).unwrap().tombstones().unwrap()).unwrap();
+        writer.finish().unwrap().sink
+    };
+    assert_eq!(file.len(), other_uid.len());
+    let table = open(&ctx, &file).unwrap();
+    let data = table.contents().entries[0].range();
+    let range = data.start as usize..data.end as usize;
+    let mut mixed = file.clone();
+    mixed[range.clone()].copy_from_slice(&other_uid[range]);
+    let table = Table::open(&ctx, Arc::new(Bytes::from(mixed))).unwrap();
+    for (key, ..) in &entries {
+        assert!(matches!(table.get(key), Err(Error::Block { .. })));
+    }
+}
