@@ -1,0 +1,246 @@
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use stratal_block::Compression;
+
+/// An embedded LSM storage engine: write, query, inspect and verify its files.
+#[derive(Debug, Parser)]
+#[command(name = "stratal", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
+    /// Print JSON: one object, or one per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but the data asked for
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// Keys and values in hexadecimal, in both directions
+    #[arg(long, global = true)]
+    pub(crate) hex: bool,
+    /// Bytes that caches and buffers may take, such as 256MiB
+    #[arg(long, global = true, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
+    pub(crate) memory: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Work with a table file alone, without a database
+    Table {
+        #[command(subcommand)]
+        verb: TableVerb,
+    },
+    /// Recognise a Stratal file by its magic and explain it
+    Inspect(InspectArgs),
+    /// Load the bundled places and show what Stratal does with them
+    Quickstart {
+        /// Where to put the data; a directory that quickstart made before is replaced
+        #[arg(long, default_value = "quickstart-db")]
+        dir: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  stratal inspect places.sst\n  stratal inspect places.sst --block 0"
+)]
+pub(crate) struct InspectArgs {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// Dump this block of the file byte by byte; the first is 0
+    #[arg(long, value_name = "N")]
+    pub(crate) block: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TableVerb {
+    /// Write a table from records, sorting them first
+    Write(WriteArgs),
+    /// Print the values of keys
+    Get(GetArgs),
+    /// Print the live records, in key order
+    Scan(ScanArgs),
+    /// Say what is in a table
+    Info {
+        /// The table file
+        file: PathBuf,
+    },
+    /// Check every block of a table
+    Verify {
+        /// The table file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  stratal table write places.sst places.tsv.zst\n  \
+    sort words | stratal table write words.sst - --format lines\n\n\
+    Of records with the same key the last counts. Input is held in memory while it is sorted.\n\
+    The same input and options give the same bytes.")]
+pub(crate) struct WriteArgs {
+    /// The table file to write; replaced whole if it exists
+    pub(crate) file: PathBuf,
+    /// The records: a file, decompressed if it ends in .zst, .gz or .lz4, or - for standard input
+    pub(crate) input: PathBuf,
+    /// How the records are written; by default what the file's name says, else tsv
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<InputFormat>,
+    /// How many bad lines to pass over before giving up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) skip_bad: u64,
+    /// The order of keys: bytewise, reverse or shortlex
+    #[arg(long, value_name = "NAME", default_value = "bytewise")]
+    pub(crate) comparator: String,
+    /// none, lz4, zstd or zstd:LEVEL
+    #[arg(long, default_value = "lz4", value_parser = compression)]
+    pub(crate) compression: Compression,
+    /// Bytes in a block before compression, such as 4KiB
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = size)]
+    pub(crate) block_size: u64,
+    /// Bits per key in the filter; 0 for none
+    #[arg(long, value_name = "BITS", default_value_t = 10.0)]
+    pub(crate) filter_bits: f64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    /// The table file
+    pub(crate) file: PathBuf,
+    /// The keys
+    #[arg(required = true)]
+    pub(crate) keys: Vec<String>,
+    /// Write the bytes of the values alone, neither escaped nor ended by a newline
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScanArgs {
+    /// The table file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most this many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Leave the values out
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// How to print records
+    #[arg(long, value_enum, default_value_t = OutputFormat::Tsv)]
+    pub(crate) format: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RangeArgs {
+    /// Only keys that begin with this
+    #[arg(long, value_name = "P")]
+    pub(crate) prefix: Option<String>,
+    /// From this key on
+    #[arg(long, value_name = "A")]
+    pub(crate) from: Option<String>,
+    /// Up to, and without, this key
+    #[arg(long, value_name = "B")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// Key, TAB, value
+    Tsv,
+    /// The line is the key, the value is empty
+    Lines,
+    /// {"key":…,"value":…}
+    Ndjson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Key, TAB, value
+    Tsv,
+    /// {"key":…,"value":…}
+    Ndjson,
+}
+
+/// Least that `--memory` may give.
+const MEMORY_MIN: u64 = 16 << 20;
+
+fn memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes < MEMORY_MIN {
+        return Err("must be at least 16MiB".into());
+    }
+    Ok(bytes)
+}
+
+/// A number of bytes: digits and an optional unit, binary (`KiB`) or decimal (`kB`).
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(format!("{unit:?} is no unit; use KiB, MiB, GiB, or kB, MB, GB")),
+    };
+    let number: u64 = number.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    let (name, level) =
+        text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
+    match (name, level) {
+        ("none", None) => Ok(Compression::None),
+        ("lz4", None) => Ok(Compression::Lz4),
+        ("zstd", None) => Ok(Compression::Zstd { level: 3 }),
+        ("zstd", Some(level)) => {
+            let level = level.parse().map_err(|_| "the level must be a number".to_owned())?;
+            Ok(Compression::Zstd { level })
+        }
+        _ => Err("must be none, lz4, zstd or zstd:LEVEL".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        let cases = [("0", Ok(0)), ("4KiB", Ok(4096)), ("64 MiB", Ok(64 << 20)), ("1kB", Ok(1000))];
+        for (text, expected) in cases {
+            assert_eq!(size(text), expected);
+        }
+        for text in ["", "KiB", "4QiB", "-1", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(memory("15MiB").is_err());
+    }
+}

@@ -1,0 +1,8 @@
+//! The command as people and scripts meet it: a process, its output, its exit code.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+mod table;
+mod inspect;
+mod quickstart;
+mod places;
