@@ -1,0 +1,53 @@
+//! Fuzz bodies: one function per decoder.
+//!
+//! A body takes any bytes, hands them to a decoder, and asserts what must hold of the answer: at
+//! least that there is one, often that what was read would be written the same. A panic is a
+//! finding, and so is a body that takes long or allocates much for few bytes.
+//!
+//! Every body is in [`TARGETS`]. Two runners call them: `tests/smoke.rs`, which needs nothing but
+//! `cargo test`, and the programs in `libfuzzer/`, which search by coverage and need nightly. Both
+//! begin with the inputs in `corpus/<target>/`. An input that once failed stays there.
+//!
+//! The crate knows nothing about what is inside a format: how to reach a decoder behind a checksum
+//! is written in the module of that format.
+//!
+//! ```
+//! let (name, body) = stratal_fuzz::TARGETS[0];
+//! assert_eq!(name, "types_varint");
+//! body(&[0xff; 3]);
+//! ```
+#![forbid(unsafe_code)]
+#![allow(clippy::missing_panics_doc, reason = "a panic is how a body reports a finding")]
+
+pub mod types;
+pub mod block;
+pub mod filter;
+pub mod archive;
+pub mod sst;
+pub mod inputs;
+
+/// A fuzz body.
+pub type Body = fn(&[u8]);
+
+/// Every body by name: its module, which is the crate it is about, then its function.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("types_varint", types::varint),
+    ("types_trailer", types::trailer),
+    ("types_comparator", types::comparator),
+    ("types_dump", types::dump),
+    ("block_frames", block::frames),
+    ("block_frame_resealed", block::frame_resealed),
+    ("block_payload", block::payload),
+    ("block_sorted_block", block::sorted_block),
+    ("block_sorted_block_damaged", block::sorted_block_damaged),
+    ("filter_parse_and_probe", filter::parse_and_probe),
+    ("filter_build_and_probe", filter::build_and_probe),
+    ("archive_header", archive::header),
+    ("archive_toc", archive::toc),
+    ("archive_file", archive::file),
+    ("archive_file_resealed", archive::file_resealed),
+    ("archive_described", archive::described),
+    ("sst_file", sst::file),
+    ("sst_damaged", sst::damaged),
+    ("sst_resealed", sst::resealed),
+];

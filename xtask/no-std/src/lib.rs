@@ -1,0 +1,100 @@
+//! Stratal's codecs in a library without the standard library.
+//!
+//! It is built and never run. The standard library has a panic handler, and so has this; if any
+//! crate below it asked for the standard library, there would be two, which the compiler refuses.
+//! Each exported function carries something through one crate, so that its code is really there.
+#![no_std]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    hint::black_box,
+    panic::PanicInfo,
+};
+
+use stratal_archive::{ArchiveHeader, Opener, Progress};
+use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec, Compression};
+use stratal_filter::{Filter, FilterBuilder, FilterSpec};
+use stratal_types::{DbId, FileUid, dump::Dump, key_hash, varint};
+
+/// Prints a number and reads it back.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_types_round_trip(number: u64) -> bool {
+    let mut bytes = Vec::new();
+    varint::put(&mut bytes, number);
+    let mut dump = Dump::new(&bytes);
+    dump.field(bytes.len(), "the number");
+    let text = dump.finish();
+    let read = stratal_types::dump::bytes_of(&text);
+    read.is_some_and(|read| varint::take(&mut &read[..]) == Some(number))
+}
+
+/// Seals a block and opens it.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_block_round_trip(ordinal: u64) -> bool {
+    let spec = BlockSpec { compression: Compression::Lz4, ..BlockSpec::default() };
+    let Ok(codec) = spec.resolve(&BlockContext::default()) else { return false };
+    let id = BlockId { uid: FileUid([7; 16]), ordinal, kind: BlockKind(1) };
+    let plain = black_box([42; 1000]);
+    let Ok(stored) = codec.seal(id, &plain) else { return false };
+    codec.open(id, &stored).is_ok_and(|opened| opened[..] == plain)
+}
+
+/// Builds a filter and asks it.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_filter_round_trip(keys: u32) -> bool {
+    let mut builder = FilterBuilder::new(FilterSpec::BitsPerKey(10.0));
+    let hashes = (0..keys).map(|key| key_hash(&key.to_le_bytes()));
+    hashes.clone().for_each(|hash| builder.add(hash));
+    let mut bytes = Vec::new();
+    builder.finish_into(&mut bytes);
+    Filter::parse(&bytes[..])
+        .is_ok_and(|filter| hashes.into_iter().all(|hash| filter.may_contain(hash)))
+}
+
+/// Opens what has the header of an archive; gives the number of its sections.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_archive_sections(fill: u8) -> usize {
+    let header =
+        ArchiveHeader { file_type: *b"DEMO", db_id: DbId::default(), uid: FileUid([fill; 16]) };
+    let mut file = header.encode().to_vec();
+    file.resize(1 << 16, fill);
+    let mut opener = Opener::new(1 << 16);
+    let mut bytes = &[][..];
+    loop {
+        match opener.advance(bytes) {
+            Ok(Progress::Need(range)) => {
+                let range = usize::try_from(range.start)
+                    .ok()
+                    .zip(usize::try_from(range.end).ok())
+                    .and_then(|(start, end)| file.get(start..end));
+                let Some(asked) = range else { return 0 };
+                bytes = asked;
+            }
+            Ok(Progress::Done(toc)) => return toc.entries.len(),
+            Err(_) => return 0,
+        }
+    }
+}
+
+/// Memory for nobody: the library is never run.
+struct NoMemory;
+
+// SAFETY: `alloc` may report failure by null, always; `dealloc` is then never called.
+unsafe impl GlobalAlloc for NoMemory {
+    unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+        core::ptr::null_mut()
+    }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+#[global_allocator]
+static MEMORY: NoMemory = NoMemory;
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,204 @@
+//! Long runs: the same tests with more time, or tests too long for every commit.
+//!
+//! A run is a row of [`SOAKS`]: a cargo test command and the variables by which its tests learn
+//! what they may take. The tests print the seed with a failure; the same seed finds it again.
+
+use std::path::Path;
+
+use crate::process;
+
+const USAGE: &str = "\
+cargo xtask soak WHAT [--seed N] [--for SECONDS] [--places FILE]
+cargo xtask soak list
+";
+
+/// A long run.
+struct Soak {
+    name: &'static str,
+    about: &'static str,
+    /// What cargo is told.
+    command: &'static [&'static str],
+    /// Variable by which the tests take each option; none where the option has no meaning.
+    seed: Option<&'static str>,
+    seconds: Option<&'static str>,
+    places: Option<&'static str>,
+}
+
+const SOAKS: &[Soak] = &[
+    Soak {
+        name: "fuzz",
+        about: "every fuzz body on pseudo-random and mutated inputs",
+        command: &["test", "--release", "-p", "stratal-fuzz", "--test", "smoke"],
+        seed: Some("STRATAL_FUZZ_SEED"),
+        seconds: Some("STRATAL_FUZZ_SECS"),
+        places: None,
+    },
+    Soak {
+        name: "places",
+        about: "the command on a large file of places (--places cities.tsv.zst)",
+        command: &["test", "--release", "-p", "stratal-cli", "--", "--ignored", "places"],
+        seed: None,
+        seconds: None,
+        places: Some("STRATAL_PLACES"),
+    },
+    Soak {
+        name: "fs",
+        about: "the file systems against their model, and crashes of the simulated one",
+        command: &["test", "--release", "-p", "stratal-fs", "--", "--ignored"],
+        seed: Some("STRATAL_SOAK_SEED"),
+        seconds: Some("STRATAL_SOAK_SECS"),
+        places: None,
+    },
+    Soak {
+        name: "compaction",
+        about: "histories of one key under the rules of garbage collection",
+        command: &["test", "--release", "-p", "stratal-compaction", "--", "--ignored", "soak"],
+        seed: Some("STRATAL_SOAK_SEED"),
+        seconds: Some("STRATAL_SOAK_SECS"),
+        places: None,
+    },
+];
+
+/// What the caller asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options {
+    seed: Option<u64>,
+    seconds: Option<u64>,
+    places: Option<String>,
+}
+
+/// Does what `words`, the command line behind `soak`, say.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
+    let (name, rest) = match words {
+        [] | ["--help" | "-h" | "help"] => {
+            print!("{USAGE}\n{}", list());
+            return Ok(());
+        }
+        ["list"] => {
+            print!("{}", list());
+            return Ok(());
+        }
+        [name, rest @ ..] => (*name, rest),
+    };
+    let soak = SOAKS
+        .iter()
+        .find(|soak| soak.name == name)
+        .ok_or_else(|| format!("no such soak: {name}\n\n{USAGE}\n{}", list()))?;
+    let environment = environment(soak, &options(rest)?)?;
+    let passed = process::timed(name, || {
+        process::run_tests(process::cargo(root).args(soak.command).envs(environment))
+    })?;
+    println!("soak {name}: {passed} passed");
+    Ok(())
+}
+
+fn list() -> String {
+    let rows = SOAKS.iter().map(|soak| format!("  {:<10} {}", soak.name, soak.about));
+    rows.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+fn options(words: &[&str]) -> Result<Options, String> {
+    let number = |option: &str, value: &str| {
+        value.parse().map_err(|_| format!("{option} takes a whole number, not {value}"))
+    };
+    let mut options = Options::default();
+    for pair in words.chunks(2) {
+        match *pair {
+            ["--seed", seed] => options.seed = Some(number("--seed", seed)?),
+            ["--for", seconds] => options.seconds = Some(number("--for", seconds)?),
+            ["--places", file] => options.places = Some(file.into()),
+            _ => return Err(format!("cannot read `{}`\n\n{USAGE}", pair.join(" "))),
+        }
+    }
+    Ok(options)
+}
+
+/// The variables to set. An error if an option is given that the run does not heed, or if a file
+/// that it needs is not.
+fn environment(soak: &Soak, options: &Options) -> Result<Vec<(&'static str, String)>, String> {
+    let seed = options.seed.map(|seed| seed.to_string());
+    let seconds = options.seconds.map(|seconds| seconds.to_string());
+    // The tests run in the folder of their own crate.
+    let places = match &options.places {
+        Some(file) if soak.places.is_some() => Some(absolute(file)?),
+        Some(file) => Some(file.clone()),
+        None if soak.places.is_some() => {
+            return Err(format!("soak {} needs --places FILE", soak.name));
+        }
+        None => None,
+    };
+    let given = [
+        ("--seed", soak.seed, seed),
+        ("--for", soak.seconds, seconds),
+        ("--places", soak.places, places),
+    ];
+    let mut environment = Vec::new();
+    for (option, variable, value) in given {
+        match (variable, value) {
+            (Some(variable), Some(value)) => environment.push((variable, value)),
+            (None, Some(_)) => return Err(format!("soak {} takes no {option}", soak.name)),
+            (_, None) => {}
+        }
+    }
+    Ok(environment)
+}
+
+fn absolute(file: &str) -> Result<String, String> {
+    let path = std::fs::canonicalize(file).map_err(|error| format!("{file}: {error}"))?;
+    path.into_os_string().into_string().map_err(|_| format!("{file} is not named in UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soak(name: &str) -> &'static Soak {
+        SOAKS.iter().find(|soak| soak.name == name).unwrap()
+    }
+
+    #[test]
+    fn options_become_variables() {
+        let asked = options(&["--for", "90", "--seed", "7"]).unwrap();
+        assert_eq!(
+            environment(soak("fuzz"), &asked).unwrap(),
+            [("STRATAL_FUZZ_SEED", "7".to_owned()), ("STRATAL_FUZZ_SECS", "90".to_owned())]
+        );
+        assert_eq!(environment(soak("fuzz"), &Options::default()), Ok(vec![]));
+    }
+
+    #[test]
+    fn files_are_handed_on_by_whole_paths() {
+        let asked = options(&["--places", "Cargo.toml"]).unwrap();
+        let [(variable, path)] = &environment(soak("places"), &asked).unwrap()[..] else {
+            panic!("one variable");
+        };
+        assert_eq!(*variable, "STRATAL_PLACES");
+        assert!(Path::new(path).is_absolute(), "{path}");
+    }
+
+    #[test]
+    fn what_a_run_cannot_use_or_lacks_is_an_error() {
+        let cases: [(&str, &[&str], &str); 3] = [
+            ("places", &[], "soak places needs --places FILE"),
+            ("places", &["--places", "Cargo.toml", "--seed", "1"], "soak places takes no --seed"),
+            ("fuzz", &["--places", "nowhere"], "soak fuzz takes no --places"),
+        ];
+        for (name, words, expected) in cases {
+            let error = environment(soak(name), &options(words).unwrap()).unwrap_err();
+            assert_eq!(error, expected);
+        }
+        assert_eq!(
+            options(&["--for", "ever"]),
+            Err("--for takes a whole number, not ever".to_owned())
+        );
+        assert!(options(&["--seed"]).unwrap_err().starts_with("cannot read `--seed`"));
+    }
+
+    #[test]
+    fn unknown_runs_are_told_the_known_ones() {
+        let error = run(Path::new("."), &["moonlight"]).unwrap_err();
+        for soak in SOAKS {
+            assert!(error.contains(soak.name), "{error}");
+        }
+    }
+}
