@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use stratal_types::{Fragments, SeqNo, Stretch};
+
+use crate::order::Order;
+
+/// The range tombstones of all sources, asked for one key after another by a read at one bound.
+///
+/// Remembers the window of keys around the last one in which no source's tombstones begin or end: a
+/// key in the window costs two comparisons, however many sources there are.
+#[derive(Debug)]
+pub(crate) struct Masks {
+    of_sources: Vec<Mask>,
+    bound: SeqNo,
+    window: Option<Window>,
+}
+
+/// The fragments of a source, and the stretch of them that the last key asked for lies in.
+#[derive(Debug)]
+struct Mask {
+    source: usize,
+    fragments: Arc<Fragments>,
+    position: usize,
+}
+
+/// Keys between the bounds at hand of these masks. `None`: without a bound on that side.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    starts_with: Option<usize>,
+    ends_with: Option<usize>,
+    newest: Option<Covering>,
+}
+
+/// The newest tombstone over a key that the read sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covering {
+    /// Its number.
+    pub(crate) seqno: SeqNo,
+    /// The newest source that has it.
+    pub(crate) source: usize,
+    mask: usize,
+}
+
+impl Masks {
+    /// `sources` are the fragments of each source, the newest first.
+    pub(crate) fn new(sources: impl Iterator<Item = Arc<Fragments>>, bound: SeqNo) -> Self {
+        let numbered = sources.enumerate().filter(|(_, fragments)| !fragments.is_empty());
+        let mask = |(source, fragments)| Mask { source, fragments, position: 0 };
+        Self { of_sources: numbered.map(mask).collect(), bound, window: None }
+    }
+
+    /// The newest tombstone over `key` that the read sees.
+    pub(crate) fn covering(&mut self, key: &[u8], order: &Order) -> Option<Covering> {
+        if self.of_sources.is_empty() {
+            return None;
+        }
+        match self.window {
+            Some(window) if self.contains(window, key, order) => window.newest,
+            _ => {
+                let window = self.open_window(key, order);
+                self.window = Some(window);
+                window.newest
+            }
+        }
+    }
+
+    /// The stretch of keys, in the source that has it, over all of which the tombstone holds that
+    /// was returned last.
+    pub(crate) fn stretch(&self, covering: Covering) -> Stretch<'_> {
+        self.of_sources[covering.mask].stretch()
+    }
+
+    fn contains(&self, window: Window, key: &[u8], order: &Order) -> bool {
+        let start = window.starts_with.and_then(|mask| self.of_sources[mask].stretch().start);
+        let end = window.ends_with.and_then(|mask| self.of_sources[mask].stretch().end);
+        start.is_none_or(|start| order.keys(start, key).is_le())
+            && end.is_none_or(|end| order.keys(key, end).is_lt())
+    }
+
+    /// Finds the stretch of `key` in every mask, and what these have in common.
+    fn open_window(&mut self, key: &[u8], order: &Order) -> Window {
+        for mask in &mut self.of_sources {
+            if !mask.stretch().contains(key, order.comparator().as_ref()) {
+                mask.position = mask.fragments.position(key, order.comparator().as_ref());
+            }
+        }
+        let mut window = Window { starts_with: None, ends_with: None, newest: None };
+        for (number, mask) in self.of_sources.iter().enumerate() {
+            let Stretch { start, end, .. } = mask.stretch();
+            let known = window.starts_with.and_then(|mask| self.of_sources[mask].stretch().start);
+            if start.is_some_and(|start| known.is_none_or(|known| order.keys(known, start).is_lt()))
+            {
+                window.starts_with = Some(number);
+            }
+            let known = window.ends_with.and_then(|mask| self.of_sources[mask].stretch().end);
+            if end.is_some_and(|end| known.is_none_or(|known| order.keys(end, known).is_lt())) {
+                window.ends_with = Some(number);
+            }
+            if let Some(seqno) = mask.stretch().newest_below(self.bound)
+                && window.newest.is_none_or(|newest| newest.seqno < seqno)
+            {
+                window.newest = Some(Covering { seqno, source: mask.source, mask: number });
+            }
+        }
+        window
+    }
+}
+
+impl Mask {
+    fn stretch(&self) -> Stretch<'_> {
+        self.fragments.stretch(self.position)
+    }
+}

@@ -1,0 +1,396 @@
+use std::{cmp::Ordering, hint::select_unpredictable, sync::Arc};
+
+use stratal_types::{Comparator, Cursor, EntryRef, SeqNo};
+
+use crate::order::{Order, head};
+
+/// The entries of several sources as one sequence in internal order.
+///
+/// Sources are given in age order, the newest first. Entries of one key and number are one entry:
+/// that of the newest source that has it. Steps, turns and seeks neither allocate nor rebuild
+/// anything but the order among the sources: a step compares `log₂ k` times, a turn or a seek moves
+/// every source once and compares `k` times. With one source, nothing is compared.
+///
+/// # Errors
+///
+/// Those of the sources. The cursor fails as long as the source that failed does, as [`Cursor`]
+/// demands of it.
+#[derive(Debug)]
+pub struct MergingCursor<C> {
+    sources: Vec<C>,
+    order: Order,
+    tree: LoserTree,
+    place: Place,
+    /// The entry being left, where it has to be told from those that follow.
+    left: Left,
+}
+
+/// While the place is `On`, every source stands on its first entry at or behind the merged one
+/// (forward), or on its last at or before it (backward). A source without such an entry stands
+/// outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the first entry, sources wherever they were.
+    Start,
+    On(Direction),
+    /// This source failed.
+    Failed(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Backward,
+}
+
+#[derive(Debug, Default)]
+struct Left {
+    key: Vec<u8>,
+    seqno: SeqNo,
+}
+
+impl Left {
+    fn set(&mut self, entry: EntryRef<'_>) {
+        self.key.clear();
+        self.key.extend_from_slice(entry.key);
+        self.seqno = entry.seqno();
+    }
+
+    fn is(&self, entry: EntryRef<'_>) -> bool {
+        self.seqno == entry.seqno() && self.key == entry.key
+    }
+
+    fn compare(&self, entry: EntryRef<'_>, order: &Order) -> Ordering {
+        order.keys(&self.key, entry.key).then_with(|| entry.seqno().cmp(&self.seqno))
+    }
+}
+
+impl<C: Cursor> MergingCursor<C> {
+    /// Merges `sources`, newest first, all in the order of `comparator`. The cursor stands before the
+    /// first entry, wherever the sources stand.
+    pub fn new(sources: Vec<C>, comparator: Arc<dyn Comparator>) -> Self {
+        let tree = LoserTree::new(sources.len());
+        let order = Order::new(comparator);
+        Self { sources, order, tree, place: Place::Start, left: Left::default() }
+    }
+
+    /// The order of keys.
+    pub fn comparator(&self) -> &Arc<dyn Comparator> {
+        self.order.comparator()
+    }
+
+    /// The sources, newest first.
+    pub fn sources(&self) -> &[C] {
+        &self.sources
+    }
+
+    /// Index of the source that the entry comes from.
+    pub fn source(&self) -> Option<usize> {
+        self.entry().map(|_| self.tree.winner())
+    }
+
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Moves each source for which `may_pass` holds, and which stands on the near side of `limit`,
+    /// to its first entry with a key at or behind `limit` (forward), or its last before (backward).
+    /// Tells whether any was moved. The caller answers for what is passed unseen.
+    pub(crate) fn pass(
+        &mut self,
+        limit: &[u8],
+        may_pass: impl Fn(usize) -> bool,
+    ) -> Result<bool, C::Error> {
+        let Place::On(direction) = self.place else { return Ok(false) };
+        let mut moved = false;
+        for (number, source) in self.sources.iter_mut().enumerate() {
+            let Some(entry) = source.entry() else { continue };
+            let is_behind = self.order.keys(entry.key, limit).is_ge();
+            if is_behind == (direction == Direction::Forward) || !may_pass(number) {
+                continue;
+            }
+            moved = true;
+            let passed = match direction {
+                Direction::Forward => source.seek(limit, SeqNo::MAX),
+                Direction::Backward => {
+                    source.seek(limit, SeqNo::MAX).and_then(|()| source.retreat())
+                }
+            };
+            if let Err(error) = passed {
+                self.place = Place::Failed(number);
+                return Err(error);
+            }
+        }
+        if moved {
+            self.play_all(direction);
+        }
+        Ok(moved)
+    }
+
+    /// Runs `step` on every source and orders them for `direction`.
+    fn move_all(
+        &mut self,
+        direction: Direction,
+        mut step: impl FnMut(&mut C) -> Result<(), C::Error>,
+    ) -> Result<(), C::Error> {
+        for (number, source) in self.sources.iter_mut().enumerate() {
+            if let Err(error) = step(source) {
+                self.place = Place::Failed(number);
+                return Err(error);
+            }
+        }
+        self.place = Place::On(direction);
+        self.play_all(direction);
+        Ok(())
+    }
+
+    fn play_all(&mut self, direction: Direction) {
+        let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
+        self.tree.play_all(&match_up);
+    }
+
+    /// Leaves the entry for the next one in the direction in which the cursor goes.
+    fn go_on(&mut self, direction: Direction) -> Result<(), C::Error> {
+        let has_twins = self.tree.has_ties();
+        if has_twins && let Some(entry) = self.sources[self.tree.winner()].entry() {
+            self.left.set(entry);
+        }
+        loop {
+            let number = self.tree.winner();
+            let source = &mut self.sources[number];
+            let moved = match direction {
+                Direction::Forward => source.advance(),
+                Direction::Backward => source.retreat(),
+            };
+            if let Err(error) = moved {
+                self.place = Place::Failed(number);
+                return Err(error);
+            }
+            let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
+            self.tree.replay(&match_up);
+            let is_twin = |entry| self.left.is(entry);
+            if !has_twins || !self.sources[self.tree.winner()].entry().is_some_and(is_twin) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes to the nearest entry on the other side of this one, or from outside to the end.
+    fn turn(&mut self, to: Direction) -> Result<(), C::Error> {
+        let mut left = std::mem::take(&mut self.left);
+        let turned = if let Some(entry) = self.entry() {
+            left.set(entry);
+            let order = self.order.clone();
+            self.move_all(to, |source| step_over(source, &left, &order, to))
+        } else {
+            self.move_all(to, |source| one_step(source, to))
+        };
+        self.left = left;
+        turned
+    }
+
+    fn step(&mut self, to: Direction) -> Result<(), C::Error> {
+        match self.place {
+            Place::Start if to == Direction::Forward => self.seek_to_first(),
+            Place::Start => Ok(()),
+            Place::On(direction) if direction != to => self.turn(to),
+            Place::On(_) if self.entry().is_none() => Ok(()),
+            Place::On(_) => self.go_on(to),
+            Place::Failed(number) => one_step(&mut self.sources[number], to),
+        }
+    }
+}
+
+fn one_step<C: Cursor>(source: &mut C, to: Direction) -> Result<(), C::Error> {
+    match to {
+        Direction::Forward => source.advance(),
+        Direction::Backward => source.retreat(),
+    }
+}
+
+/// Goes from one side of `left`, or from it, to the nearest entry on the other.
+fn step_over<C: Cursor>(
+    source: &mut C,
+    left: &Left,
+    order: &Order,
+    to: Direction,
+) -> Result<(), C::Error> {
+    let not_over = |source: &C| match (source.entry(), to) {
+        (None, _) => false,
+        (Some(entry), Direction::Forward) => left.compare(entry, order).is_ge(),
+        (Some(entry), Direction::Backward) => left.compare(entry, order).is_le(),
+    };
+    one_step(source, to)?;
+    if not_over(source) {
+        // It had gone far ahead, or entries appeared in between.
+        match to {
+            Direction::Forward => source.seek(&left.key, left.seqno)?,
+            Direction::Backward => {
+                source.seek(&left.key, left.seqno.next().unwrap_or(SeqNo::MAX))?;
+                source.retreat()?;
+            }
+        }
+    }
+    while not_over(source) {
+        one_step(source, to)?;
+    }
+    Ok(())
+}
+
+impl<C: Cursor> Cursor for MergingCursor<C> {
+    type Error = C::Error;
+
+    fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), C::Error> {
+        self.move_all(Direction::Forward, |source| source.seek(key, bound))
+    }
+
+    fn seek_to_first(&mut self) -> Result<(), C::Error> {
+        self.move_all(Direction::Forward, C::seek_to_first)
+    }
+
+    fn seek_to_last(&mut self) -> Result<(), C::Error> {
+        self.move_all(Direction::Backward, C::seek_to_last)
+    }
+
+    fn advance(&mut self) -> Result<(), C::Error> {
+        self.step(Direction::Forward)
+    }
+
+    fn retreat(&mut self) -> Result<(), C::Error> {
+        self.step(Direction::Backward)
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        match self.place {
+            Place::On(_) => self.sources.get(self.tree.winner())?.entry(),
+            Place::Start | Place::Failed(_) => None,
+        }
+    }
+}
+
+/// A tournament of the sources, of which every node keeps the loser.
+///
+/// Node `n` plays the winners of nodes `2n` and `2n + 1`; the leaf of source `i` is node `k + i`.
+/// When the overall winner has moved, only the matches on its way up are played again. On that way
+/// stand, and were beaten by the winner's present entry, the best of all other sources: if another
+/// source has the winner's entry too, one of those matches was a tie.
+#[derive(Debug)]
+struct LoserTree {
+    /// Of nodes 1 to k − 1. Node 0 is the overall winner.
+    nodes: Vec<Player>,
+    count: usize,
+    /// How many of the nodes are ties.
+    ties: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Player {
+    /// Smaller wins; equal ranks say nothing.
+    rank: u64,
+    source: usize,
+    /// Whether the match that it lost was a tie: both had an entry of one key and number.
+    tied: bool,
+}
+
+/// What decides a match.
+struct MatchUp<'a, C> {
+    sources: &'a [C],
+    order: &'a Order,
+    direction: Direction,
+}
+
+impl<C: Cursor> MatchUp<'_, C> {
+    fn player(&self, source: usize) -> Player {
+        let rank = if !self.order.is_bytewise() || self.sources.len() == 1 {
+            0
+        } else {
+            let entry = self.sources[source].entry();
+            let forward = self.direction == Direction::Forward;
+            entry.map_or(u64::MAX, |entry| if forward { head(entry.key) } else { !head(entry.key) })
+        };
+        Player { rank, source, tied: false }
+    }
+
+    /// Which of two comes first, where ranks do not say. A source that has no entry comes last.
+    #[inline(never)]
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        match (self.sources[a].entry(), self.sources[b].entry()) {
+            (Some(x), Some(y)) => match self.direction {
+                Direction::Forward => self.order.entries(x, y),
+                Direction::Backward => self.order.entries(y, x),
+            },
+            // Two without an entry are no tie: neither will be the winner while there is one.
+            (None, None) => a.cmp(&b),
+            (x, y) => y.is_some().cmp(&x.is_some()),
+        }
+    }
+
+    /// Winner and loser. Who wins is as good as random, so that choosing without a jump pays.
+    #[inline]
+    fn play(&self, a: Player, b: Player) -> (Player, Player) {
+        let (a_wins, tied) = if a.rank == b.rank {
+            let order = self.compare(a.source, b.source);
+            // Of twins, the newer source's comes first in both directions.
+            (order.then(a.source.cmp(&b.source)).is_lt(), order.is_eq())
+        } else {
+            (a.rank < b.rank, false)
+        };
+        let (winner_rank, loser_rank) = (a.rank.min(b.rank), a.rank.max(b.rank));
+        let winner = select_unpredictable(a_wins, a.source, b.source);
+        let loser = select_unpredictable(a_wins, b.source, a.source);
+        (
+            Player { rank: winner_rank, source: winner, tied: false },
+            Player { rank: loser_rank, source: loser, tied },
+        )
+    }
+}
+
+impl LoserTree {
+    fn new(count: usize) -> Self {
+        Self { nodes: vec![Player::default(); count.max(1)], count, ties: 0 }
+    }
+
+    fn winner(&self) -> usize {
+        self.nodes[0].source
+    }
+
+    /// Whether another source may have the winner's entry too.
+    fn has_ties(&self) -> bool {
+        self.ties > 0
+    }
+
+    fn play_all<C: Cursor>(&mut self, match_up: &MatchUp<'_, C>) {
+        self.ties = 0;
+        if self.count > 0 {
+            self.nodes[0] = self.play_below(1, match_up);
+        }
+    }
+
+    /// Plays all matches under `node` and its own; returns the winner.
+    fn play_below<C: Cursor>(&mut self, node: usize, match_up: &MatchUp<'_, C>) -> Player {
+        if node >= self.count {
+            return match_up.player(node - self.count);
+        }
+        let (a, b) = (self.play_below(2 * node, match_up), self.play_below(2 * node + 1, match_up));
+        let (winner, loser) = match_up.play(a, b);
+        self.ties += usize::from(loser.tied);
+        self.nodes[node] = loser;
+        winner
+    }
+
+    /// Plays the matches of the overall winner again, whose entry is another now.
+    fn replay<C: Cursor>(&mut self, match_up: &MatchUp<'_, C>) {
+        let source = self.winner();
+        let mut winner = match_up.player(source);
+        let mut node = usize::midpoint(self.count, source);
+        while node > 0 {
+            let before = self.nodes[node];
+            let loser;
+            (winner, loser) = match_up.play(winner, before);
+            self.nodes[node] = loser;
+            self.ties = self.ties + usize::from(loser.tied) - usize::from(before.tied);
+            node /= 2;
+        }
+        self.nodes[0] = winner;
+    }
+}
