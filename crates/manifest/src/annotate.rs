@@ -1,0 +1,88 @@
+use stratal_types::dump::Dump;
+
+use crate::{
+    ManifestHeader, Record, RecordKind,
+    bytes::{take_field, take_u32, take_u64},
+};
+
+/// The names of an edit's fields, by tag.
+const FIELDS: [(u64, &str); 12] = [
+    (1, "clock"),
+    (3, "next_file"),
+    (5, "next_tree"),
+    (7, "wal_floor"),
+    (9, "retention_floor"),
+    (11, "create_tree"),
+    (13, "drop_tree"),
+    (15, "set_options"),
+    (17, "set_flushed"),
+    (19, "remove_table"),
+    (21, "move_table"),
+    (23, "add_table"),
+];
+
+/// Describes a manifest from its first byte to the end of `dump`, or to where records end. Damage is
+/// no obstacle: the fields stand where they stand, and a check that does not hold is named.
+pub fn annotate_manifest(dump: &mut Dump<'_>) {
+    let header = dump.remaining().first_chunk().map(ManifestHeader::decode);
+    dump.note(if matches!(header, Some(Ok(_))) { "header" } else { "header (damaged)" });
+    dump.field(8, "magic");
+    number32(dump, "version");
+    dump.field(4, "salt").field(16, "db_id");
+    number64(dump, "generation");
+    dump.field(16, "zero").field(8, "check");
+    let Some(Ok(header)) = header else { return };
+    for sequence in 0.. {
+        if dump.remaining().is_empty() {
+            return;
+        }
+        match Record::decode(dump.remaining(), header.salt, sequence) {
+            Ok(found) => record(dump, &found),
+            Err(err) => {
+                dump.note(format_args!("no record: {err}"));
+                return;
+            }
+        }
+    }
+}
+
+fn record(dump: &mut Dump<'_>, record: &Record<'_>) {
+    dump.note(match record.kind {
+        RecordKind::Snapshot => "snapshot",
+        RecordKind::Edit => "edit",
+        RecordKind::End => "end",
+    });
+    number64(dump, "payload_len");
+    dump.field(4, "check").field(4, "salt");
+    number32(dump, "kind");
+    dump.field(4, "zero");
+    number64(dump, "sequence");
+    number64(dump, "synced_len");
+    let len = record.payload.len();
+    let (mut rest, mut last) = (record.payload, 0);
+    while record.kind != RecordKind::End && !rest.is_empty() {
+        let before = rest.len();
+        let Ok((tag, value)) = take_field(&mut rest, &mut last) else { break };
+        let name = FIELDS.iter().find(|(known, _)| *known == tag).map_or("(unknown)", |it| it.1);
+        let prefix_len = before - rest.len() - value.len();
+        dump.field(prefix_len, format_args!("tag {tag} {name}, {} bytes", value.len()));
+        dump.field(value.len(), name);
+    }
+    if record.kind == RecordKind::End {
+        dump.field(len, "zeros");
+    }
+    let padding = len.next_multiple_of(8) - len;
+    if padding > 0 {
+        dump.field(padding, "zeros");
+    }
+}
+
+fn number32(dump: &mut Dump<'_>, name: &str) {
+    let value = take_u32(&mut dump.remaining()).unwrap_or(0);
+    dump.field(4, format_args!("{name} {value}"));
+}
+
+fn number64(dump: &mut Dump<'_>, name: &str) {
+    let value = take_u64(&mut dump.remaining()).unwrap_or(0);
+    dump.field(8, format_args!("{name} {value}"));
+}

@@ -1,0 +1,104 @@
+//! Released bytes are still written and read, and `FORMAT.md` shows them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{DB, comparators, contents, context, current_file, synced, table};
+use stratal_fs::SimFs;
+use stratal_manifest::{
+    Manifest, ManifestContext, ManifestOptions, NewTree, Place, RecoveryMode, TreeId, Version,
+    VersionEdit, annotate_manifest, read_version,
+};
+use stratal_testkit::golden;
+use stratal_types::{
+    KeyRange, SeqNo,
+    dump::{Dump, bytes_of},
+};
+
+/// The manifest is written as stored, and what is stored reads as `version`. Returns the dump.
+fn reads_and_writes(name: &str, fs: &SimFs, version: &Version) -> String {
+    let (generation, bytes) = current_file(fs);
+    let mut dump = Dump::new(&bytes);
+    annotate_manifest(&mut dump);
+    let dump = dump.finish();
+    let path = format!("{}/tests/golden/v1/{name}.dump", env!("CARGO_MANIFEST_DIR"));
+    let stored = golden(path, &dump);
+    assert_eq!(stored, dump, "what is written differs from what is stored");
+    let stored = bytes_of(&stored).unwrap();
+    let read = read_version(&stored, generation, DB, &comparators(), RecoveryMode::Absolute);
+    assert_eq!(contents(read.unwrap().0.current()), contents(version));
+    dump
+}
+
+fn create(fs: &SimFs) -> Manifest {
+    let ctx = ManifestContext { salts: Arc::new(|| 0x5a17_0001), ..context(fs) };
+    Manifest::create(ctx, ManifestOptions::default()).unwrap()
+}
+
+#[test]
+fn v1_new_manifest() {
+    let fs = SimFs::new(1);
+    let manifest = create(&fs);
+    let dump = reads_and_writes("new", &fs, manifest.version());
+    let page = include_str!("../FORMAT.md");
+    assert!(page.contains(&dump), "FORMAT.md should contain\n{dump}");
+}
+
+#[test]
+fn v1_every_field_and_a_clean_close() {
+    let fs = SimFs::new(1);
+    let mut manifest = create(&fs);
+    let (users, places) = (TreeId(1), TreeId(2));
+    let run = Place { level: 0, age: 7 };
+    let mut edit = VersionEdit::new();
+    edit.create_tree(NewTree {
+        options: [1, 2, 3].into(),
+        ..NewTree::new(users, "users", "bytewise")
+    });
+    edit.create_tree(NewTree::new(places, "places", "reverse"));
+    manifest.append(&edit).unwrap();
+    let mut edit = VersionEdit::new();
+    edit.add_table(users, run, synced(table(4, b'a', b'k'))).unwrap();
+    let mut unbounded = table(5, b'l', b'z');
+    unbounded.span = KeyRange { end: std::ops::Bound::Unbounded, ..KeyRange::half_open("l", "") };
+    edit.add_table(users, run, synced(unbounded)).unwrap();
+    edit.set_flushed(users, SeqNo::from(9)).set_wal_floor(2);
+    manifest.append(&edit).unwrap();
+    let mut edit = VersionEdit::new();
+    edit.set_clock(SeqNo::from(300))
+        .set_next_file(70)
+        .set_retention_floor(SeqNo::from(200))
+        .set_options(users, [4, 5])
+        .drop_tree(places)
+        .remove_table(users, 4)
+        .move_table(users, 5, Place { level: 2, age: 8 });
+    let version = manifest.append(&edit).unwrap();
+    manifest.close().unwrap();
+    let dump = reads_and_writes("every_field", &fs, &version);
+    let page = include_str!("../FORMAT.md");
+    let edit = dump.split_inclusive("# edit\n").nth(2).unwrap();
+    let edit = edit.strip_suffix("# edit\n").unwrap();
+    assert!(page.contains(edit), "FORMAT.md should contain\n{edit}");
+}
+
+#[test]
+fn damage_is_described_and_stops_nothing() {
+    let fs = SimFs::new(1);
+    create(&fs);
+    let (_, bytes) = current_file(&fs);
+    for at in [9, 70, 110] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        let mut dump = Dump::new(&damaged);
+        annotate_manifest(&mut dump);
+        let text = dump.finish();
+        assert!(text.contains("(damaged)") || text.contains("# no record"), "{at}: {text}");
+    }
+    for len in 0..bytes.len() {
+        let mut dump = Dump::new(&bytes[..len]);
+        annotate_manifest(&mut dump);
+        assert_eq!(bytes_of(&dump.finish()).unwrap(), &bytes[..len]);
+    }
+}

@@ -1,0 +1,182 @@
+use std::{collections::VecDeque, path::PathBuf};
+
+use stratal_fs::Fs;
+use stratal_types::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{Error, Lsn, segment::Segment};
+
+/// Makes what was written durable, from any thread.
+///
+/// Syncs take turns among themselves and hold nothing that an append waits for. Clones sync the same
+/// log.
+#[derive(Clone, Debug)]
+pub struct Syncer {
+    shared: Arc<Shared>,
+}
+
+/// What the appender and the syncers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) fs: std::sync::Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
+    /// A copy of [`State::durable`] for readers.
+    durable: AtomicU64,
+    state: Mutex<State>,
+    /// Held across a sync.
+    turn: Mutex<()>,
+}
+
+/// Under a lock that is held for moments, never across I/O.
+#[derive(Debug)]
+struct State {
+    durable: Lsn,
+    /// The segment in which `durable` lies: the next chain's predecessor, should this one break.
+    durable_in: u64,
+    /// Up to where records are written to open segments.
+    written: Lsn,
+    /// Segments that are followed by others and not known synced to their end, oldest first.
+    ended: VecDeque<(Arc<Segment>, Lsn)>,
+    active: Option<Arc<Segment>>,
+    /// Whether a write or sync failed since `active` was begun.
+    failed: bool,
+    /// Counts the chains begun, so that a sync notices that its segments were given up.
+    chain: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        fs: std::sync::Arc<dyn Fs>,
+        dir: PathBuf,
+        durable: Lsn,
+        durable_in: u64,
+    ) -> Self {
+        let state = State {
+            durable,
+            durable_in,
+            written: durable,
+            ended: VecDeque::new(),
+            active: None,
+            failed: false,
+            chain: 0,
+        };
+        let (durable, turn) = (AtomicU64::new(durable.0), Mutex::new(()));
+        Self { fs, dir, durable, state: Mutex::new(state), turn }
+    }
+
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// What is durable, and the segment in which that ends.
+    pub(crate) fn durable_end(&self) -> (Lsn, u64) {
+        let state = self.state.lock();
+        (state.durable, state.durable_in)
+    }
+
+    /// The segment to append to, if it may be.
+    pub(crate) fn active(&self) -> Option<Arc<Segment>> {
+        let state = self.state.lock();
+        state.active.clone().filter(|_| !state.failed)
+    }
+
+    /// Notes that records up to `end` are written to the active segment.
+    pub(crate) fn note_written(&self, end: Lsn) {
+        self.state.lock().written = end;
+    }
+
+    /// Notes that the active segment is closed.
+    pub(crate) fn note_failed(&self) {
+        self.state.lock().failed = true;
+    }
+
+    /// Goes on in `segment`, which stands behind the active one.
+    pub(crate) fn follow(&self, segment: Arc<Segment>) {
+        let mut state = self.state.lock();
+        if let Some(ended) = state.active.replace(segment) {
+            let end = state.written;
+            state.ended.push_back((ended, end));
+        }
+    }
+
+    /// Goes on in `segment`, which carries everything that is not durable, up to `written`.
+    pub(crate) fn restart(&self, segment: Arc<Segment>, written: Lsn) {
+        let mut state = self.state.lock();
+        state.ended.clear();
+        state.active = Some(segment);
+        state.written = written;
+        state.failed = false;
+        state.chain += 1;
+    }
+
+    /// See [`Syncer::sync`].
+    pub(crate) fn sync(&self) -> Result<Lsn, Error> {
+        let _turn = self.turn.lock();
+        loop {
+            let (segments, chain) = {
+                let state = self.state.lock();
+                if state.written <= state.durable {
+                    return Ok(state.durable);
+                }
+                if state.failed {
+                    return Err(Error::Closed);
+                }
+                let active = state.active.iter().map(|active| (Arc::clone(active), state.written));
+                let segments: Vec<_> = state.ended.iter().cloned().chain(active).collect();
+                (segments, state.chain)
+            };
+            for (segment, end) in segments {
+                let synced = segment.sync(&*self.fs, &self.dir);
+                let mut state = self.state.lock();
+                if let Err(err) = synced {
+                    if state.chain != chain {
+                        // Given up meanwhile. What it held is carried elsewhere.
+                        break;
+                    }
+                    state.failed = true;
+                    return Err(err);
+                }
+                if end > state.durable {
+                    state.durable = end;
+                    state.durable_in = segment.header.number;
+                    self.durable.store(end.0, Ordering::Release);
+                }
+                if state.chain == chain {
+                    let is_done = |ended: &(Arc<Segment>, Lsn)| Arc::ptr_eq(&ended.0, &segment);
+                    if state.ended.front().is_some_and(is_done) {
+                        state.ended.pop_front();
+                    }
+                }
+            }
+            if self.state.lock().chain == chain {
+                return Ok(self.durable());
+            }
+        }
+    }
+}
+
+impl Syncer {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Makes everything durable that was written before the call, and returns what is durable now,
+    /// which may be more. Groups that are still buffered are not written; [`Wal::flush`] does that.
+    ///
+    /// [`Wal::flush`]: crate::Wal::flush
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] once, then [`Error::Closed`] until the owner has begun another segment, by
+    /// flushing or appending. What was not durable is in memory and comes with that segment.
+    pub fn sync(&self) -> Result<Lsn, Error> {
+        self.shared.sync()
+    }
+
+    /// Up to where the log is durable.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.shared.durable()
+    }
+}

@@ -1,0 +1,179 @@
+//! Power fails at every operation, and again during every recovery: what was promised is there, and
+//! what is there is a prefix of what was appended.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::HashSet;
+
+use common::{Step, context, groups, random_steps, recover, replay, run, small};
+use stratal_fs::SimFs;
+use stratal_testkit::Rng;
+use stratal_wal::{AppendMode, Replay, Wal};
+
+use Step::{Buffered, Close, Flush, Mark, Sync, Through};
+
+/// Histories that cover every pair of neighbouring steps in some state: empty, buffered, written,
+/// rotated, synced.
+const HISTORIES: [&[Step]; 8] = [
+    &[Through(40), Sync, Through(40), Sync, Mark, Through(40), Close],
+    &[Buffered(100), Buffered(100), Buffered(200), Flush, Sync, Buffered(20), Sync, Mark, Close],
+    &[Through(400), Through(400), Through(400), Through(400), Sync, Through(400), Sync, Close],
+    &[Through(700), Sync, Through(700), Through(700), Sync, Mark, Mark, Through(700), Through(9)],
+    &[Sync, Mark, Close],
+    &[Through(1500), Sync, Buffered(3000), Sync, Mark, Through(3000), Through(3000), Close],
+    &[Through(0), Sync, Through(1), Mark, Sync, Mark, Through(7), Sync, Through(8), Sync, Close],
+    &[Buffered(600), Buffered(600), Buffered(600), Through(600), Buffered(600), Sync, Mark, Flush],
+];
+
+const RANDOM_HISTORIES: u64 = 60;
+
+#[derive(Debug, Default)]
+struct Counts {
+    moments: u64,
+    images: u64,
+    distinct: u64,
+    nested: u64,
+    nested_twice: u64,
+}
+
+#[test]
+fn every_crash_leaves_a_prefix_with_all_that_was_promised() {
+    let mut counts = Counts::default();
+    let random = (0..RANDOM_HISTORIES).map(|seed| random_steps(&mut Rng::new(seed)));
+    let histories = HISTORIES.into_iter().map(<[Step]>::to_vec).chain(random);
+    for (seed, steps) in (0..).zip(histories) {
+        let fs = SimFs::new(seed);
+        fs.record_moments();
+        let history = run(&fs, Wal::create(context(&fs), small()), &steps);
+        assert_eq!(history.errors, [""; 0]);
+        assert_eq!(fs.violations(), stratal_fs::sim_fs::Violations::default());
+        let mut seen = HashSet::new();
+        for moment in fs.take_moments() {
+            counts.moments += 1;
+            let promised = history.promised_at(moment.op + 1);
+            for policy in moment.fs.crash_policies(120, 24) {
+                let image = moment.fs.image(&policy);
+                counts.images += 1;
+                if !seen.insert((image.fingerprint(), promised)) {
+                    continue;
+                }
+                counts.distinct += 1;
+                let why = || format!("{steps:?} crashed at {} with {policy:?}", moment.op);
+                let (found, _) = replay(&image).unwrap_or_else(|err| panic!("{}: {err}", why()));
+                assert!(history.accepted.starts_with(&found), "{}: no prefix", why());
+                assert!(found.len() >= promised, "{}: {} of {promised}", why(), found.len());
+                if counts.distinct.is_multiple_of(8) {
+                    crash_in_recovery(&image, &found, 2, &mut counts);
+                }
+            }
+        }
+    }
+    println!("{counts:?}");
+    assert!(counts.distinct > 10_000 && counts.nested > 10_000 && counts.nested_twice > 10_000);
+}
+
+/// Recovers the log on `fs`, which holds `expected`, crashing at each operation on the way.
+fn crash_in_recovery(fs: &SimFs, expected: &[Vec<u8>], depth: u32, counts: &mut Counts) {
+    fs.record_moments();
+    let (mut wal, found, _) = recover(fs).unwrap();
+    assert_eq!(found, expected);
+    let moments = fs.take_moments();
+    // It goes on where it was.
+    let more = wal.append(1, &[b"more"], AppendMode::Through).unwrap();
+    assert_eq!(wal.syncer().sync().unwrap(), more.range.end);
+    let (found, report) = replay(&fs.image(&stratal_fs::CrashPolicy::LoseAll)).unwrap();
+    assert_eq!(found.split_last(), Some((&b"more".to_vec(), expected)));
+    assert_eq!((report.end, report.cut_len), (more.range.end, 0));
+    assert_eq!(fs.violations(), stratal_fs::sim_fs::Violations::default());
+
+    for (i, moment) in moments.iter().enumerate() {
+        for (j, policy) in moment.fs.crash_policies(16, 4).enumerate() {
+            let image = moment.fs.image(&policy);
+            let (found, _) = replay(&image).unwrap();
+            assert_eq!(found, expected, "recovery crashed at {} with {policy:?}", moment.op);
+            if depth == 2 {
+                counts.nested += 1;
+            } else {
+                counts.nested_twice += 1;
+            }
+            if depth > 1 && (i + j).is_multiple_of(16) {
+                crash_in_recovery(&image, expected, depth - 1, counts);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_is_durable_before_the_next_one_goes_on() {
+    let mut images = 0;
+    for (seed, steps) in (0..).zip(HISTORIES) {
+        let fs = SimFs::new(seed);
+        fs.record_moments();
+        run(&fs, Wal::create(context(&fs), small()), steps);
+        for moment in fs.take_moments() {
+            // The process is killed; the system goes on, with all that is unsynced.
+            let (_wal, expected, _) = recover(&moment.fs).unwrap();
+            // Then power fails.
+            for policy in moment.fs.crash_policies(40, 8) {
+                let (found, _) = replay(&moment.fs.image(&policy)).unwrap();
+                assert_eq!(found, expected, "{steps:?} at {} with {policy:?}", moment.op);
+                images += 1;
+            }
+        }
+    }
+    println!("{images} images");
+    assert!(images > 800, "{images}");
+}
+
+#[test]
+fn a_closed_log_needs_no_new_segment_and_says_that_it_was_closed() {
+    let fs = SimFs::new(3);
+    let steps = [Through(40), Through(700), Through(700), Close];
+    let history = run(&fs, Wal::create(context(&fs), small()), &steps);
+    let image = fs.image(&stratal_fs::CrashPolicy::LoseAll);
+    let ops_before = image.unsynced_ops();
+    let (wal, found, report) = recover(&image).unwrap();
+    assert_eq!(found, history.accepted);
+    assert!(report.was_closed && report.cut_len == 0, "{report:?}");
+    assert_eq!((report.synced, report.end), (wal.durable_lsn(), wal.end_lsn()));
+    // Nothing appended: closing leaves everything as it was.
+    wal.close().unwrap();
+    assert_eq!(image.unsynced_ops(), ops_before);
+    assert!(replay(&image).unwrap().1.was_closed);
+}
+
+#[test]
+fn retired_segments_are_not_missed() {
+    let fs = SimFs::new(4);
+    let mut wal = Wal::create(context(&fs), small()).unwrap();
+    assert_eq!(wal.floor(9), 0, "nothing is durable yet");
+    let mut segments = Vec::new();
+    for number in 0..6 {
+        let group = common::payload(number, 700);
+        let appended = wal.append(1, &[&group], AppendMode::Through).unwrap();
+        segments.push((appended.segment, group));
+        if number != 5 {
+            wal.syncer().sync().unwrap();
+        }
+    }
+    let floor = wal.floor(segments[5].0);
+    assert_eq!(floor, segments[4].0, "the last segment is not durable");
+    assert!(wal.retire(floor).unwrap() > 0);
+    fs.record_moments();
+    wal.syncer().sync().unwrap();
+    for policy in fs.crash_policies(100, 10) {
+        let image = fs.image(&policy);
+        let mut replay = Replay::open(context(&image), floor).unwrap();
+        let found = groups(&mut replay).unwrap();
+        let needed: Vec<_> =
+            segments.iter().filter(|(it, _)| *it >= floor).map(|(_, group)| group).collect();
+        assert_eq!(found.iter().collect::<Vec<_>>(), needed, "{policy:?}");
+        let (wal, _) = replay.into_wal(small()).unwrap();
+        assert!(wal.segment() > segments[5].0);
+    }
+    // Were the floor's segment gone, that would be damage.
+    let image = fs.image(&stratal_fs::CrashPolicy::KeepAll);
+    let err = Replay::open(context(&image), 99).unwrap_err();
+    assert!(err.is_corruption(), "{err}");
+}
