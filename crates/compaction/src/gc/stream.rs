@@ -1,0 +1,601 @@
+use std::{borrow::Cow, fmt};
+
+use stratal_types::{Cursor, EntryKind, EntryRef, SeqNo, Trailer};
+
+use super::{
+    CompactionFilter, GcContext, MergeOperator, Verdict, chain::Chain, tombstones::FragmentFinger,
+};
+use crate::SpanFinger;
+
+/// A merged input with everything left out that no read at or above the watermark can miss.
+///
+/// The input is any [`Cursor`] in internal order over *all* versions that the inputs of the job
+/// hold; the stream begins at the entry it stands on, or else at the first. Entries come out in
+/// internal order, borrowed from the input wherever nothing changed but the trailer.
+///
+/// Memory is bounded by one key, one value and [`GcContext::chain_len_max`], however many versions a
+/// key has. A step costs amortized O(1) input entries plus, per key, a search in the fragments.
+///
+/// # Errors
+///
+/// Those of the input, and they are sticky as the input's are. After one the stream lends nothing
+/// and [`finish`](Self::finish) says that it did not reach its end: a job that stopped early must
+/// not be installed.
+pub struct GcStream<'a, C> {
+    input: C,
+    context: GcContext<'a>,
+    filter: Option<&'a mut dyn CompactionFilter>,
+    departed: &'a mut dyn FnMut(&[u8], &[u8]),
+    older: SpanFinger<'a>,
+    covered_elsewhere: Option<SpanFinger<'a>>,
+    tombstones: FragmentFinger<'a>,
+    tombstones_kept: FragmentFinger<'a>,
+    summary: GcSummary,
+
+    /// Where the input stands.
+    at: At,
+    /// What [`entry`](Self::entry) lends.
+    out: Out,
+    held: Held,
+    chain: Chain,
+
+    // Of the current key:
+    key: Vec<u8>,
+    /// The newest fragment below the watermark that covers it.
+    cover: Option<SeqNo>,
+    nothing_older: bool,
+    phase: Phase,
+    /// Operands are passed on without an attempt to fold.
+    chain_stays: bool,
+    /// Number of the last version read; the same once more is the same entry.
+    last: Option<SeqNo>,
+    /// The pointer in the last version read, if it was one.
+    last_pointer: Vec<u8>,
+}
+
+/// What a stream did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcSummary {
+    /// Entries taken from the input.
+    pub entries_in: u64,
+    /// Entries lent.
+    pub entries_out: u64,
+    /// Versions dropped because a range tombstone hides them.
+    pub covered: u64,
+    /// Versions dropped because a newer one replaces them, folded ones included.
+    pub replaced: u64,
+    /// Deletes dropped because they had nothing left to hide.
+    pub deletes_collected: u64,
+    /// Weak deletes that vanished together with their put.
+    pub weak_pairs: u64,
+    /// Chains of operands that became a value.
+    pub folds: u64,
+    /// Chains that could have become a value but for the operator, an unreadable value or the limit.
+    pub folds_failed: u64,
+    /// Chains that became one operand.
+    pub compositions: u64,
+    /// Values that got number zero.
+    pub zeroed: u64,
+    /// Values that the filter removed or replaced.
+    pub filtered: u64,
+    /// Value pointers reported as gone.
+    pub pointers_departed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Not looked at yet.
+    Start,
+    /// On an entry that was lent.
+    Lent,
+    /// On the first version of another key, or behind the last.
+    Key,
+    /// On a version of the current key.
+    Version,
+    /// On a version of the current key that a fragment hides from everyone.
+    Covered,
+}
+
+/// How far the decision about a key has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No version was judged yet.
+    Untouched,
+    /// The next version below the watermark is to be judged.
+    Judging,
+    /// The last version that stays was found: the rest leaves.
+    Settled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    Nothing,
+    /// The input's entry under this trailer.
+    Input(Trailer),
+    Held,
+    /// The operand of the chain at this place.
+    Chain(usize),
+    End,
+    Failed,
+}
+
+/// An entry of the current key that the stream made or had to keep while it read on.
+#[derive(Debug)]
+struct Held {
+    trailer: Trailer,
+    value: Vec<u8>,
+}
+
+impl<'a, C: Cursor> GcStream<'a, C> {
+    /// Collects garbage in `input`. Key and pointer of every value pointer that does not come out
+    /// again are given to `departed`, once each.
+    pub fn new(
+        input: C,
+        context: GcContext<'a>,
+        departed: &'a mut dyn FnMut(&[u8], &[u8]),
+    ) -> Self {
+        Self {
+            input,
+            filter: None,
+            departed,
+            older: SpanFinger::new(context.older),
+            covered_elsewhere: context.covered_elsewhere.map(SpanFinger::new),
+            tombstones: FragmentFinger::new(context.tombstones.inputs()),
+            tombstones_kept: FragmentFinger::new(context.tombstones.kept()),
+            context,
+            summary: GcSummary::default(),
+            at: At::Start,
+            out: Out::Nothing,
+            held: Held { trailer: Trailer::new(SeqNo::ZERO, EntryKind::Delete), value: Vec::new() },
+            chain: Chain::default(),
+            key: Vec::new(),
+            cover: None,
+            nothing_older: false,
+            phase: Phase::Untouched,
+            chain_stays: false,
+            last: None,
+            last_pointer: Vec::new(),
+        }
+    }
+
+    /// Asks `filter` about values.
+    #[must_use]
+    pub fn with_filter(mut self, filter: &'a mut dyn CompactionFilter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Goes to the next entry that stays.
+    pub fn advance(&mut self) -> Result<(), C::Error> {
+        match self.out {
+            Out::End => return Ok(()),
+            Out::Failed => return self.input.advance(),
+            _ => {}
+        }
+        let stepped = self.step();
+        match &stepped {
+            Err(_) => self.out = Out::Failed,
+            Ok(()) if self.out != Out::End => self.summary.entries_out += 1,
+            Ok(()) => {}
+        }
+        stepped
+    }
+
+    /// The entry the stream stands on.
+    pub fn entry(&self) -> Option<EntryRef<'_>> {
+        match self.out {
+            Out::Nothing | Out::End | Out::Failed => None,
+            Out::Input(trailer) => {
+                let entry = self.input.entry()?;
+                Some(EntryRef::new(entry.key, trailer, entry.value))
+            }
+            Out::Held => Some(EntryRef::new(&self.key, self.held.trailer, &self.held.value)),
+            Out::Chain(at) => {
+                let (trailer, operand) = self.chain.get(at)?;
+                Some(EntryRef::new(&self.key, trailer, operand))
+            }
+        }
+    }
+
+    /// Ends the stream: what it did if it reached its end, `None` if not. Outputs of a stream that
+    /// did not reach its end lack entries.
+    pub fn finish(self) -> Option<GcSummary> {
+        (self.out == Out::End).then_some(self.summary)
+    }
+
+    fn step(&mut self) -> Result<(), C::Error> {
+        if let Out::Chain(at) = self.out
+            && at + 1 < self.chain.len()
+        {
+            self.out = Out::Chain(at + 1);
+            return Ok(());
+        }
+        self.out = Out::Nothing;
+        loop {
+            match self.at {
+                At::Start => {
+                    if self.input.entry().is_none() {
+                        self.input.advance()?;
+                    }
+                    self.at = At::Key;
+                }
+                At::Lent => self.next_version()?,
+                At::Key => {
+                    if !self.begin_key() {
+                        self.out = Out::End;
+                        return Ok(());
+                    }
+                }
+                At::Covered => {
+                    self.summary.covered += 1;
+                    self.drop_version()?;
+                }
+                At::Version => self.judge()?,
+            }
+            if self.out != Out::Nothing {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes up the key the input stands on; `false` if there is none.
+    fn begin_key(&mut self) -> bool {
+        let GcContext { comparator, watermark, .. } = self.context;
+        let Some(entry) = self.input.entry() else { return false };
+        if self.context.end.is_some_and(|end| comparator.compare(entry.key, end).is_ge()) {
+            return false;
+        }
+        self.summary.entries_in += 1;
+        self.key.clear();
+        self.key.extend_from_slice(entry.key);
+        self.cover = self.tombstones.covering(&self.key, watermark, comparator);
+        self.nothing_older = !self.older.contains(&self.key, comparator);
+        self.phase = Phase::Untouched;
+        self.chain_stays = false;
+        self.last = Some(entry.seqno());
+        self.last_pointer.clear();
+        if entry.kind().is_pointer() {
+            self.last_pointer.extend_from_slice(entry.value);
+        }
+        self.at = if is_covered(self.cover, entry.seqno()) { At::Covered } else { At::Version };
+        true
+    }
+
+    /// Moves the input on by one version and notes where it then stands.
+    fn next_version(&mut self) -> Result<(), C::Error> {
+        loop {
+            self.input.advance()?;
+            let Some(entry) = self.input.entry() else { break };
+            if entry.key != self.key {
+                break;
+            }
+            self.summary.entries_in += 1;
+            let is_pointer = entry.kind().is_pointer();
+            if self.last == Some(entry.seqno()) {
+                // Equal key and number is the same entry from another source.
+                self.summary.replaced += 1;
+                if is_pointer && entry.value != self.last_pointer {
+                    self.summary.pointers_departed += 1;
+                    (self.departed)(entry.key, entry.value);
+                }
+                continue;
+            }
+            self.last = Some(entry.seqno());
+            self.last_pointer.clear();
+            if is_pointer {
+                self.last_pointer.extend_from_slice(entry.value);
+            }
+            self.at = if is_covered(self.cover, entry.seqno()) { At::Covered } else { At::Version };
+            return Ok(());
+        }
+        self.at = At::Key;
+        Ok(())
+    }
+
+    /// Leaves the version the input stands on out of the output.
+    fn drop_version(&mut self) -> Result<(), C::Error> {
+        self.depart();
+        self.next_version()
+    }
+
+    /// Reports the value pointer the input stands on, if it does, as gone.
+    fn depart(&mut self) {
+        if let Some(entry) = self.input.entry()
+            && entry.kind().is_pointer()
+        {
+            self.summary.pointers_departed += 1;
+            (self.departed)(entry.key, entry.value);
+        }
+    }
+
+    /// Drops what is left of the key below the watermark; whether that is something which a put
+    /// above it must remember.
+    fn drop_rest(&mut self) -> Result<bool, C::Error> {
+        self.phase = Phase::Settled;
+        let mut deletes = false;
+        loop {
+            match self.at {
+                At::Version => {
+                    let kind = self.input.entry().map(|entry| entry.kind());
+                    deletes |= kind.is_some_and(|kind| kind.is_delete() || is_marked(kind));
+                    self.summary.replaced += 1;
+                }
+                At::Covered => self.summary.covered += 1,
+                At::Start | At::Lent | At::Key => return Ok(deletes),
+            }
+            self.drop_version()?;
+        }
+    }
+
+    fn lend_input(&mut self, trailer: Trailer) {
+        self.at = At::Lent;
+        self.out = Out::Input(trailer);
+    }
+
+    fn lend_held(&mut self, seqno: SeqNo, kind: EntryKind) {
+        self.held.trailer = Trailer::new(seqno, kind);
+        self.out = Out::Held;
+    }
+
+    fn lend_held_delete(&mut self, seqno: SeqNo, kind: EntryKind) {
+        self.held.value.clear();
+        self.lend_held(seqno, kind);
+    }
+
+    /// Decides about the version the input stands on, which no fragment hides from everyone.
+    fn judge(&mut self) -> Result<(), C::Error> {
+        let Some(entry) = self.input.entry() else { return Ok(()) };
+        let newest = self.phase == Phase::Untouched;
+        if newest {
+            self.phase = Phase::Judging;
+        }
+        let trailer = entry.trailer;
+        if trailer.seqno() >= self.context.watermark {
+            self.lend_input(trailer);
+            return Ok(());
+        }
+        if self.phase == Phase::Settled {
+            self.summary.replaced += 1;
+            return self.drop_version();
+        }
+        match trailer.kind() {
+            EntryKind::Delete => self.judge_delete(trailer),
+            EntryKind::WeakDelete => self.judge_weak_delete(trailer.seqno()),
+            EntryKind::Merge => match self.context.operator {
+                Some(operator) if !self.chain_stays => self.judge_operands(operator),
+                _ => {
+                    self.lend_input(trailer);
+                    Ok(())
+                }
+            },
+            kind if kind.is_value() => match self.ask_filter(newest) {
+                Verdict::Keep => self.judge_value(trailer),
+                verdict => self.apply(verdict, trailer),
+            },
+            _ => {
+                self.lend_input(trailer);
+                Ok(())
+            }
+        }
+    }
+
+    fn judge_delete(&mut self, trailer: Trailer) -> Result<(), C::Error> {
+        self.phase = Phase::Settled;
+        if self.nothing_older {
+            self.summary.deletes_collected += 1;
+            return self.next_version();
+        }
+        self.lend_input(trailer);
+        Ok(())
+    }
+
+    /// A weak delete with this number; the input stands on it, or on the value it takes the place of.
+    fn judge_weak_delete(&mut self, seqno: SeqNo) -> Result<(), C::Error> {
+        self.next_version()?;
+        let under = match self.at {
+            At::Version => self.input.entry().map(|entry| entry.kind()),
+            _ => None,
+        };
+        if matches!(under, Some(EntryKind::Put | EntryKind::ValuePointer)) {
+            self.summary.weak_pairs += 1;
+            return self.drop_version();
+        }
+        self.phase = Phase::Settled;
+        if self.nothing_older {
+            self.summary.deletes_collected += 1;
+        } else {
+            let kind = if under.is_some() { EntryKind::Delete } else { EntryKind::WeakDelete };
+            self.lend_held_delete(seqno, kind);
+        }
+        Ok(())
+    }
+
+    fn judge_value(&mut self, trailer: Trailer) -> Result<(), C::Error> {
+        let kind = trailer.kind();
+        if self.nothing_older {
+            self.phase = Phase::Settled;
+            let seqno = self.settle_seqno(trailer.seqno());
+            self.lend_input(Trailer::new(seqno, with_mark(kind, false)));
+            return Ok(());
+        }
+        if is_marked(kind) {
+            self.phase = Phase::Settled;
+            self.lend_input(trailer);
+            return Ok(());
+        }
+        // Whether it gets a mark shows only further down the key.
+        if let Some(entry) = self.input.entry() {
+            self.held.value.clear();
+            self.held.value.extend_from_slice(entry.value);
+        }
+        self.next_version()?;
+        let mark = self.drop_rest()?;
+        self.lend_held(trailer.seqno(), with_mark(kind, mark));
+        Ok(())
+    }
+
+    fn ask_filter(&mut self, newest: bool) -> Verdict {
+        match (&mut self.filter, self.input.entry()) {
+            (Some(filter), Some(entry)) if newest => filter.judge(entry),
+            _ => Verdict::Keep,
+        }
+    }
+
+    /// Does to the value the input stands on what the filter says.
+    fn apply(&mut self, verdict: Verdict, trailer: Trailer) -> Result<(), C::Error> {
+        self.summary.filtered += 1;
+        self.depart();
+        let mark = is_marked(trailer.kind());
+        match verdict {
+            Verdict::Replace(value) => {
+                self.held.value = value;
+                self.next_version()?;
+                let mark = self.drop_rest()? | mark;
+                self.lend_made_value(trailer.seqno(), mark);
+                Ok(())
+            }
+            Verdict::WeakRemove if !mark => self.judge_weak_delete(trailer.seqno()),
+            _ => {
+                self.phase = Phase::Settled;
+                self.next_version()?;
+                if self.nothing_older {
+                    self.summary.deletes_collected += 1;
+                } else {
+                    self.lend_held_delete(trailer.seqno(), EntryKind::Delete);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Lends the held value as the last version of the key below the watermark.
+    fn lend_made_value(&mut self, seqno: SeqNo, mark: bool) {
+        let seqno = if self.nothing_older { self.settle_seqno(seqno) } else { seqno };
+        self.lend_held(seqno, with_mark(EntryKind::Put, mark && !self.nothing_older));
+    }
+
+    /// The operands that begin where the input stands.
+    fn judge_operands(&mut self, operator: &dyn MergeOperator) -> Result<(), C::Error> {
+        self.chain.clear();
+        let mut over_limit = false;
+        while let (At::Version, false) = (self.at, over_limit) {
+            let Some(entry) = self.input.entry() else { break };
+            if entry.kind() != EntryKind::Merge {
+                break;
+            }
+            self.chain.push(entry.trailer, entry.value);
+            over_limit = self.chain.size() > self.context.chain_len_max;
+            self.next_version()?;
+        }
+        let Some((newest, _)) = self.chain.get(0) else { return Ok(()) };
+
+        let attempt = if over_limit { Attempt::Failed } else { self.fold(operator) };
+        match attempt {
+            Attempt::Folded(value) => {
+                self.summary.folds += 1;
+                self.summary.replaced += self.chain.len() as u64 - 1;
+                self.held.value = value;
+                let mark = self.drop_rest()?;
+                self.lend_made_value(newest.seqno(), mark);
+            }
+            Attempt::Composed(operand) => {
+                self.summary.compositions += 1;
+                self.summary.replaced += self.chain.len() as u64 - 1;
+                self.phase = Phase::Settled;
+                self.held.value = operand;
+                self.lend_held(newest.seqno(), EntryKind::Merge);
+            }
+            Attempt::Unproven | Attempt::Failed => {
+                self.summary.folds_failed += u64::from(matches!(attempt, Attempt::Failed));
+                self.chain_stays = true;
+                self.out = Out::Chain(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds the chain onto what the input stands on behind it.
+    fn fold(&self, operator: &dyn MergeOperator) -> Attempt {
+        let operands = self.chain.oldest_first();
+        let under = match self.at {
+            At::Version => self.input.entry(),
+            _ => None,
+        };
+        let base = match under {
+            Some(entry) if entry.kind().is_pointer() => {
+                match self.context.values.and_then(|values| values.value(entry.value)) {
+                    Some(value) => Some(Cow::Owned(value)),
+                    None => return Attempt::Failed,
+                }
+            }
+            Some(entry) if entry.kind().is_value() => Some(entry.value.into()),
+            Some(entry) if entry.kind().is_delete() => None,
+            Some(_) => return Attempt::Failed,
+            None if self.nothing_older || self.cover.is_some() => None,
+            None if operands.len() > 1 => {
+                let composed = operator.partial(&self.key, &operands);
+                return composed.map_or(Attempt::Unproven, Attempt::Composed);
+            }
+            None => return Attempt::Unproven,
+        };
+        let folded = operator.full(&self.key, base.as_deref(), &operands);
+        folded.map_or(Attempt::Failed, Attempt::Folded)
+    }
+
+    /// The number of a value that nothing older lies under: zero unless a fragment covers the key.
+    fn settle_seqno(&mut self, seqno: SeqNo) -> SeqNo {
+        let Some(elsewhere) = &mut self.covered_elsewhere else { return seqno };
+        let GcContext { comparator, .. } = self.context;
+        if seqno == SeqNo::ZERO
+            || elsewhere.contains(&self.key, comparator)
+            || self.tombstones_kept.covering(&self.key, SeqNo::MAX, comparator).is_some()
+        {
+            return seqno;
+        }
+        self.summary.zeroed += 1;
+        SeqNo::ZERO
+    }
+}
+
+/// What came of a chain of operands.
+enum Attempt {
+    Folded(Vec<u8>),
+    Composed(Vec<u8>),
+    /// The base may lie deeper.
+    Unproven,
+    Failed,
+}
+
+impl<C> fmt::Debug for GcStream<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GcStream")
+            .field("context", &self.context)
+            .field("summary", &self.summary)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether `cover`, the newest fragment below the watermark, hides a version from every reader.
+fn is_covered(cover: Option<SeqNo>, version: SeqNo) -> bool {
+    cover.is_some_and(|fragment| fragment > version)
+}
+
+const fn is_marked(kind: EntryKind) -> bool {
+    matches!(kind, EntryKind::PutOverDelete | EntryKind::ValuePointerOverDelete)
+}
+
+/// The value kind with or without its mark; other kinds as they are.
+const fn with_mark(kind: EntryKind, mark: bool) -> EntryKind {
+    match (kind, mark) {
+        (EntryKind::Put | EntryKind::PutOverDelete, false) => EntryKind::Put,
+        (EntryKind::Put | EntryKind::PutOverDelete, true) => EntryKind::PutOverDelete,
+        (EntryKind::ValuePointer | EntryKind::ValuePointerOverDelete, false) => {
+            EntryKind::ValuePointer
+        }
+        (EntryKind::ValuePointer | EntryKind::ValuePointerOverDelete, true) => {
+            EntryKind::ValuePointerOverDelete
+        }
+        (other, _) => other,
+    }
+}

@@ -1,0 +1,143 @@
+//! The crate's stream as a compactor of the model.
+
+use stratal_compaction::{
+    SpanSet,
+    gc::{GcContext, GcStream, JobTombstones},
+};
+use stratal_testkit::Rng;
+use stratal_types::{Bytewise, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer};
+
+use crate::{
+    model::{Compactor, Facts, Source, Version},
+    rules::Rules,
+    support::{Append, Itself, Row, RowCursor, sort},
+};
+
+const KEY: &[u8] = b"k";
+
+/// What a job brings along beside the facts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    operator: bool,
+    composes: bool,
+    values: bool,
+    chain_len_max: usize,
+}
+
+impl Means {
+    /// Everything that the plain rules assume.
+    pub(crate) const AS_THE_RULES: Self =
+        Self { operator: true, composes: false, values: true, chain_len_max: usize::MAX };
+
+    fn random(rng: &mut Rng) -> Self {
+        Self {
+            operator: rng.chance(7, 8),
+            composes: rng.chance(1, 2),
+            values: rng.chance(1, 2),
+            chain_len_max: *rng.choose(&[0, 50, usize::MAX]),
+        }
+    }
+}
+
+/// Merges through [`GcStream`] and compares with the plain rules, entry for entry.
+#[derive(Debug, Default)]
+pub(crate) struct LikeTheRules;
+
+impl Compactor for LikeTheRules {
+    fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source {
+        let output = stream(inputs, facts, Means::AS_THE_RULES);
+        let mut expected = Rules::default().compact(inputs, facts);
+        expected.fragments.sort_by(|a, b| b.cmp(a));
+        assert_eq!(output, expected, "{inputs:#?} {facts:?}");
+        output
+    }
+}
+
+/// Merges through [`GcStream`], every time with other means.
+#[derive(Debug)]
+pub(crate) struct AnyMeans(pub(crate) Rng);
+
+impl Compactor for AnyMeans {
+    fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source {
+        stream(inputs, facts, Means::random(&mut self.0))
+    }
+}
+
+fn seqno(number: u64) -> SeqNo {
+    SeqNo::new(number).unwrap()
+}
+
+fn stream(inputs: &[Source], facts: Facts, means: Means) -> Source {
+    let versions = inputs.iter().flat_map(|source| &source.versions);
+    let mut rows: Vec<Row> = versions
+        .map(|version| Row {
+            key: KEY.to_vec(),
+            trailer: Trailer::new(seqno(version.seqno), version.kind),
+            value: version.value.clone(),
+        })
+        .collect();
+    sort(&mut rows, &Bytewise);
+
+    let numbers = inputs.iter().flat_map(|source| &source.fragments);
+    let fragments: Vec<_> =
+        numbers.map(|number| RangeTombstone::new("a", "z", seqno(*number))).collect();
+    let key = |key: &[u8]| SpanSet::of([KeyRange::closed(key, key)], &Bytewise);
+    let older = match facts {
+        Facts { nothing_older: false, .. } => key(KEY),
+        Facts { fragments_go: false, .. } => key(b"b"),
+        _ => SpanSet::default(),
+    };
+    let elsewhere = if facts.fragment_above { key(KEY) } else { SpanSet::default() };
+    let watermark = seqno(facts.watermark);
+    let fragments = Fragments::build(&fragments, &Bytewise);
+    let tombstones = JobTombstones::new(fragments, watermark, &older, &Bytewise);
+    let operator = Append { composes: means.composes };
+    let context = GcContext {
+        covered_elsewhere: Some(&elsewhere),
+        operator: if means.operator { Some(&operator) } else { None },
+        values: if means.values { Some(&Itself) } else { None },
+        chain_len_max: means.chain_len_max,
+        ..GcContext::new(&Bytewise, watermark, &tombstones, &older)
+    };
+
+    let mut departed: Vec<Vec<u8>> = Vec::new();
+    let mut depart = |key: &[u8], pointer: &[u8]| {
+        assert_eq!(key, KEY);
+        departed.push(pointer.to_vec());
+    };
+    let mut stream = GcStream::new(RowCursor::new(&rows), context, &mut depart);
+    let mut output: Vec<Row> = Vec::new();
+    stream.advance().unwrap();
+    while let Some(entry) = stream.entry() {
+        output.push(entry.into());
+        stream.advance().unwrap();
+    }
+    let summary = stream.finish().expect("the stream ended");
+    assert_eq!(summary.entries_in, rows.len() as u64);
+    assert_eq!(summary.entries_out, output.len() as u64);
+    assert!(output.is_sorted_by(|newer, older| newer.trailer > older.trailer));
+
+    // Every pointer either comes out again or departs, once.
+    let pointers = |rows: &[Row]| -> Vec<Vec<u8>> {
+        let pointers = rows.iter().filter(|row| row.trailer.kind().is_pointer());
+        pointers.map(|row| row.value.clone()).collect()
+    };
+    let mut accounted = [pointers(&output), departed].concat();
+    let mut given = pointers(&rows);
+    accounted.sort();
+    given.sort();
+    assert_eq!(accounted, given);
+
+    let covering = tombstones.kept().iter().flat_map(|fragment| fragment.seqnos);
+    Source {
+        versions: output
+            .into_iter()
+            .map(|row| Version {
+                seqno: row.trailer.seqno().get(),
+                kind: row.trailer.kind(),
+                value: row.value,
+            })
+            .collect(),
+        fragments: covering.map(|number| number.get()).collect(),
+    }
+}
