@@ -24,6 +24,8 @@ pub mod block;
 pub mod filter;
 pub mod archive;
 pub mod sst;
+pub mod wal;
+pub mod manifest;
 pub mod inputs;
 
 /// A fuzz body.
@@ -50,4 +52,11 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("sst_file", sst::file),
     ("sst_damaged", sst::damaged),
     ("sst_resealed", sst::resealed),
+    ("wal_record", wal::record),
+    ("wal_segment_header", wal::segment_header),
+    ("wal_replay", wal::replay),
+    ("manifest_edit", manifest::edit),
+    ("manifest_record", manifest::record),
+    ("manifest_file", manifest::file),
+    ("manifest_snapshot", manifest::snapshot),
 ];

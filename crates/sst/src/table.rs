@@ -141,7 +141,16 @@ impl Table {
     /// The newest stored version of `key` that a read at `bound` sees, whatever its kind, and whether
     /// or not a range tombstone hides it.
     pub fn lookup(&self, key: &[u8], bound: SeqNo) -> Result<Option<Version>, Error> {
-        let hash = key_hash(key);
+        self.lookup_hashed(key, key_hash(key), bound)
+    }
+
+    /// Like [`lookup`](Self::lookup), for a caller who has the key's [`key_hash`] already.
+    pub fn lookup_hashed(
+        &self,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+    ) -> Result<Option<Version>, Error> {
         if !self.may_contain(hash)? {
             return Ok(None);
         }

@@ -1,0 +1,119 @@
+use stratal_types::{KEY_LEN_MAX, VALUE_LEN_MAX};
+
+use crate::Error;
+
+/// Changes that become visible together. Later ones of the same key win.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteBatch {
+    operations: Vec<Operation>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// The key gets a value.
+    Put {
+        /// The key.
+        key: Vec<u8>,
+        /// Its value.
+        value: Vec<u8>,
+    },
+    /// The key has no value any more.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// Like a delete, of a key that was put exactly once since its last delete.
+    WeakDelete {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// Every key from `from` up to, and without, `to` has no value any more.
+    DeleteRange {
+        /// The first key.
+        from: Vec<u8>,
+        /// The first key behind.
+        to: Vec<u8>,
+    },
+}
+
+impl WriteBatch {
+    /// A batch without changes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives `key` a value.
+    pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.push(Operation::Put { key: key.into(), value: value.into() })
+    }
+
+    /// Takes the value of `key` away.
+    pub fn delete(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
+        self.push(Operation::Delete { key: key.into() })
+    }
+
+    /// Takes the value of `key` away, which was put exactly once since its last delete. If it was put
+    /// more often an older value may show again.
+    pub fn weak_delete(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
+        self.push(Operation::WeakDelete { key: key.into() })
+    }
+
+    /// Takes the value of every key from `from` up to, and without, `to` away. Costs the same for any
+    /// number of keys. A range that is empty in the tree's order changes nothing.
+    pub fn delete_range(&mut self, from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) -> &mut Self {
+        self.push(Operation::DeleteRange { from: from.into(), to: to.into() })
+    }
+
+    /// Adds a change.
+    pub fn push(&mut self, operation: Operation) -> &mut Self {
+        self.operations.push(operation);
+        self
+    }
+
+    /// The changes, in order.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// Number of changes, which is the number of sequence numbers it takes.
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether there is no change.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Whether every change can be applied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], naming what has the wrong length.
+    pub fn check(&self) -> Result<(), Error> {
+        self.operations.iter().try_for_each(|operation| match operation {
+            Operation::Put { key, value } => {
+                check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
+                check_key("key", key)
+            }
+            Operation::Delete { key } | Operation::WeakDelete { key } => check_key("key", key),
+            Operation::DeleteRange { from, to } => {
+                check_key("start of the range", from)?;
+                check_key("end of the range", to)
+            }
+        })
+    }
+}
+
+fn check_key(what: &'static str, key: &[u8]) -> Result<(), Error> {
+    check_len(what, key.len(), 1, KEY_LEN_MAX)
+}
+
+fn check_len(what: &'static str, len: usize, min: usize, max: usize) -> Result<(), Error> {
+    if (min..=max).contains(&len) {
+        return Ok(());
+    }
+    Err(Error::TooLarge { what, len: len as u64, min: min as u64, max: max as u64 })
+}

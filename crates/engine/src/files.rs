@@ -1,0 +1,183 @@
+//! Table files: where they are, which are open, and when they go.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use stratal_fs::{Access, Fs};
+use stratal_manifest::{FileName, TableMeta};
+use stratal_sst::{FileSource, Table, TableContext};
+use stratal_types::{
+    Comparator,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use crate::Error;
+
+/// The files of a database.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    /// Without a comparator: each tree brings its own.
+    context: TableContext,
+    next: AtomicU64,
+    /// Files that nobody holds any more. A leaf lock.
+    unused: Mutex<Vec<PathBuf>>,
+}
+
+impl Files {
+    pub(crate) fn new(fs: Arc<dyn Fs>, dir: PathBuf, context: TableContext, next: u64) -> Self {
+        Self { fs, dir, context, next: AtomicU64::new(next), unused: Mutex::default() }
+    }
+
+    /// A number that no file has had.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn tables_dir(&self) -> PathBuf {
+        self.dir.join("tables")
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn table_path(&self, number: u64) -> PathBuf {
+        self.dir.join(FileName::Table(number).to_string())
+    }
+
+    pub(crate) fn context(&self, comparator: &Arc<dyn Comparator>) -> TableContext {
+        TableContext { comparator: Arc::clone(comparator), ..self.context.clone() }
+    }
+
+    /// Notes that nobody holds the file any more.
+    pub(crate) fn give_up(&self, path: PathBuf) {
+        self.unused.lock().push(path);
+    }
+
+    /// Removes the files that were given up. A file that cannot be removed is an orphan that the next
+    /// open finds; it is no reason to fail what was done.
+    pub(crate) fn remove_unused(&self) {
+        let unused = std::mem::take(&mut *self.unused.lock());
+        for path in unused {
+            drop(self.fs.remove_file(&path));
+        }
+    }
+}
+
+/// A table of a version: opened when it is first read, removed when the last version that has it is
+/// gone.
+#[derive(Debug)]
+pub(crate) struct TableHandle {
+    pub(crate) meta: Arc<TableMeta>,
+    files: Arc<Files>,
+    comparator: Arc<dyn Comparator>,
+    table: OnceLock<Table>,
+    /// No version that will ever be current has it.
+    is_doomed: AtomicBool,
+}
+
+impl TableHandle {
+    pub(crate) fn new(
+        meta: Arc<TableMeta>,
+        files: Arc<Files>,
+        comparator: Arc<dyn Comparator>,
+    ) -> Self {
+        Self { meta, files, comparator, table: OnceLock::new(), is_doomed: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.files.table_path(self.meta.number)
+    }
+
+    /// Lets the file go as soon as nobody reads it.
+    pub(crate) fn doom(&self) {
+        self.is_doomed.store(true, Ordering::Relaxed);
+    }
+
+    /// The table, opened and compared with what the manifest says about it.
+    pub(crate) fn table(&self) -> Result<&Table, Error> {
+        if let Some(table) = self.table.get() {
+            return Ok(table);
+        }
+        let table = self.open()?;
+        // Two readers may have opened it; one of the two is kept.
+        Ok(self.table.get_or_init(|| table))
+    }
+
+    /// Adds the file to what a table says.
+    pub(crate) fn error(&self, source: stratal_sst::Error) -> Error {
+        Error::Table { path: self.path(), source }
+    }
+
+    fn open(&self) -> Result<Table, Error> {
+        let path = self.path();
+        let source = match self.files.fs.open(&path, Access::Read).and_then(FileSource::new) {
+            Ok(source) => source,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Missing { path });
+            }
+            Err(error) => return Err(Error::io("open", path, error)),
+        };
+        let context = self.files.context(&self.comparator);
+        let table = Table::open(&context, Arc::new(source)).map_err(|source| self.error(source))?;
+        let info = table.info();
+        let mismatch = |what| Err(Error::Mismatch { path: self.path(), what });
+        if info.uid != self.meta.uid {
+            return mismatch("it is another file than the manifest names");
+        }
+        if info.file_len != self.meta.file_len {
+            return mismatch("it has another length than the manifest says");
+        }
+        Ok(table)
+    }
+}
+
+impl Drop for TableHandle {
+    fn drop(&mut self) {
+        if self.is_doomed.load(Ordering::Relaxed) {
+            self.files.give_up(self.path());
+        }
+    }
+}
+
+/// Owns the files that a running job makes, until they are part of a version: whatever ends the job,
+/// what it leaves behind is given up.
+#[derive(Debug)]
+pub(crate) struct JobLedger {
+    files: Arc<Files>,
+    made: Vec<PathBuf>,
+}
+
+impl JobLedger {
+    pub(crate) fn new(files: &Arc<Files>) -> Self {
+        Self { files: Arc::clone(files), made: Vec::new() }
+    }
+
+    /// A new file's number, which is the job's from now on.
+    pub(crate) fn next_table(&mut self) -> (u64, PathBuf) {
+        let number = self.files.next_number();
+        let path = self.files.table_path(number);
+        self.made.push(path.clone());
+        (number, path)
+    }
+
+    /// Nothing is the job's any more: a version has it, or nobody knows who does.
+    pub(crate) fn release(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.made)
+    }
+}
+
+impl Drop for JobLedger {
+    fn drop(&mut self) {
+        for path in self.made.drain(..) {
+            self.files.give_up(path);
+        }
+    }
+}

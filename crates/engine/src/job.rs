@@ -1,0 +1,461 @@
+//! Work on a tree's tables: flushes and merges, from plan to install.
+//!
+//! ```text
+//! plan ─▶ job on the board ─▶ sources ─▶ GcStream ─▶ tables, owned by the ledger ─▶ synced
+//!            │                                                                        │
+//!            └◀──────── off the board ◀── new read state ◀── manifest edit ◀── checked again
+//! ```
+
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
+
+use stratal_compaction::{
+    OutputCutter, Piece, SpanSet,
+    gc::{GcContext, GcStream, JobTombstones},
+    plan::{Job, JobKind, Major, Shape, Strategy},
+};
+use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
+use stratal_manifest::{Place, TableMeta, Version, VersionEdit};
+use stratal_merge::MergingCursor;
+use stratal_sst::{TableInfo, TableWriter};
+use stratal_types::{FileUid, Fragments, KeyRange, SeqNo};
+
+use crate::{
+    Error, Tree,
+    files::{JobLedger, TableHandle},
+    read_state::{ReadState, Sealed},
+    source::{RunCursor, SourceCursor},
+    view::View,
+};
+
+/// The jobs of a tree that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct JobBoard {
+    running: Vec<Job>,
+}
+
+/// What a flush or merge did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Tables that were replaced or moved.
+    pub inputs: usize,
+    /// Tables written.
+    pub outputs: usize,
+    /// Bytes written.
+    pub written_len: u64,
+}
+
+impl Tree {
+    /// The most useful merge that can begin now. It belongs to the caller, who gives it to
+    /// [`run`](Self::run) or back to [`give_back`](Self::give_back); until then its tables are spoken
+    /// for.
+    pub fn plan(&self) -> Option<Job> {
+        self.plan_with(self.spec.leveled())
+    }
+
+    /// The next merge towards a tree of one run in its last level; as [`plan`](Self::plan).
+    pub fn plan_major(&self) -> Option<Job> {
+        let levels = self.spec.options().leveled.levels;
+        self.plan_with(&Major { level: levels.saturating_sub(1) })
+    }
+
+    fn plan_with(&self, strategy: &dyn Strategy) -> Option<Job> {
+        let mut jobs = self.jobs.lock();
+        let shape = self.shape(&self.state.load().view, &jobs);
+        let job = strategy.plan(&shape, self.comparator.as_ref())?;
+        jobs.running.push(job.clone());
+        Some(job)
+    }
+
+    /// Ends the claim of a job that will not be run.
+    pub fn give_back(&self, job: &Job) {
+        let mut jobs = self.jobs.lock();
+        if let Some(at) = jobs.running.iter().position(|running| running == job) {
+            jobs.running.swap_remove(at);
+        }
+    }
+
+    fn shape(&self, view: &View, jobs: &JobBoard) -> Shape {
+        let mut shape = view.shape(self.store.clock().floor());
+        for job in &jobs.running {
+            shape.start(job);
+        }
+        shape
+    }
+
+    /// Does a job that [`plan`](Self::plan) gave.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading, writing or the manifest said; [`Error::StaleJob`] if the tree has changed so
+    /// that the job does not fit. The tree is as it was then, and nothing is left behind.
+    pub fn run(&self, job: &Job) -> Result<JobSummary, Error> {
+        let done = match job.kind {
+            JobKind::TrivialMove => self.run_move(job),
+            _ => self.run_merge(job),
+        };
+        self.give_back(job);
+        self.store.files.remove_unused();
+        done
+    }
+
+    /// Writes everything that waits in memory to tables, durably; returns what was written.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing or the manifest said. The memtables are still there then.
+    pub fn flush(&self) -> Result<JobSummary, Error> {
+        self.seal_between_writes();
+        self.flush_sealed()
+    }
+
+    /// Writes the memtables that are [sealed](Self::seal), and no other, to tables; as
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn flush_sealed(&self) -> Result<JobSummary, Error> {
+        let _turn = self.flushing.lock();
+        let state = self.state.load_full();
+        let Some(newest) = state.sealed.first() else { return Ok(JobSummary::default()) };
+        let bound = newest.bound;
+        let flushed = self.write_flush(&state.sealed).and_then(|(tables, mut ledger)| {
+            self.install_flush(&state.sealed, tables, bound, &mut ledger)
+        });
+        self.store.files.remove_unused();
+        flushed
+    }
+
+    /// Merges until the tree is as its options want it; `major` until it is one run.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn compact(&self, major: bool) -> Result<JobSummary, Error> {
+        let mut all = JobSummary::default();
+        while let Some(job) = if major { self.plan_major() } else { self.plan() } {
+            let one = self.run(&job)?;
+            all.inputs += one.inputs;
+            all.outputs += one.outputs;
+            all.written_len += one.written_len;
+        }
+        Ok(all)
+    }
+
+    // Flush.
+
+    fn write_flush(&self, sealed: &[Sealed]) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+        let memtables = || sealed.iter().map(|sealed| &sealed.memtable);
+        let sources = memtables().map(|memtable| SourceCursor::Memory(memtable.cursor())).collect();
+        let tombstones: Vec<_> = memtables().map(|memtable| memtable.tombstones()).collect();
+        let tombstones =
+            Fragments::merge(tombstones.iter().map(Arc::as_ref), self.comparator.as_ref());
+        let merge = Merge {
+            sources,
+            tombstones,
+            older: SpanSet::all(),
+            covered_elsewhere: None,
+            level: 0,
+            fences: Vec::new(),
+            lineage: Vec::new(),
+        };
+        self.merge(merge)
+    }
+
+    fn install_flush(
+        &self,
+        sealed: &[Sealed],
+        tables: Vec<Synced<TableMeta>>,
+        bound: SeqNo,
+        ledger: &mut JobLedger,
+    ) -> Result<JobSummary, Error> {
+        let summary = summary(0, &tables);
+        let mut manifest = self.store.manifest.lock();
+        let view = Arc::clone(&self.state.load().view);
+        let age = view.runs().map(|(place, _)| place.age).max().unwrap_or(0).saturating_add(1);
+        let mut edit = VersionEdit::new();
+        self.stamp(&mut edit);
+        edit.set_flushed(self.id, bound);
+        for table in tables {
+            edit.add_table(self.id, Place { level: 0, age }, table)?;
+        }
+        let version = self.commit(&mut manifest, &edit, ledger)?;
+        let flushed: HashSet<u64> = sealed.iter().map(|sealed| sealed.memtable.id()).collect();
+        self.swap_view(&version, |state| {
+            state.sealed.retain(|sealed| !flushed.contains(&sealed.memtable.id()));
+        });
+        Ok(summary)
+    }
+
+    // Merges.
+
+    fn run_merge(&self, job: &Job) -> Result<JobSummary, Error> {
+        let state = self.state.load_full();
+        let comparator = self.comparator.as_ref();
+        let shape = self.shape(&state.view, &JobBoard::default());
+        job.check(&shape, comparator).map_err(|invalid| Error::StaleJob(invalid.to_string()))?;
+
+        let (mut sources, mut tombstones, mut lineage) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, run) in state.view.runs() {
+            let inputs = run.filtered(|table| job.takes(table.meta.number));
+            if inputs.tables.is_empty() {
+                continue;
+            }
+            tombstones.push(inputs.tombstones(&KeyRange::ALL)?);
+            lineage.extend(inputs.tables.iter().map(|table| table.meta.uid));
+            sources.push(SourceCursor::Run(RunCursor::new(inputs)));
+        }
+        let merge = Merge {
+            sources,
+            tombstones: Fragments::merge(tombstones.iter().map(Arc::as_ref), comparator),
+            older: job.older(&shape, comparator),
+            covered_elsewhere: Some(self.covered_elsewhere(job, &shape, &state)),
+            level: job.output.level,
+            fences: job.fences(&shape, comparator),
+            lineage,
+        };
+        drop(state);
+        let (tables, mut ledger) = self.merge(merge)?;
+        let summary = summary(job.inputs.len(), &tables);
+        let place = manifest_place(job)?;
+        self.install(job, &mut ledger, |edit| {
+            for number in &job.inputs {
+                edit.remove_table(self.id, *number);
+            }
+            for table in tables {
+                edit.add_table(self.id, place, table)?;
+            }
+            Ok(())
+        })?;
+        Ok(summary)
+    }
+
+    fn run_move(&self, job: &Job) -> Result<JobSummary, Error> {
+        let place = manifest_place(job)?;
+        let mut ledger = JobLedger::new(&self.store.files);
+        self.install(job, &mut ledger, |edit| {
+            for number in &job.inputs {
+                edit.move_table(self.id, *number, place);
+            }
+            Ok(())
+        })?;
+        Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
+    }
+
+    /// Keys that range tombstones outside the job may cover, those in memory among them.
+    fn covered_elsewhere(&self, job: &Job, shape: &Shape, state: &ReadState) -> SpanSet {
+        let comparator = self.comparator.as_ref();
+        let tables = job.covered_elsewhere(shape, comparator);
+        let memory = state.memtables().filter_map(|memtable| memtable.tombstones().span());
+        SpanSet::of(tables.spans().iter().cloned().chain(memory), comparator)
+    }
+
+    fn install(
+        &self,
+        job: &Job,
+        ledger: &mut JobLedger,
+        change: impl FnOnce(&mut VersionEdit) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut manifest = self.store.manifest.lock();
+        let view = Arc::clone(&self.state.load().view);
+        // Without the board: the job itself is on it.
+        let shape = self.shape(&view, &JobBoard::default());
+        job.check(&shape, self.comparator.as_ref())
+            .map_err(|invalid| Error::StaleJob(invalid.to_string()))?;
+        let mut edit = VersionEdit::new();
+        self.stamp(&mut edit);
+        change(&mut edit)?;
+        let version = self.commit(&mut manifest, &edit, ledger)?;
+        self.swap_view(&version, |_| {});
+        Ok(())
+    }
+
+    /// What every edit carries.
+    fn stamp(&self, edit: &mut VersionEdit) {
+        edit.set_clock(self.store.clock().next());
+        edit.set_retention_floor(self.store.clock().floor());
+    }
+
+    /// Makes `edit` durable. If nobody knows whether it is, its files stay until somebody does.
+    fn commit(
+        &self,
+        manifest: &mut stratal_manifest::Manifest,
+        edit: &VersionEdit,
+        ledger: &mut JobLedger,
+    ) -> Result<Arc<Version>, Error> {
+        match self.store.append(manifest, edit) {
+            Ok(version) => {
+                ledger.release();
+                Ok(version)
+            }
+            Err(error) => {
+                if !manifest.is_settled() {
+                    self.store.keep_in_limbo(ledger.release());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets reads see `version`, and `change` what is in memory, at one stroke. For the installer.
+    fn swap_view(&self, version: &Version, change: impl FnOnce(&mut ReadState)) {
+        let Some(tree) = version.trees.get(&self.id) else { return };
+        let _swap = self.swap.lock();
+        let before = self.state.load_full();
+        let view = View::new(Arc::clone(tree), Some(&before.view), &self.store.files);
+        let kept: HashSet<u64> = view.tables().map(|(_, table)| table.meta.number).collect();
+        let mut state = ReadState { view: Arc::new(view), ..ReadState::clone(&before) };
+        change(&mut state);
+        self.state.store(Arc::new(state));
+        let gone = |table: &&Arc<TableHandle>| !kept.contains(&table.meta.number);
+        before.view.tables().map(|(_, table)| table).filter(gone).for_each(|table| table.doom());
+    }
+
+    // Writing tables.
+
+    /// Merges `merge` into tables, which are synced and the ledger's.
+    fn merge(&self, merge: Merge) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+        let comparator = self.comparator.as_ref();
+        let watermark = self.store.clock().watermark();
+        let tombstones = JobTombstones::new(merge.tombstones, watermark, &merge.older, comparator);
+        let mut context = GcContext::new(comparator, watermark, &tombstones, &merge.older);
+        context.covered_elsewhere = merge.covered_elsewhere.as_ref();
+        let mut departed = |_: &[u8], _: &[u8]| {};
+        let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
+        let mut stream = GcStream::new(input, context, &mut departed);
+        let options = self.spec.options().cut;
+        let mut cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);
+        let mut outputs = Outputs::new(self, merge.level, merge.lineage);
+
+        loop {
+            stream.advance()?;
+            let Some(entry) = stream.entry() else { break };
+            if let Some(piece) = cutter.before(entry.key, outputs.current_len()) {
+                outputs.finish_table(&piece.clip(tombstones.kept(), comparator))?;
+            }
+            outputs.add(entry)?;
+        }
+        if stream.finish().is_none() {
+            return Err(Error::StaleJob("the merge did not reach its end".into()));
+        }
+        outputs.finish_table(&cutter.finish().clip(tombstones.kept(), comparator))?;
+        outputs.sync()
+    }
+}
+
+/// What a merge reads and what it knows.
+struct Merge {
+    /// In age order, the newest first.
+    sources: Vec<SourceCursor>,
+    tombstones: Fragments,
+    older: SpanSet,
+    covered_elsewhere: Option<SpanSet>,
+    level: usize,
+    fences: Vec<stratal_compaction::Fence>,
+    lineage: Vec<FileUid>,
+}
+
+/// The tables that a job writes, one after the other.
+struct Outputs<'a> {
+    tree: &'a Tree,
+    level: usize,
+    lineage: Vec<FileUid>,
+    ledger: JobLedger,
+    current: Option<Output>,
+    done: Vec<FileSynced<TableMeta>>,
+}
+
+struct Output {
+    number: u64,
+    path: PathBuf,
+    writer: TableWriter<NewFile>,
+}
+
+impl<'a> Outputs<'a> {
+    fn new(tree: &'a Tree, level: usize, lineage: Vec<FileUid>) -> Self {
+        let ledger = JobLedger::new(&tree.store.files);
+        Self { tree, level, lineage, ledger, current: None, done: Vec::new() }
+    }
+
+    fn current_len(&self) -> u64 {
+        self.current.as_ref().map_or(0, |output| output.writer.estimated_len())
+    }
+
+    fn current(&mut self) -> Result<&mut Output, Error> {
+        if self.current.is_none() {
+            let (number, path) = self.ledger.next_table();
+            let files = &self.tree.store.files;
+            let file = NewFile::create(files.fs.as_ref(), &path)
+                .map_err(|error| Error::io("create", &path, error))?;
+            let context = files.context(&self.tree.comparator);
+            let spec = Arc::clone(self.tree.spec.table(self.level));
+            let writer = TableWriter::new(&context, file, self.tree.store.new_uid(), spec);
+            self.current = Some(Output { number, path, writer });
+        }
+        self.current.as_mut().ok_or_else(|| Error::StaleJob("no output".into()))
+    }
+
+    fn add(&mut self, entry: stratal_types::EntryRef<'_>) -> Result<(), Error> {
+        let output = self.current()?;
+        let added = output.writer.add(entry);
+        added.map_err(|source| Error::Table { path: output.path.clone(), source })
+    }
+
+    /// Ends the current table, which carries `tombstones`. If there is neither an entry nor a
+    /// tombstone there is no table.
+    fn finish_table(&mut self, tombstones: &Fragments) -> Result<(), Error> {
+        if self.current.is_none() && tombstones.is_empty() {
+            return Ok(());
+        }
+        self.current()?;
+        let Some(Output { number, path, mut writer }) = self.current.take() else { return Ok(()) };
+        let fail = |source| Error::Table { path: path.clone(), source };
+        writer.add_tombstones(tombstones).map_err(fail)?;
+        let finished = writer.finish().map_err(fail)?;
+        let Some(info) = finished.info else { return Ok(()) };
+        let meta = self.meta(number, info);
+        let synced = finished.sink.finish().map_err(|error| Error::io("sync", &path, error))?;
+        self.done.push(synced.map(|()| meta));
+        Ok(())
+    }
+
+    fn meta(&self, number: u64, info: TableInfo) -> TableMeta {
+        let TableInfo { file_len, uid, properties, .. } = info;
+        let seqno = |value| SeqNo::new(value).unwrap_or(SeqNo::MAX);
+        TableMeta {
+            number,
+            uid,
+            file_len,
+            span: properties.span(self.tree.comparator.as_ref()),
+            seqno_min: seqno(properties.seqno_min),
+            seqno_max: seqno(properties.seqno_max),
+            entries: properties.entries,
+            deletes: properties.deletes,
+            range_tombstones: properties.range_tombstones,
+            key_bytes: properties.key_bytes,
+            value_bytes: properties.value_bytes,
+            birth_level: u32::try_from(self.level).unwrap_or(u32::MAX),
+            lineage: self.lineage.clone(),
+            ..TableMeta::default()
+        }
+    }
+
+    /// Makes the tables' names durable.
+    fn sync(self) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+        let files = &self.tree.store.files;
+        let synced = sync_dirs(files.fs.as_ref(), self.done)
+            .map_err(|error| Error::io("sync", files.tables_dir(), error))?;
+        Ok((synced, self.ledger))
+    }
+}
+
+fn manifest_place(job: &Job) -> Result<Place, Error> {
+    let level = u32::try_from(job.output.level)
+        .map_err(|_| Error::StaleJob("the output's level is out of range".into()))?;
+    Ok(Place { level, age: job.output.age })
+}
+
+fn summary(inputs: usize, tables: &[Synced<TableMeta>]) -> JobSummary {
+    let written_len = tables.iter().map(Synced::len).sum();
+    JobSummary { inputs, outputs: tables.len(), written_len }
+}

@@ -1,0 +1,84 @@
+//! One LSM tree, and what several of them share.
+//!
+//! ```text
+//! write ─▶ active memtable ─▶ sealed ─▶ flush ─▶ level 0 ─▶ merges ─▶ last level
+//! read  ─▶ read state = (active, sealed…, tables), immutable, behind one pointer
+//! job   ─▶ GC stream ─▶ tables ─▶ synced ─▶ manifest edit, synced ─▶ new read state
+//! ```
+//!
+//! A [`Store`] is a directory: the manifest, the clock of versions, the files, the cache. A [`Tree`] is
+//! one sorted set of keys in it. Neither has a log: what is in memory is lost with the process unless
+//! the caller writes it somewhere first and applies it again above [`Tree::flushed`]. Neither has
+//! threads: jobs run on whatever thread calls.
+//!
+//! # Invariants
+//!
+//! * **Search order is age order** for every key: active, sealed from the newest, then the runs as the
+//!   manifest has them. Planner and installer both ask the same check.
+//! * **Visible moves once per batch**, when all of it is applied. A read takes the read state first
+//!   and the bound after it, so it sees a prefix of all batches.
+//! * **A file is named only when it is durable**, name and all; the type that the manifest takes says
+//!   so. A job's files belong to its ledger until the edit is durable; what ends the job early removes
+//!   them. If nobody knows whether the edit is durable they stay until somebody does.
+//! * **A file goes when nobody can read it any more**: it is in no current version, and the last read
+//!   state that has it is gone.
+//! * **Flushes install in the order of sealing**, and move the flushed bound in the same edit.
+//! * **No lock that a reader takes is held across I/O.** Readers take none; the swap of a read state
+//!   takes a leaf lock for the swap alone.
+//! * **The watermark is handed out by the registry**, which from then on refuses older reads.
+//!
+//! This crate knows nothing about write-ahead logs, transactions, or threads of its own.
+//!
+//! ```
+//! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+//! use stratal_engine::{Store, StoreContext, Tree, TreeOptions, WriteBatch};
+//! use stratal_fs::MemFs;
+//!
+//! let fs = Arc::new(MemFs::new());
+//! let count = AtomicU64::new(0);
+//! let unique = Arc::new(move || {            // in production: from the operating system
+//!     let count = count.fetch_add(1, Ordering::Relaxed);
+//!     u128::from(count).to_le_bytes()
+//! });
+//! let (store, _) = Store::open(StoreContext::new(fs, "/db", 8 << 20, unique))?;
+//! let id = store.create_tree("places", "bytewise", &[])?;
+//! let tree = Tree::open(&store, id, TreeOptions::default().validate()?)?;
+//!
+//! tree.write(WriteBatch::new().put("AD/Canillo", "3292").put("AD/Vila", "1418"))?;
+//! let before = tree.snapshot();
+//! tree.delete_range(b"AD/", b"AD/M")?;
+//! tree.flush()?;                             // durable from here on
+//!
+//! assert_eq!(tree.get(b"AD/Canillo")?, None);
+//! assert_eq!(tree.get_at(b"AD/Canillo", &before)?.as_deref(), Some(&b"3292"[..]));
+//! assert_eq!(tree.range::<&[u8]>(..)?.count(), 1);
+//! # Ok::<(), stratal_engine::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod store;
+mod tree;
+mod options;
+mod batch;
+mod clock;
+mod snapshot;
+mod range;
+mod read_state;
+mod view;
+mod source;
+mod job;
+mod files;
+pub mod identity;
+mod error;
+
+pub use batch::{Operation, WriteBatch};
+pub use clock::Clock;
+pub use error::Error;
+pub use job::JobSummary;
+pub use options::{TreeOptions, TreeSpec};
+pub use range::TreeRange;
+pub use snapshot::Snapshot;
+pub use store::{Comparators, OpenReport, Randomness, Store, StoreContext};
+pub use stratal_compaction::plan::Job;
+pub use stratal_manifest::TreeId;
+pub use tree::{LevelStats, Tree, TreeStats};

@@ -1,0 +1,242 @@
+//! Where the entries of a read or a job come from.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use stratal_memtable::{Memtable, MemtableCursor};
+use stratal_merge::PointSource;
+use stratal_sst::TableCursor;
+use stratal_types::{Cursor, EntryRef, SeqNo, Trailer};
+
+use crate::{Error, view::RunView};
+
+/// A cursor over one source.
+#[derive(Debug)]
+pub(crate) enum SourceCursor {
+    Memory(MemtableCursor),
+    Run(RunCursor),
+}
+
+impl Cursor for SourceCursor {
+    type Error = Error;
+
+    fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.seek(key, bound).map_err(never),
+            Self::Run(cursor) => cursor.seek(key, bound),
+        }
+    }
+
+    fn seek_to_first(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.seek_to_first().map_err(never),
+            Self::Run(cursor) => cursor.seek_to_first(),
+        }
+    }
+
+    fn seek_to_last(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.seek_to_last().map_err(never),
+            Self::Run(cursor) => cursor.seek_to_last(),
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.advance().map_err(never),
+            Self::Run(cursor) => cursor.advance(),
+        }
+    }
+
+    fn retreat(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.retreat().map_err(never),
+            Self::Run(cursor) => cursor.retreat(),
+        }
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        match self {
+            Self::Memory(cursor) => cursor.entry(),
+            Self::Run(cursor) => cursor.entry(),
+        }
+    }
+}
+
+/// A step in memory cannot fail.
+fn never(error: Infallible) -> Error {
+    match error {}
+}
+
+/// All entries of a run, table after table. A table is opened when the cursor comes to it.
+#[derive(Debug)]
+pub(crate) struct RunCursor {
+    run: RunView,
+    /// The table it is in, and where.
+    inside: Option<(usize, TableCursor)>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    BeforeFirst,
+    Inside,
+    BehindLast,
+    Failed,
+}
+
+impl RunCursor {
+    pub(crate) fn new(run: RunView) -> Self {
+        Self { run, inside: None, place: Place::BeforeFirst }
+    }
+
+    /// A cursor over table `at`, kept from before if it is the same.
+    fn enter(&mut self, at: usize) -> Result<&mut TableCursor, Error> {
+        let is_there = self.inside.as_ref().is_some_and(|(table, _)| *table == at);
+        if !is_there {
+            let handle = self.run.tables.get(at).ok_or(Error::CursorFailed)?;
+            self.inside = Some((at, handle.table()?.cursor()));
+        }
+        self.inside.as_mut().map(|(_, cursor)| cursor).ok_or(Error::CursorFailed)
+    }
+
+    /// Stands on the first entry of table `at` or a later one.
+    fn first_from(&mut self, mut at: usize) -> Result<Place, Error> {
+        while at < self.run.tables.len() {
+            if self.step(at, Cursor::seek_to_first)? {
+                return Ok(Place::Inside);
+            }
+            at += 1;
+        }
+        Ok(Place::BehindLast)
+    }
+
+    /// Stands on the last entry of a table before table `end`.
+    fn last_before(&mut self, mut end: usize) -> Result<Place, Error> {
+        while let Some(at) = end.checked_sub(1) {
+            if self.step(at, Cursor::seek_to_last)? {
+                return Ok(Place::Inside);
+            }
+            end = at;
+        }
+        Ok(Place::BeforeFirst)
+    }
+
+    /// Moves within table `at`; whether the cursor then stands on an entry of it.
+    fn step(
+        &mut self,
+        at: usize,
+        step: impl FnOnce(&mut TableCursor) -> Result<(), stratal_sst::Error>,
+    ) -> Result<bool, Error> {
+        let cursor = self.enter(at)?;
+        let stepped = step(cursor);
+        let is_on_entry = cursor.entry().is_some();
+        match stepped {
+            Ok(()) => Ok(is_on_entry),
+            Err(source) => Err(match self.run.tables.get(at) {
+                Some(handle) => handle.error(source),
+                None => Error::CursorFailed,
+            }),
+        }
+    }
+
+    fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
+        let at = self.run.position(key);
+        if at < self.run.tables.len() {
+            if self.step(at, |cursor| cursor.seek(key, bound))? {
+                return Ok(Place::Inside);
+            }
+            return self.first_from(at + 1);
+        }
+        Ok(Place::BehindLast)
+    }
+
+    fn stand(&mut self, place: Result<Place, Error>) -> Result<(), Error> {
+        self.place = *place.as_ref().unwrap_or(&Place::Failed);
+        place.map(drop)
+    }
+
+    fn current(&self) -> Option<usize> {
+        self.inside.as_ref().map(|(at, _)| *at)
+    }
+}
+
+impl Cursor for RunCursor {
+    type Error = Error;
+
+    fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
+        let place = self.try_seek(key, bound);
+        self.stand(place)
+    }
+
+    fn seek_to_first(&mut self) -> Result<(), Error> {
+        let place = self.first_from(0);
+        self.stand(place)
+    }
+
+    fn seek_to_last(&mut self) -> Result<(), Error> {
+        let place = self.last_before(self.run.tables.len());
+        self.stand(place)
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        let place = match (self.place, self.current()) {
+            (Place::BehindLast, _) => return Ok(()),
+            (Place::BeforeFirst, _) => self.first_from(0),
+            (Place::Inside, Some(at)) => match self.step(at, Cursor::advance) {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.first_from(at + 1),
+                Err(error) => Err(error),
+            },
+            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
+        };
+        self.stand(place)
+    }
+
+    fn retreat(&mut self) -> Result<(), Error> {
+        let place = match (self.place, self.current()) {
+            (Place::BeforeFirst, _) => return Ok(()),
+            (Place::BehindLast, _) => self.last_before(self.run.tables.len()),
+            (Place::Inside, Some(at)) => match self.step(at, Cursor::retreat) {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.last_before(at),
+                Err(error) => Err(error),
+            },
+            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
+        };
+        self.stand(place)
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        let (_, cursor) = self.inside.as_ref().filter(|_| self.place == Place::Inside)?;
+        cursor.entry()
+    }
+}
+
+/// A place to look one key up in.
+pub(crate) enum Lookup<'a> {
+    Memory(&'a Arc<Memtable>),
+    Run(&'a RunView),
+}
+
+impl PointSource for Lookup<'_> {
+    type Value = Bytes;
+    type Error = Error;
+
+    fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
+        match self {
+            Self::Memory(memtable) => {
+                let tombstones = memtable.tombstones();
+                Ok(tombstones.covering(key, bound, memtable.comparator().as_ref()))
+            }
+            Self::Run(run) => run.covering(key, bound),
+        }
+    }
+
+    fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
+        match self {
+            Self::Memory(memtable) => Ok(memtable.get(key, bound)),
+            Self::Run(run) => run.newest(key, bound),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use stratal_archive::ArchiveHeader;
+use stratal_cache::Cache;
+use stratal_fs::{Access, Fs, create_dir_synced};
+use stratal_manifest::{
+    FileName, Manifest, ManifestContext, ManifestOptions, NewTree, Orphan, RecoveryMode,
+    RecoveryReport, TreeId, Version, VersionEdit, last_number, orphans,
+};
+use stratal_sst::TableContext;
+use stratal_types::{Comparator, DbId, FileUid, Metrics, NoMetrics, comparator_named, sync::Mutex};
+
+use crate::{Clock, Error, Snapshot, files::Files, identity};
+
+/// Gives a comparator for its name.
+pub type Comparators = Arc<dyn Fn(&str) -> Option<Arc<dyn Comparator>> + Send + Sync>;
+
+/// Gives 16 bytes that nothing has been given before: from the operating system in production, from a
+/// seed in a simulation.
+pub type Randomness = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
+
+/// What the process brings to a [`Store`].
+#[derive(Clone)]
+pub struct StoreContext {
+    /// The file system.
+    pub fs: Arc<dyn Fs>,
+    /// The directory. It need not exist.
+    pub dir: PathBuf,
+    /// Keeps what is read, for all trees.
+    pub cache: Arc<Cache>,
+    /// Where counts go.
+    pub metrics: Arc<dyn Metrics>,
+    /// Comparators by name.
+    pub comparators: Comparators,
+    /// Identities of new files.
+    pub randomness: Randomness,
+}
+
+impl StoreContext {
+    /// A context with a cache of `cache_len` bytes, the comparators of `stratal-types`, and no metrics.
+    pub fn new(
+        fs: Arc<dyn Fs>,
+        dir: impl Into<PathBuf>,
+        cache_len: u64,
+        randomness: Randomness,
+    ) -> Self {
+        Self {
+            fs,
+            dir: dir.into(),
+            cache: Arc::new(Cache::new(cache_len)),
+            metrics: Arc::new(NoMetrics),
+            comparators: Arc::new(comparator_named),
+            randomness,
+        }
+    }
+}
+
+/// What trees of one database share: the clock, the manifest, the files.
+///
+/// Opening it reads the manifest and opens no table. It has no threads.
+pub struct Store {
+    pub(crate) context: StoreContext,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) files: Arc<Files>,
+    /// One installer at a time.
+    pub(crate) manifest: Mutex<Manifest>,
+    /// Files of jobs whose edit may be durable or not. They go once the manifest is settled.
+    limbo: Mutex<Vec<PathBuf>>,
+    db_id: DbId,
+}
+
+/// What an open found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// Whether the directory was empty and a database was made.
+    pub created: bool,
+    /// What the manifest had to say; `None` if it was made.
+    pub manifest: Option<RecoveryReport>,
+}
+
+impl Store {
+    /// Opens the database in the context's directory, or makes one.
+    ///
+    /// Files that nothing names stay where they are until [`remove_orphans`](Self::remove_orphans),
+    /// which the owner calls once it has recovered what only its log names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Identity`] and [`Error::Manifest`] if there is something that is no database, or a
+    /// damaged one; [`Error::Io`].
+    pub fn open(context: StoreContext) -> Result<(Arc<Self>, OpenReport), Error> {
+        let (fs, dir) = (context.fs.as_ref(), &context.dir);
+        create_dir_synced(fs, &dir.join("tables"))
+            .map_err(|error| Error::io("create", dir, error))?;
+        let db_id = if let Some(db_id) = identity::read(fs, dir)? {
+            db_id
+        } else {
+            let db_id = DbId((context.randomness)());
+            identity::write(fs, dir, db_id)?;
+            db_id
+        };
+        let manifest = match open_manifest(&context, db_id) {
+            Err(Error::Manifest(stratal_manifest::Error::Missing { .. })) => {
+                let context = manifest_context(&context, db_id);
+                (Manifest::create(context, ManifestOptions::default())?, None)
+            }
+            opened => opened?,
+        };
+        Self::with(context, db_id, manifest)
+    }
+
+    /// Opens the database in the context's directory, which must be there. Writes nothing, and goes on
+    /// writing nothing as long as nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDatabase`], and those of [`open`](Self::open).
+    pub fn open_existing(context: StoreContext) -> Result<(Arc<Self>, OpenReport), Error> {
+        let found = identity::read(context.fs.as_ref(), &context.dir)?;
+        let db_id = found.ok_or_else(|| Error::NoDatabase { dir: context.dir.clone() })?;
+        let manifest = open_manifest(&context, db_id)?;
+        Self::with(context, db_id, manifest)
+    }
+
+    fn with(
+        context: StoreContext,
+        db_id: DbId,
+        (manifest, report): (Manifest, Option<RecoveryReport>),
+    ) -> Result<(Arc<Self>, OpenReport), Error> {
+        let version = manifest.version();
+        let clock = Clock::new(version.clock, version.retention_floor);
+        let names = file_names(&context)?;
+        let last_number = last_number(names.iter().map(String::as_str));
+        let next_file = version.next_file.max(last_number.saturating_add(1));
+        let table_context = TableContext {
+            cache: Arc::clone(&context.cache),
+            metrics: Arc::clone(&context.metrics),
+            db_id,
+            ..TableContext::default()
+        };
+        let (fs, dir) = (Arc::clone(&context.fs), context.dir.clone());
+        let store = Self {
+            clock: Arc::new(clock),
+            files: Arc::new(Files::new(fs, dir, table_context, next_file)),
+            manifest: Mutex::new(manifest),
+            limbo: Mutex::default(),
+            db_id,
+            context,
+        };
+        let report = OpenReport { created: report.is_none(), manifest: report };
+        Ok((Arc::new(store), report))
+    }
+
+    /// The database.
+    pub fn db_id(&self) -> DbId {
+        self.db_id
+    }
+
+    /// The clock of all trees.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// What the database consists of now.
+    pub fn version(&self) -> Arc<Version> {
+        Arc::clone(self.manifest.lock().version())
+    }
+
+    /// The present moment, over all trees.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::now(&self.clock)
+    }
+
+    /// A moment of the past.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SnapshotTooOld`] if what it would see may be collected.
+    pub fn snapshot_at(&self, bound: stratal_types::SeqNo) -> Result<Snapshot, Error> {
+        Snapshot::at(&self.clock, bound)
+    }
+
+    /// Makes a tree, durably; returns its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`], if the name is taken among others.
+    pub fn create_tree(
+        &self,
+        name: &str,
+        comparator: &str,
+        options: &[u8],
+    ) -> Result<TreeId, Error> {
+        let mut manifest = self.manifest.lock();
+        let id = manifest.version().next_tree;
+        let mut edit = VersionEdit::new();
+        edit.create_tree(NewTree { options: options.into(), ..NewTree::new(id, name, comparator) });
+        self.append(&mut manifest, &edit)?;
+        Ok(id)
+    }
+
+    /// Drops a tree with all its tables, durably. Reads that have begun go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`].
+    pub fn drop_tree(&self, id: TreeId) -> Result<(), Error> {
+        let mut manifest = self.manifest.lock();
+        let mut edit = VersionEdit::new();
+        edit.drop_tree(id);
+        self.append(&mut manifest, &edit).map(drop)
+    }
+
+    /// Notes, durably, that the log below `segment` is not needed any more. Its segments may be removed
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`].
+    pub fn raise_log_floor(&self, segment: u64) -> Result<(), Error> {
+        let mut manifest = self.manifest.lock();
+        let mut edit = VersionEdit::new();
+        edit.set_wal_floor(segment).set_clock(self.clock.next());
+        self.append(&mut manifest, &edit).map(drop)
+    }
+
+    /// Makes an edit durable and current.
+    pub(crate) fn append(
+        &self,
+        manifest: &mut Manifest,
+        edit: &VersionEdit,
+    ) -> Result<Arc<Version>, Error> {
+        let appended = manifest.append(edit);
+        if manifest.is_settled() {
+            for path in self.limbo.lock().drain(..) {
+                self.files.give_up(path);
+            }
+        }
+        appended?;
+        Ok(Arc::clone(manifest.version()))
+    }
+
+    /// Keeps the files of a job of which nobody knows whether it is durable.
+    pub(crate) fn keep_in_limbo(&self, files: Vec<PathBuf>) {
+        self.limbo.lock().extend(files);
+    }
+
+    /// Removes what nothing names: files of jobs that were under way when the process ended, and
+    /// manifests that were replaced. `logged_tables` are the numbers of tables that only the owner's
+    /// log names.
+    ///
+    /// A file that does not carry this database's identity, nor is blank, is moved to `lost/` instead.
+    /// So is every file if recovery had to cut anything: what is left of the manifest may lack names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a directory cannot be listed or a file cannot be moved.
+    pub fn remove_orphans(
+        &self,
+        report: &OpenReport,
+        logged_tables: &BTreeSet<u64>,
+    ) -> Result<usize, Error> {
+        let names = file_names(&self.context)?;
+        let (version, generation) = {
+            let mut manifest = self.manifest.lock();
+            // Until then the manifest that was read may be one that is only in the system's memory, and
+            // what it does not name may be named by the one that is found after a power failure.
+            manifest.settle()?;
+            (Arc::clone(manifest.version()), manifest.generation())
+        };
+        let names = names.iter().map(String::as_str);
+        let found = orphans(&version, generation, logged_tables, names);
+        let is_whole = report.manifest.as_ref().is_none_or(|report| report.cut_len == 0);
+        for Orphan(name) in &found {
+            let path = self.files.dir().join(name.to_string());
+            let is_table = matches!(name, FileName::Table(_));
+            if is_table && !(is_whole && self.is_ours(&path)?) {
+                self.set_aside(&path)?;
+            } else {
+                self.files.give_up(path);
+            }
+        }
+        self.files.remove_unused();
+        Ok(found.len())
+    }
+
+    /// Whether a table's header carries this database's identity, or nothing at all.
+    fn is_ours(&self, path: &Path) -> Result<bool, Error> {
+        let mut header = [0; ArchiveHeader::LEN];
+        let fs = self.context.fs.as_ref();
+        let read = fs.open(path, Access::Read).and_then(|file| {
+            let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(header.len());
+            file.read_exact_at(&mut header[..len], 0)
+        });
+        read.map_err(|error| Error::io("read", path, error))?;
+        let is_blank = header.iter().all(|&byte| byte == 0);
+        Ok(is_blank
+            || ArchiveHeader::decode(&header).is_ok_and(|header| header.db_id == self.db_id))
+    }
+
+    /// Moves a file to `lost/`.
+    fn set_aside(&self, path: &Path) -> Result<(), Error> {
+        let (fs, lost) = (self.context.fs.as_ref(), self.files.dir().join("lost"));
+        let name = path.file_name().unwrap_or_default();
+        create_dir_synced(fs, &lost)
+            .and_then(|()| fs.rename(path, &lost.join(name)))
+            .and_then(|()| fs.sync_dir(&lost))
+            .map_err(|error| Error::io("set aside", path, error))
+    }
+
+    pub(crate) fn new_uid(&self) -> FileUid {
+        FileUid((self.context.randomness)())
+    }
+
+    /// Ends the manifest, so that damage to it will be told from an unfinished write. To be called when
+    /// no tree of it is open any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`].
+    pub fn close(self) -> Result<(), Error> {
+        self.files.remove_unused();
+        Ok(self.manifest.into_inner().close()?)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dir", &self.context.dir).finish_non_exhaustive()
+    }
+}
+
+fn open_manifest(
+    context: &StoreContext,
+    db_id: DbId,
+) -> Result<(Manifest, Option<RecoveryReport>), Error> {
+    let (options, mode) = (ManifestOptions::default(), RecoveryMode::Tail);
+    let (manifest, report) = Manifest::open(manifest_context(context, db_id), options, mode)?;
+    Ok((manifest, Some(report)))
+}
+
+fn manifest_context(context: &StoreContext, db_id: DbId) -> ManifestContext {
+    let randomness = Arc::clone(&context.randomness);
+    let comparators = Arc::clone(&context.comparators);
+    ManifestContext {
+        fs: Arc::clone(&context.fs),
+        dir: context.dir.clone(),
+        db_id,
+        salts: Arc::new(move || {
+            let [a, b, c, d, ..] = randomness();
+            u32::from_le_bytes([a, b, c, d])
+        }),
+        comparators: Arc::new(move |name: &str| comparators(name)),
+    }
+}
+
+/// Names of all files, relative to the directory.
+fn file_names(context: &StoreContext) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for folder in ["", "tables"] {
+        let dir = context.dir.join(folder);
+        let entries = context.fs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
+        let files = entries.into_iter().filter(|entry| entry.kind == stratal_fs::FileKind::File);
+        names.extend(files.filter_map(|entry| {
+            let name = entry.name.to_str()?;
+            Some(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") })
+        }));
+    }
+    Ok(names)
+}

@@ -1,0 +1,408 @@
+use std::{ops::RangeBounds, sync::Arc};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use stratal_manifest::{TreeId, TreeVersion};
+use stratal_memtable::Memtable;
+use stratal_merge::RowIter;
+use stratal_types::{
+    Comparator, EntryKind, KeyRange, SeqNo, Trailer,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    Error, Operation, Snapshot, Store, TreeRange, TreeSpec, WriteBatch,
+    job::JobBoard,
+    read_state::{ReadState, Sealed},
+    view::View,
+};
+
+/// One LSM tree of a [`Store`].
+///
+/// Reads take a read state, which is one pointer, and wait for nobody. Writes come one at a time: with
+/// [`write`](Self::write), which sees to that for a tree that is used alone, or with
+/// [`apply`](Self::apply), for an owner of several trees who gives out the numbers and publishes them.
+/// Jobs are planned by [`plan`](Self::plan) and done by [`run`](Self::run) on whatever thread the
+/// caller has.
+pub struct Tree {
+    pub(crate) store: Arc<Store>,
+    pub(crate) id: TreeId,
+    pub(crate) spec: TreeSpec,
+    pub(crate) comparator: Arc<dyn Comparator>,
+    pub(crate) state: ArcSwap<ReadState>,
+    /// Held only while a read state is replaced by another. A leaf.
+    pub(crate) swap: Mutex<()>,
+    /// One writer at a time.
+    writer: Mutex<()>,
+    pub(crate) jobs: Mutex<JobBoard>,
+    /// Flushes are installed in the order in which memtables were sealed.
+    pub(crate) flushing: Mutex<()>,
+    next_memtable: AtomicU64,
+    /// Everything below was applied to this tree or never will be.
+    applied: AtomicU64,
+}
+
+/// What a tree holds, by level and in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeStats {
+    /// The levels, 0 first.
+    pub levels: Vec<LevelStats>,
+    /// Bytes in memtables.
+    pub memtable_len: u64,
+    /// Memtables that wait to be flushed.
+    pub sealed: usize,
+    /// Everything below this bound is in tables.
+    pub flushed: SeqNo,
+}
+
+/// What a level holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelStats {
+    /// Runs.
+    pub runs: usize,
+    /// Tables.
+    pub tables: usize,
+    /// Bytes of the tables' files.
+    pub len: u64,
+    /// Stored versions.
+    pub entries: u64,
+    /// Deletes among them.
+    pub deletes: u64,
+    /// Range tombstones, in fragments.
+    pub range_tombstones: u64,
+}
+
+impl Tree {
+    /// Opens tree `id` of `store`. Reads no table.
+    ///
+    /// What was written above [`flushed`](Self::flushed) and is in no table, the caller applies again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchTree`].
+    pub fn open(store: &Arc<Store>, id: TreeId, spec: TreeSpec) -> Result<Arc<Self>, Error> {
+        let version = store.version();
+        let version = version.trees.get(&id).ok_or(Error::NoSuchTree(id))?;
+        let comparator = Arc::clone(&version.comparator);
+        let view = View::new(Arc::clone(version), None, &store.files);
+        let active = Arc::new(Memtable::new(0, Arc::clone(&comparator)));
+        let state = ReadState { active, sealed: Vec::new(), view: Arc::new(view) };
+        Ok(Arc::new(Self {
+            store: Arc::clone(store),
+            id,
+            spec,
+            applied: AtomicU64::new(version.flushed.get()),
+            comparator,
+            state: ArcSwap::from_pointee(state),
+            swap: Mutex::new(()),
+            writer: Mutex::new(()),
+            jobs: Mutex::default(),
+            flushing: Mutex::new(()),
+            next_memtable: AtomicU64::new(1),
+        }))
+    }
+
+    /// The tree's number in its store.
+    pub fn id(&self) -> TreeId {
+        self.id
+    }
+
+    /// The order of its keys.
+    pub fn comparator(&self) -> &Arc<dyn Comparator> {
+        &self.comparator
+    }
+
+    /// How it is kept.
+    pub fn spec(&self) -> &TreeSpec {
+        &self.spec
+    }
+
+    // Writes.
+
+    /// Makes the changes of `batch` visible, all at once; returns the bound from which reads see them.
+    ///
+    /// They are in memory only until the next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] and [`Error::OutOfSeqNos`], and then nothing was written.
+    pub fn write(&self, batch: &WriteBatch) -> Result<SeqNo, Error> {
+        batch.check()?;
+        let _turn = self.writer.lock();
+        let clock = self.store.clock();
+        let first = clock.allocate(batch.len() as u64)?;
+        self.apply(batch.operations(), first)?;
+        let bound = clock.next();
+        clock.publish(bound);
+        if self.is_full() {
+            self.seal();
+        }
+        Ok(bound)
+    }
+
+    /// Gives `key` a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<SeqNo, Error> {
+        self.write(WriteBatch::new().put(key, value))
+    }
+
+    /// Takes the value of `key` away.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn delete(&self, key: &[u8]) -> Result<SeqNo, Error> {
+        self.write(WriteBatch::new().delete(key))
+    }
+
+    /// Takes the value of every key from `from` up to, and without, `to` away.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn delete_range(&self, from: &[u8], to: &[u8]) -> Result<SeqNo, Error> {
+        self.write(WriteBatch::new().delete_range(from, to))
+    }
+
+    /// Applies `operations` with the numbers from `first` on, without making them visible: that is the
+    /// caller's, who holds the write side of all trees of the store, and publishes on the store's clock
+    /// when every tree has what belongs together.
+    ///
+    /// Numbers ascend from call to call. After a restart, operations that were flushed already may be
+    /// given again: those below [`flushed`](Self::flushed) are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SeqNoNotAbove`], and [`Error::TooLarge`] for operations that were not
+    /// [checked](WriteBatch::check).
+    pub fn apply(&self, operations: &[Operation], first: SeqNo) -> Result<(), Error> {
+        let last = self.applied.load(Ordering::Acquire);
+        let flushed = self.flushed();
+        let mut seqno = first;
+        let state = self.state.load();
+        for operation in operations {
+            let given = seqno;
+            seqno = seqno.next().ok_or(Error::OutOfSeqNos)?;
+            if given < flushed {
+                continue;
+            }
+            if given.get() < last {
+                let last = SeqNo::new(last.saturating_sub(1)).unwrap_or(SeqNo::ZERO);
+                return Err(Error::SeqNoNotAbove { given, last });
+            }
+            apply_to(&state.active, operation, given)?;
+        }
+        self.applied.fetch_max(seqno.get(), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Whether the active memtable holds as much as it may.
+    pub fn is_full(&self) -> bool {
+        self.state.load().active.memory_used() >= self.spec.options().write_buffer_len
+    }
+
+    /// Lets a new memtable take the writes; the old one waits to be flushed. Not while a write is under
+    /// way: for whoever holds the write side. Does nothing if nothing was written.
+    pub fn seal(&self) {
+        let _swap = self.swap.lock();
+        let state = self.state.load_full();
+        if state.active.is_empty() {
+            return;
+        }
+        let id = self.next_memtable.fetch_add(1, Ordering::Relaxed);
+        let bound = SeqNo::new(self.applied.load(Ordering::Acquire)).unwrap_or(SeqNo::MAX);
+        let sealed = Sealed { memtable: Arc::clone(&state.active), bound };
+        self.state.store(Arc::new(ReadState {
+            active: Arc::new(Memtable::new(id, Arc::clone(&self.comparator))),
+            sealed: [sealed].into_iter().chain(state.sealed.iter().cloned()).collect(),
+            view: Arc::clone(&state.view),
+        }));
+    }
+
+    /// Seals what is in memory while no [`write`](Self::write) is under way.
+    pub(crate) fn seal_between_writes(&self) {
+        let _turn = self.writer.lock();
+        self.seal();
+    }
+
+    // Reads.
+
+    /// The value of `key` now.
+    ///
+    /// # Errors
+    ///
+    /// Damage and read errors, naming the file.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        let state = self.state.load();
+        let bound = self.store.clock().visible();
+        state.get(key, bound)
+    }
+
+    /// The value of `key` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_at(&self, key: &[u8], snapshot: &Snapshot) -> Result<Option<Bytes>, Error> {
+        self.state.load().get(key, snapshot.bound())
+    }
+
+    /// Whether `key` has a value now.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn contains(&self, key: &[u8]) -> Result<bool, Error> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The present moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.store.snapshot()
+    }
+
+    /// The rows of `range` now, in order, from both ends. They are those of one moment.
+    ///
+    /// # Errors
+    ///
+    /// Damage to range tombstones, and read errors; further ones come from the iterator.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<TreeRange, Error> {
+        let state = self.state.load_full();
+        let bound = self.store.clock().visible();
+        self.rows(state, KeyRange::from_bounds(&range), bound)
+    }
+
+    /// The rows of `range` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn range_at<K: AsRef<[u8]>>(
+        &self,
+        range: impl RangeBounds<K>,
+        snapshot: &Snapshot,
+    ) -> Result<TreeRange, Error> {
+        self.rows(self.state.load_full(), KeyRange::from_bounds(&range), snapshot.bound())
+    }
+
+    /// The rows whose keys begin with `prefix` now.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn prefix(&self, prefix: &[u8]) -> Result<TreeRange, Error> {
+        let state = self.state.load_full();
+        let bound = self.store.clock().visible();
+        self.prefix_rows(state, prefix, bound)
+    }
+
+    /// The rows whose keys begin with `prefix` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn prefix_at(&self, prefix: &[u8], snapshot: &Snapshot) -> Result<TreeRange, Error> {
+        self.prefix_rows(self.state.load_full(), prefix, snapshot.bound())
+    }
+
+    fn rows(
+        &self,
+        state: Arc<ReadState>,
+        range: KeyRange,
+        bound: SeqNo,
+    ) -> Result<TreeRange, Error> {
+        let sources = [state.sources(&range)?, state.sources(&range)?];
+        let rows = RowIter::range(sources, &self.comparator, bound, range);
+        Ok(TreeRange::new(rows, state))
+    }
+
+    fn prefix_rows(
+        &self,
+        state: Arc<ReadState>,
+        prefix: &[u8],
+        bound: SeqNo,
+    ) -> Result<TreeRange, Error> {
+        let found = self.comparator.prefix_range(prefix);
+        let range = KeyRange { start: found.start, end: found.end };
+        let sources = [state.sources(&range)?, state.sources(&range)?];
+        let rows = RowIter::prefix(sources, &self.comparator, bound, prefix);
+        Ok(TreeRange::new(rows, state))
+    }
+
+    // What there is.
+
+    /// Everything written below this bound is in tables.
+    pub fn flushed(&self) -> SeqNo {
+        self.state.load().view.version.flushed
+    }
+
+    /// Whether memtables wait to be flushed.
+    pub fn has_sealed(&self) -> bool {
+        !self.state.load().sealed.is_empty()
+    }
+
+    /// Bytes in memtables.
+    pub fn memtable_len(&self) -> u64 {
+        self.state.load().memtables().map(|memtable| memtable.memory_used() as u64).sum()
+    }
+
+    /// The tables, as the manifest has them.
+    pub fn version(&self) -> Arc<TreeVersion> {
+        Arc::clone(&self.state.load().view.version)
+    }
+
+    /// What the tree holds.
+    pub fn stats(&self) -> TreeStats {
+        let state = self.state.load();
+        let level = |runs: &Vec<crate::view::RunView>| {
+            let mut level = LevelStats { runs: runs.len(), ..LevelStats::default() };
+            for table in runs.iter().flat_map(|run| run.tables.iter()) {
+                level.tables += 1;
+                level.len += table.meta.file_len;
+                level.entries += table.meta.entries;
+                level.deletes += table.meta.deletes;
+                level.range_tombstones += table.meta.range_tombstones;
+            }
+            level
+        };
+        TreeStats {
+            levels: state.view.levels.iter().map(level).collect(),
+            memtable_len: state.memtables().map(|memtable| memtable.memory_used() as u64).sum(),
+            sealed: state.sealed.len(),
+            flushed: state.view.version.flushed,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tree").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn apply_to(memtable: &Memtable, operation: &Operation, seqno: SeqNo) -> Result<(), Error> {
+    let applied = match operation {
+        Operation::Put { key, value } => {
+            memtable.apply(key, Trailer::new(seqno, EntryKind::Put), value)
+        }
+        Operation::Delete { key } => {
+            memtable.apply(key, Trailer::new(seqno, EntryKind::Delete), &[])
+        }
+        Operation::WeakDelete { key } => {
+            memtable.apply(key, Trailer::new(seqno, EntryKind::WeakDelete), &[])
+        }
+        Operation::DeleteRange { from, to } => memtable.delete_range(from, to, seqno),
+    };
+    applied.map_err(|error| match error {
+        stratal_memtable::Error::Length { what, len, min, max } => {
+            Error::TooLarge { what, len: len as u64, min: min as u64, max: max as u64 }
+        }
+        other => Error::InvalidArgument(other.to_string()),
+    })
+}

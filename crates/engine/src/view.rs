@@ -1,0 +1,164 @@
+//! One version of a tree, with a handle for each of its tables.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use stratal_compaction::plan;
+use stratal_manifest::TreeVersion;
+use stratal_merge::PointSource;
+use stratal_types::{Comparator, Fragments, KeyRange, SeqNo, Trailer, key_hash};
+
+use crate::{
+    Error,
+    files::{Files, TableHandle},
+};
+
+/// The tables of a tree at one moment, in search order. Immutable.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) version: Arc<TreeVersion>,
+    /// By level, then newest first.
+    pub(crate) levels: Vec<Vec<RunView>>,
+}
+
+/// Tables that do not overlap, ascending.
+#[derive(Clone, Debug)]
+pub(crate) struct RunView {
+    pub(crate) age: u64,
+    pub(crate) tables: Arc<[Arc<TableHandle>]>,
+    comparator: Arc<dyn Comparator>,
+}
+
+impl View {
+    /// The tables of `version`. Handles are taken over from `before` where it has them.
+    pub(crate) fn new(
+        version: Arc<TreeVersion>,
+        before: Option<&View>,
+        files: &Arc<Files>,
+    ) -> Self {
+        let known: HashMap<u64, &Arc<TableHandle>> = before
+            .into_iter()
+            .flat_map(View::tables)
+            .map(|(_, handle)| (handle.meta.number, handle))
+            .collect();
+        let comparator = &version.comparator;
+        let handle = |meta: &Arc<stratal_manifest::TableMeta>| match known.get(&meta.number) {
+            Some(handle) => Arc::clone(handle),
+            None => Arc::new(TableHandle::new(
+                Arc::clone(meta),
+                Arc::clone(files),
+                Arc::clone(comparator),
+            )),
+        };
+        let run = |run: &stratal_manifest::Run| RunView {
+            age: run.age,
+            tables: run.tables.iter().map(handle).collect(),
+            comparator: Arc::clone(comparator),
+        };
+        let levels =
+            version.levels.iter().map(|level| level.runs.iter().map(run).collect()).collect();
+        Self { version, levels }
+    }
+
+    /// Every table with its place, in search order.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (plan::Place, &Arc<TableHandle>)> {
+        self.runs().flat_map(|(place, run)| run.tables.iter().map(move |table| (place, table)))
+    }
+
+    /// Every run with its place, in search order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (plan::Place, &RunView)> {
+        self.levels.iter().enumerate().flat_map(|(level, runs)| {
+            runs.iter().map(move |run| (plan::Place { level, age: run.age }, run))
+        })
+    }
+
+    /// What a planner sees.
+    pub(crate) fn shape(&self, watermark: SeqNo) -> plan::Shape {
+        let table = |handle: &Arc<TableHandle>| {
+            let meta = &handle.meta;
+            plan::Table {
+                number: meta.number,
+                span: meta.span.clone(),
+                len: meta.file_len,
+                seqnos: (meta.seqno_min, meta.seqno_max),
+                entries: meta.entries,
+                deletes: meta.deletes,
+                tombstones: meta.range_tombstones,
+                busy: false,
+            }
+        };
+        let run = |run: &RunView| plan::Run {
+            age: run.age,
+            tables: run.tables.iter().map(table).collect(),
+        };
+        plan::Shape {
+            levels: self.levels.iter().map(|runs| runs.iter().map(run).collect()).collect(),
+            claims: Vec::new(),
+            quarantined: Vec::new(),
+            watermark,
+        }
+    }
+}
+
+impl RunView {
+    /// The tables of this run for which `wanted` holds.
+    pub(crate) fn filtered(&self, wanted: impl Fn(&TableHandle) -> bool) -> Self {
+        let tables = self.tables.iter().filter(|table| wanted(table)).cloned().collect();
+        Self { tables, ..self.clone() }
+    }
+
+    pub(crate) fn comparator(&self) -> &dyn Comparator {
+        self.comparator.as_ref()
+    }
+
+    /// The number of the first table that is not wholly before `key`.
+    pub(crate) fn position(&self, key: &[u8]) -> usize {
+        self.tables.partition_point(|table| table.meta.span.is_before(key, self.comparator()))
+    }
+
+    fn table_of(&self, key: &[u8]) -> Option<&Arc<TableHandle>> {
+        let table = self.tables.get(self.position(key))?;
+        (!table.meta.span.is_after(key, self.comparator())).then_some(table)
+    }
+
+    /// The range tombstones of the tables that overlap `range`.
+    pub(crate) fn tombstones(&self, range: &KeyRange) -> Result<Arc<Fragments>, Error> {
+        let mut parts = Vec::new();
+        for handle in self.tables.iter().filter(|handle| handle.meta.range_tombstones > 0) {
+            if handle.meta.span.overlaps(range, self.comparator()) {
+                let table = handle.table()?;
+                parts.push(table.tombstones().map_err(|source| handle.error(source))?);
+            }
+        }
+        match &parts[..] {
+            [] => Ok(Arc::default()),
+            [one] => Ok(Arc::clone(one)),
+            many => {
+                let many = many.iter().map(Arc::as_ref);
+                Ok(Arc::new(Fragments::merge(many, self.comparator())))
+            }
+        }
+    }
+}
+
+/// A run answers for the one table that may have the key.
+impl PointSource for RunView {
+    type Value = Bytes;
+    type Error = Error;
+
+    fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
+        let Some(handle) = self.table_of(key) else { return Ok(None) };
+        if handle.meta.range_tombstones == 0 {
+            return Ok(None);
+        }
+        let tombstones = handle.table()?.tombstones().map_err(|source| handle.error(source))?;
+        Ok(tombstones.covering(key, bound, self.comparator()))
+    }
+
+    fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
+        let Some(handle) = self.table_of(key) else { return Ok(None) };
+        let found = handle.table()?.lookup_hashed(key, key_hash(key), bound);
+        let found = found.map_err(|source| handle.error(source))?;
+        Ok(found.map(|version| (version.trailer, version.value)))
+    }
+}

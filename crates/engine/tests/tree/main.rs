@@ -1,0 +1,14 @@
+//! Trees against the model, through crashes, and through faults.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic"
+)]
+
+mod support;
+mod model;
+mod crash;
+mod faults;
+mod threads;

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use stratal_engine::{Snapshot, Tree};
+use stratal_fs::MemFs;
+use stratal_testkit::Rng;
+
+use crate::support::{Reference, check, open_store, open_tree, small, write};
+
+/// A history of `steps` batches under random options, with everything that may happen in between.
+fn run(seed: u64, steps: usize) {
+    let mut rng = Rng::new(seed);
+    let comparator = ["bytewise", "reverse", "shortlex"][rng.index(3)];
+    let fs = Arc::new(MemFs::new());
+    let mut spec = small(&mut rng);
+    let (mut store, _) = open_store(fs.clone(), seed).unwrap();
+    let mut tree = open_tree(&store, comparator, spec.clone()).unwrap();
+    let mut reference = Reference::new(comparator);
+    let mut snapshots: Vec<Snapshot> = Vec::new();
+    let mut reopened = 0;
+    for step in 0..steps {
+        write(&tree, &mut reference, &mut rng).unwrap();
+        match rng.below(40) {
+            0..=3 => drop(tree.flush().unwrap()),
+            4..=9 => run_one_job(&tree, rng.chance(1, 8)),
+            10 => drop(tree.compact(rng.chance(1, 2)).unwrap()),
+            11..=13 => snapshots.push(tree.snapshot()),
+            14..=16 if !snapshots.is_empty() => {
+                snapshots.swap_remove(rng.index(snapshots.len()));
+            }
+            17 if rng.chance(1, 3) => {
+                tree.flush().unwrap();
+                snapshots.clear();
+                drop(tree);
+                let report;
+                if rng.chance(1, 2) {
+                    Arc::into_inner(store).unwrap().close().unwrap();
+                }
+                reopened += 1;
+                spec = small(&mut rng);
+                (store, report) = open_store(fs.clone(), seed ^ (reopened << 32)).unwrap();
+                store.remove_orphans(&report, &std::collections::BTreeSet::new()).unwrap();
+                tree = open_tree(&store, comparator, spec.clone()).unwrap();
+            }
+            _ => {}
+        }
+        if step % 8 == 0 || step + 1 == steps {
+            let context = format!("seed {seed}, step {step}");
+            check(&tree, &reference, None, &mut rng, &context);
+            if !snapshots.is_empty() {
+                let snapshot = &snapshots[rng.index(snapshots.len())];
+                check(&tree, &reference, Some(snapshot), &mut rng, &context);
+            }
+        }
+    }
+}
+
+fn run_one_job(tree: &Tree, major: bool) {
+    let job = if major { tree.plan_major() } else { tree.plan() };
+    if let Some(job) = job {
+        tree.run(&job).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_answers_as_the_model_does() {
+    for seed in 0..60 {
+        run(seed, 200);
+    }
+}
+
+/// `STRATAL_SOAK_SECS` says for how long, `STRATAL_SOAK_SEED` where to begin.
+#[test]
+#[ignore = "runs as long as it is told to"]
+fn soak_model() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("STRATAL_SOAK_SECS").unwrap_or(60);
+    let first = number("STRATAL_SOAK_SEED").unwrap_or(1_000_000);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let mut seed = first;
+    while std::time::Instant::now() < end {
+        run(seed, 1000);
+        seed += 1;
+    }
+    println!("{} histories of 1,000 batches from seed {first}", seed - first);
+}
+
+#[test]
+fn nothing_is_left_of_a_compacted_tree_of_deleted_keys() {
+    let mut rng = Rng::new(1);
+    let fs = Arc::new(MemFs::new());
+    let (store, _) = open_store(fs, 1).unwrap();
+    let tree = open_tree(&store, "bytewise", small(&mut rng)).unwrap();
+    for i in 0..500u32 {
+        tree.put(&i.to_le_bytes(), &[7; 40]).unwrap();
+    }
+    tree.flush().unwrap();
+    tree.delete_range(&[0], &[255; 5]).unwrap();
+    tree.put(b"kept", b"1").unwrap();
+    tree.flush().unwrap();
+    tree.compact(true).unwrap();
+    let stats = tree.stats();
+    let entries: u64 =
+        stats.levels.iter().map(|level| level.entries + level.range_tombstones).sum();
+    // The range tombstone covers the key behind it as well, whose number is therefore not zeroed; it
+    // itself has nothing left to hide.
+    assert_eq!(entries, 1, "{stats:?}");
+}

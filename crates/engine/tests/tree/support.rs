@@ -1,0 +1,211 @@
+//! Small trees, and a workload with the model beside it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use stratal_compaction::{CutOptions, plan::LeveledOptions};
+use stratal_engine::{
+    Error, OpenReport, Operation, Snapshot, Store, StoreContext, Tree, TreeOptions, TreeSpec,
+    WriteBatch,
+};
+use stratal_fs::Fs;
+use stratal_sst::TableOptions;
+use stratal_testkit::{Model, Rng, concatenate};
+use stratal_types::{Comparator, KeyRange, SeqNo, comparator_named};
+
+pub(crate) const NAME: &str = "t";
+
+/// Everything small, so that little data makes many tables and levels.
+pub(crate) fn small(rng: &mut Rng) -> TreeSpec {
+    let leveled = LeveledOptions {
+        levels: 2 + rng.index(4),
+        level0_runs: 2 + rng.index(3),
+        level_base_len: 1 << (12 + rng.index(3)),
+        ratio: 2 + rng.below(4),
+        ..LeveledOptions::default()
+    };
+    let options = TreeOptions {
+        write_buffer_len: 1 << (12 + rng.index(4)),
+        table: TableOptions { block_len_target: 512, ..TableOptions::default() },
+        compress_from_level: 1,
+        leveled,
+        cut: CutOptions { table_len: 1 << (12 + rng.index(3)), below_len_max: 64 << 10 },
+    };
+    options.validate().unwrap()
+}
+
+/// Sixteen bytes that are never given twice, from a seed.
+fn unique(seed: u64) -> stratal_engine::Randomness {
+    let count = AtomicU64::new(0);
+    Arc::new(move || {
+        let count = count.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..].copy_from_slice(&count.to_le_bytes());
+        bytes
+    })
+}
+
+pub(crate) fn open_store(fs: Arc<dyn Fs>, seed: u64) -> Result<(Arc<Store>, OpenReport), Error> {
+    Store::open(StoreContext::new(fs, "/db", 4 << 20, unique(seed)))
+}
+
+/// The tree, made if the store has none.
+pub(crate) fn open_tree(
+    store: &Arc<Store>,
+    comparator: &str,
+    spec: TreeSpec,
+) -> Result<Arc<Tree>, Error> {
+    let known = store.version().tree_named(NAME).map(|tree| tree.id);
+    let id = match known {
+        Some(id) => id,
+        None => store.create_tree(NAME, comparator, &[])?,
+    };
+    Tree::open(store, id, spec)
+}
+
+/// A model, and what makes weak deletes legal.
+pub(crate) struct Reference {
+    pub(crate) model: Model,
+    /// Puts of each key since its last delete of any sort.
+    puts: BTreeMap<Vec<u8>, u32>,
+}
+
+impl Reference {
+    pub(crate) fn new(comparator: &str) -> Self {
+        let comparator = comparator_named(comparator).unwrap();
+        Self { model: Model::new(comparator, concatenate), puts: BTreeMap::new() }
+    }
+
+    fn comparator(&self) -> Arc<dyn Comparator> {
+        comparator_named(self.model.comparator().name()).unwrap()
+    }
+
+    /// A change that is legal now.
+    pub(crate) fn draw(&self, rng: &mut Rng) -> Operation {
+        let key = key(rng);
+        match rng.below(20) {
+            0..=11 => {
+                let len = rng.index(60);
+                Operation::Put { key, value: rng.bytes(len) }
+            }
+            12..=15 if self.puts.get(&key) == Some(&1) => Operation::WeakDelete { key },
+            12..=18 => Operation::Delete { key },
+            _ => {
+                let other = self::key(rng);
+                let (from, to) = if self.comparator().compare(&key, &other).is_lt() {
+                    (key, other)
+                } else {
+                    (other, key)
+                };
+                Operation::DeleteRange { from, to }
+            }
+        }
+    }
+
+    pub(crate) fn apply(&mut self, operation: &Operation, seqno: SeqNo) {
+        match operation {
+            Operation::Put { key, value } => {
+                self.model.put(seqno, key, value);
+                *self.puts.entry(key.clone()).or_default() += 1;
+            }
+            Operation::Delete { key } => {
+                self.model.delete(seqno, key);
+                self.puts.remove(key);
+            }
+            Operation::WeakDelete { key } => {
+                self.model.weak_delete(seqno, key);
+                self.puts.remove(key);
+            }
+            Operation::DeleteRange { from, to } => {
+                self.model.delete_range(seqno, from, to);
+                let order = self.comparator();
+                self.puts.retain(|key, _| {
+                    order.compare(key, from).is_lt() || order.compare(key, to).is_ge()
+                });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Few keys, so that versions pile up, with common prefixes and both extremes.
+pub(crate) fn key(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(4) {
+        0 => vec![[0x00, b'k', 0xff][rng.index(3)]; 1 + rng.index(3)],
+        _ => format!("key{:02}", rng.below(60)).into_bytes(),
+    }
+}
+
+/// Writes a batch of legal changes to both.
+pub(crate) fn write(tree: &Tree, reference: &mut Reference, rng: &mut Rng) -> Result<(), Error> {
+    let mut batch = WriteBatch::new();
+    let first = tree.snapshot().bound();
+    let count = 1 + rng.index(6);
+    let mut seqno = first;
+    let mut operations = Vec::new();
+    for _ in 0..count {
+        let operation = reference.draw(rng);
+        reference.apply(&operation, seqno);
+        operations.push(operation.clone());
+        batch.push(operation);
+        seqno = seqno.next().unwrap();
+    }
+    let bound = tree.write(&batch)?;
+    assert_eq!(bound, seqno, "one writer, so numbers follow one another");
+    Ok(())
+}
+
+/// Compares everything that reads can say at `snapshot` (now, without one) with the model.
+pub(crate) fn check(
+    tree: &Tree,
+    reference: &Reference,
+    snapshot: Option<&Snapshot>,
+    rng: &mut Rng,
+    context: &dyn std::fmt::Display,
+) {
+    let bound = snapshot.map_or(SeqNo::MAX, Snapshot::bound);
+    let model = &reference.model;
+    let all = model.scan(&KeyRange::ALL, bound);
+    let own = |row: Result<(bytes::Bytes, bytes::Bytes), Error>| {
+        let (key, value) = row.unwrap();
+        (Vec::from(key), Vec::from(value))
+    };
+    let range = |range: KeyRange| match snapshot {
+        Some(snapshot) => tree.range_at((range.start, range.end), snapshot).unwrap(),
+        None => tree.range((range.start, range.end)).unwrap(),
+    };
+    assert_eq!(range(KeyRange::ALL).map(own).collect::<Vec<_>>(), all, "{context}");
+    let mut backwards: Vec<_> = range(KeyRange::ALL).rev().map(own).collect();
+    backwards.reverse();
+    assert_eq!(backwards, all, "{context}: backwards");
+
+    for _ in 0..8 {
+        let key = key(rng);
+        let found = match snapshot {
+            Some(snapshot) => tree.get_at(&key, snapshot).unwrap(),
+            None => tree.get(&key).unwrap(),
+        };
+        assert_eq!(found.map(Vec::from), model.get(&key, bound), "{context}: {key:?}");
+    }
+    let within = KeyRange::half_open(key(rng), key(rng));
+    let expected = model.scan(&within, bound);
+    assert_eq!(
+        range(within.clone()).map(own).collect::<Vec<_>>(),
+        expected,
+        "{context}: {within:?}"
+    );
+    let prefix = key(rng);
+    let prefix = &prefix[..=rng.index(prefix.len())];
+    let rows = match snapshot {
+        Some(snapshot) => tree.prefix_at(prefix, snapshot).unwrap(),
+        None => tree.prefix(prefix).unwrap(),
+    };
+    let expected: Vec<_> = all.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+    assert_eq!(rows.map(own).collect::<Vec<_>>(), expected, "{context}: {prefix:?}");
+}

@@ -1,0 +1,123 @@
+//! The log: any bytes are a segment, a header, a record, or an error, and what is replayed is taken up.
+
+use std::{path::Path, sync::Arc};
+
+use stratal_fs::{Fs, MemFs};
+use stratal_types::{DbId, dump::Dump};
+use stratal_wal::{
+    AppendMode, Error, Lsn, Record, Replay, SegmentHeader, Wal, WalContext, WalOptions,
+    annotate_segment, segment_file_name,
+};
+
+/// Reads `data` as a record of the segment and place that it says it is of.
+///
+/// # Panics
+///
+/// If what was read would be written otherwise.
+pub fn record(data: &[u8]) {
+    let Some(fields) = data.first_chunk() else { return };
+    let Ok(header) = stratal_wal::RecordHeader::decode(fields) else { return };
+    let check = |data: &[u8]| {
+        let Ok(record) = Record::decode(data, header.salt, header.lsn) else { return };
+        let mut again = Vec::new();
+        assert!(record.encode_into(header.salt, &mut again).is_ok());
+        assert!(data.starts_with(&again));
+        assert_eq!(again.len() as u64, record.encoded_len());
+    };
+    check(data);
+    if let Some(repaired) = with_record_check(data) {
+        check(&repaired);
+    }
+}
+
+/// Reads `data` as a segment's header.
+///
+/// # Panics
+///
+/// If what was read would be written otherwise.
+pub fn segment_header(data: &[u8]) {
+    let Some(data) = data.first_chunk() else { return };
+    for data in [*data, with_header_check(data)] {
+        if let Ok(header) = SegmentHeader::decode(&data) {
+            assert_eq!(header.encode(), data);
+        }
+    }
+}
+
+/// Describes `data` as a segment, replays a log that consists of it, and takes that log up.
+///
+/// # Panics
+///
+/// If the log that was taken up does not hold what was replayed.
+pub fn replay(data: &[u8]) {
+    let mut dump = Dump::new(data);
+    annotate_segment(&mut dump);
+    dump.finish();
+
+    let header = data.first_chunk().map(with_header_check);
+    let repaired = header.map(|header| {
+        let mut data = data.to_vec();
+        data[..header.len()].copy_from_slice(&header);
+        (header, data)
+    });
+    let (db_id, number, data) = match repaired {
+        Some((header, data)) => match SegmentHeader::decode(&header) {
+            Ok(header) => (header.db_id, header.number, data),
+            Err(_) => (DbId::default(), 1, data),
+        },
+        None => (DbId::default(), 1, data.to_vec()),
+    };
+    let fs = MemFs::new();
+    let path = Path::new("/").join(segment_file_name(number));
+    let written = fs.create(&path).and_then(|file| file.write_all_at(&data, 0));
+    assert!(written.is_ok());
+    let context = || WalContext {
+        fs: Arc::new(fs.clone()),
+        dir: "/".into(),
+        db_id,
+        salts: Arc::new(|| 0x5a17),
+    };
+
+    let Ok((found, mut wal)) = take_up(context()) else { return };
+    // A log at the end of the range of LSNs or numbers can be read, and not continued.
+    if number > 1 << 60 || wal.end_lsn() > Lsn(1 << 60) {
+        return;
+    }
+    assert!(wal.append(1, &[b"more"], AppendMode::Through).is_ok());
+    assert!(wal.close().is_ok());
+    match take_up(context()) {
+        Ok((again, _)) => {
+            assert_eq!(again.split_last().map(|(_, before)| before), Some(&found[..]));
+        }
+        Err(err) => panic!("what was written does not read: {err}"),
+    }
+}
+
+fn take_up(context: WalContext) -> Result<(Vec<Vec<u8>>, Wal), Error> {
+    let mut replay = Replay::open(context, 0)?;
+    let mut found = Vec::new();
+    while let Some(record) = replay.next_record()? {
+        found.push(record.payload.to_vec());
+    }
+    let options = WalOptions { preallocate: false, ..WalOptions::default() };
+    Ok((found, replay.into_wal(options.validate()?)?.0))
+}
+
+/// A header whose check holds.
+fn with_header_check(data: &[u8; SegmentHeader::LEN]) -> [u8; SegmentHeader::LEN] {
+    let mut data = *data;
+    let check = crc_fast::crc64_nvme(&data[..88]);
+    data[88..].copy_from_slice(&check.to_le_bytes());
+    data
+}
+
+/// A record as long as `data` whose check holds, if there is room for its length.
+fn with_record_check(data: &[u8]) -> Option<Vec<u8>> {
+    let len = data.len() / 8 * 8;
+    let mut data = data.get(..len)?.to_vec();
+    let payload_len = u32::try_from(len.checked_sub(36)?).ok()?;
+    data[..4].copy_from_slice(&payload_len.to_le_bytes());
+    let check = crc_fast::crc32_iscsi(&[&data[..4], &data[8..]].concat());
+    data[4..8].copy_from_slice(&check.to_le_bytes());
+    Some(data)
+}
