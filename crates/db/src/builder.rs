@@ -1,0 +1,155 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use stratal_engine::{Randomness, TreeOptions};
+use stratal_fs::{Access, Fs, StdFs};
+use stratal_wal::WalOptions;
+
+use crate::{Database, Error, open::open};
+
+/// Who does flushes and merges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// Two threads of the database: one flushes, one merges. Writers wait when these fall behind.
+    #[default]
+    Threads,
+    /// Whoever calls [`Database::step`], [`flush`](Database::flush) or
+    /// [`compact`](Database::compact). Nothing happens otherwise, so that every run repeats.
+    Inline,
+}
+
+/// How a database is opened.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it opens"]
+pub struct Builder {
+    pub(crate) dir: PathBuf,
+    pub(crate) memory_budget: u64,
+    pub(crate) create: bool,
+    pub(crate) read_only: bool,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) randomness: Randomness,
+    pub(crate) executor: Executor,
+    pub(crate) wal: WalOptions,
+    pub(crate) tree_options: Option<TreeOptions>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Default of [`memory_budget`](Self::memory_budget): 256 MiB.
+    pub const MEMORY_BUDGET: u64 = 256 << 20;
+    /// Least that [`memory_budget`](Self::memory_budget) may be: 1 MiB.
+    pub const MEMORY_BUDGET_MIN: u64 = 1 << 20;
+
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            memory_budget: Self::MEMORY_BUDGET,
+            create: true,
+            read_only: false,
+            fs: Arc::new(StdFs),
+            randomness: system_randomness(),
+            executor: Executor::default(),
+            wal: WalOptions::default(),
+            tree_options: None,
+        }
+    }
+
+    /// Bytes of memory for caches and memtables together: half for the cache, and a quarter, but at
+    /// most 64 MiB, for the active memtable of a keyspace. Default 256 MiB.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = bytes;
+        self
+    }
+
+    /// Whether a database is made where there is none. Default: yes.
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether it is opened for reading alone: along with any number of other readers, with no writer,
+    /// and without changing anything on disk. Default: no.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// The file system. Default: that of the operating system.
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = fs;
+        self
+    }
+
+    /// Gives 16 bytes that were never given before, for identities of files. Default: from the
+    /// operating system.
+    pub fn randomness(mut self, randomness: Randomness) -> Self {
+        self.randomness = randomness;
+        self
+    }
+
+    /// Who does flushes and merges. Default: threads of the database.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = executor;
+        self
+    }
+
+    /// Bytes after which a segment of the log is followed by another. Sixteen segments are kept before
+    /// the keyspace that holds the oldest is flushed. Default 16 MiB.
+    pub fn wal_segment_len(mut self, bytes: u64) -> Self {
+        self.wal.segment_len = bytes;
+        self
+    }
+
+    /// How keyspaces are kept. Default: as the memory budget has it.
+    pub fn tree_options(mut self, options: TreeOptions) -> Self {
+        self.tree_options = Some(options);
+        self
+    }
+
+    /// Opens the database: reads the manifest, and replays the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`], [`Error::NotFound`] if there is none and none is to be made,
+    /// [`Error::Corruption`] and [`Error::Missing`] for damage, [`Error::InvalidArgument`] for an
+    /// option that cannot be, [`Error::Unsupported`] for what a newer version has made.
+    pub fn open(self) -> Result<Database, Error> {
+        open(&self)
+    }
+
+    /// The options of keyspaces.
+    pub(crate) fn options(&self) -> TreeOptions {
+        self.tree_options.clone().unwrap_or_else(|| {
+            let buffer = usize::try_from(self.memory_budget / 4).unwrap_or(usize::MAX);
+            let write_buffer_len = buffer.min(TreeOptions::WRITE_BUFFER_LEN);
+            TreeOptions { write_buffer_len, ..TreeOptions::default() }
+        })
+    }
+}
+
+/// 16 bytes from the operating system at each call; if it gives none, from a process-wide secret of
+/// which the standard library sees to it that it is random.
+fn system_randomness() -> Randomness {
+    let (keys, count) = ([RandomState::new(), RandomState::new()], AtomicU64::new(0));
+    Arc::new(move || {
+        let mut bytes = [0; 16];
+        let device = StdFs.open(Path::new("/dev/urandom"), Access::Read);
+        if device.and_then(|device| device.read_exact_at(&mut bytes, 0)).is_ok() {
+            return bytes;
+        }
+        let count = count.fetch_add(1, Ordering::Relaxed);
+        let [a, b] = keys.each_ref().map(|key| key.hash_one((count, std::process::id())));
+        (u128::from(a) << 64 | u128::from(b)).to_le_bytes()
+    })
+}

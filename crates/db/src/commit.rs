@@ -1,0 +1,403 @@
+//! How a batch becomes visible and durable.
+//!
+//! ```text
+//! caller ─▶ queue ─▶ leader: number · one log record for the group · apply · publish ─▶ "applied"
+//!                                └─▶ sync (whoever waits, one at a time, while the next group fills)
+//! ```
+
+use std::collections::VecDeque;
+
+use stratal_engine::{Operation, TreeId};
+use stratal_types::{
+    SeqNo,
+    sync::{Arc, Condvar, Mutex, atomic::Ordering},
+};
+use stratal_wal::{AppendMode, Lsn, PAYLOAD_LEN_MAX};
+
+use crate::{
+    Durability, Error, Executor, Health, batch,
+    inner::{Core, Inner},
+    log::Log,
+    record,
+};
+
+/// Bytes of payload above which a group takes no further batch.
+const GROUP_LEN: usize = 1 << 20;
+
+/// Bytes of payload that a batch may have: what a record holds, less what stands before the batch.
+const BATCH_LEN_MAX: usize = PAYLOAD_LEN_MAX as usize - 64;
+
+/// Consecutive operations on one keyspace.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) core: Arc<Core>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+/// A batch that waits for its turn.
+struct Pending {
+    parts: Vec<Part>,
+    count: u64,
+    /// The operations as they stand in the log.
+    body: Vec<u8>,
+    durability: Durability,
+    slot: Arc<Slot>,
+}
+
+/// Where a batch is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    /// The number of its last operation.
+    pub(crate) seqno: SeqNo,
+    /// Where its record ends.
+    pub(crate) end: Lsn,
+}
+
+/// Through which a waiting caller hears of its batch.
+#[derive(Default)]
+struct Slot {
+    turn: Mutex<Turn>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum Turn {
+    #[default]
+    Waits,
+    Leads,
+    Done(Result<Committed, Error>),
+}
+
+/// Batches in the order in which they will be committed.
+#[derive(Default)]
+pub(crate) struct Queue(Mutex<QueueState>);
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Pending>,
+    has_leader: bool,
+}
+
+impl Queue {
+    /// Takes the first batches, as many as make a group.
+    fn take_group(&self) -> Vec<Pending> {
+        let mut state = self.0.lock();
+        let (mut group, mut len) = (Vec::new(), 0usize);
+        while let Some(next) = state.waiting.front() {
+            len = len.saturating_add(next.body.len());
+            if !group.is_empty() && len > GROUP_LEN {
+                break;
+            }
+            group.extend(state.waiting.pop_front());
+        }
+        group
+    }
+
+    /// Lets the first who waits lead.
+    fn pass_on(&self) {
+        let mut state = self.0.lock();
+        let next = state.waiting.front().map(|pending| Arc::clone(&pending.slot));
+        state.has_leader = next.is_some();
+        drop(state);
+        if let Some(slot) = next {
+            slot.set(Turn::Leads);
+        }
+    }
+}
+
+impl Slot {
+    fn set(&self, turn: Turn) {
+        *self.turn.lock() = turn;
+        self.changed.notify_one();
+    }
+}
+
+/// The group that a leader commits. Whatever happens, everybody in it hears of it, and somebody else
+/// leads then.
+struct Group<'a> {
+    inner: &'a Inner,
+    members: Vec<Pending>,
+    outcomes: Vec<Option<Result<Committed, Error>>>,
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        let is_cut_short = self.outcomes.iter().any(Option::is_none);
+        if is_cut_short {
+            self.inner.fail("a thread panicked while it committed");
+        }
+        for (pending, outcome) in self.members.drain(..).zip(self.outcomes.drain(..)) {
+            let lost = || Error::UnknownOutcome { why: "the committing thread panicked".into() };
+            pending.slot.set(Turn::Done(outcome.unwrap_or_else(|| Err(lost()))));
+        }
+        self.inner.queue.pass_on();
+    }
+}
+
+impl Inner {
+    /// Commits a batch, and returns when it has reached `durability`.
+    pub(crate) fn commit(
+        &self,
+        parts: Vec<Part>,
+        durability: Durability,
+    ) -> Result<Committed, Error> {
+        self.check_writable()?;
+        let count = parts.iter().map(|part| part.operations.len() as u64).sum();
+        if count == 0 {
+            let end = self.log.lock().end();
+            let committed = Committed { seqno: self.store.clock().visible(), end };
+            return Ok(committed);
+        }
+        let body = encode_body(&parts)?;
+        self.pace(&parts)?;
+        let slot = Arc::new(Slot::default());
+        let pending = Pending { parts, count, body, durability, slot: Arc::clone(&slot) };
+        let leads = {
+            let mut state = self.queue.0.lock();
+            state.waiting.push_back(pending);
+            !std::mem::replace(&mut state.has_leader, true)
+        };
+        if leads {
+            self.lead();
+        }
+        let committed = loop {
+            let mut turn = slot.turn.lock();
+            while matches!(*turn, Turn::Waits) {
+                slot.changed.wait(&mut turn);
+            }
+            match std::mem::take(&mut *turn) {
+                Turn::Done(outcome) => break outcome?,
+                Turn::Leads | Turn::Waits => {
+                    drop(turn);
+                    self.lead();
+                }
+            }
+        };
+        if durability == Durability::Sync {
+            self.sync_through(committed.end)?;
+        }
+        Ok(committed)
+    }
+
+    /// Commits the first group of the queue. For the leader, whose batch is in it.
+    fn lead(&self) {
+        let mut log = self.log.lock();
+        let members = self.queue.take_group();
+        let outcomes = members.iter().map(|_| None).collect();
+        let mut group = Group { inner: self, members, outcomes };
+        self.commit_group(&mut log, &mut group);
+        drop(log);
+    }
+
+    fn commit_group(&self, log: &mut Log, group: &mut Group<'_>) {
+        let (members, outcomes) = (&group.members, &mut group.outcomes);
+        for (pending, outcome) in members.iter().zip(outcomes.iter_mut()) {
+            let gone = pending.parts.iter().find(|part| part.core.is_dropped());
+            *outcome = gone.map(|part| Err(Error::no_keyspace(&part.core.name)));
+        }
+        let is_in = |outcome: &Option<_>| outcome.is_none();
+        let accepted: Vec<&Pending> = members
+            .iter()
+            .zip(outcomes.iter())
+            .filter_map(|(pending, outcome)| is_in(outcome).then_some(pending))
+            .collect();
+        if accepted.is_empty() {
+            return;
+        }
+        let logged = self.log_group(log, &accepted);
+        let end = match logged {
+            Ok((first, end)) => self.apply_group(log, &accepted, first).map(|()| (first, end)),
+            Err(error) => Err(error),
+        };
+        let mut next = None;
+        for (pending, outcome) in members.iter().zip(outcomes.iter_mut()) {
+            if outcome.is_some() {
+                continue;
+            }
+            *outcome = Some(match &end {
+                Ok((first, end)) => {
+                    let begins = next.unwrap_or(first.get());
+                    next = Some(begins + pending.count);
+                    let seqno = SeqNo::new(begins + pending.count - 1).unwrap_or(SeqNo::MAX);
+                    Ok(Committed { seqno, end: *end })
+                }
+                Err(failure) => Err(failure.to_error()),
+            });
+        }
+    }
+
+    /// Gives the batches their numbers and puts them into the log, as one record.
+    fn log_group(&self, log: &mut Log, accepted: &[&Pending]) -> Result<(SeqNo, Lsn), Failure> {
+        self.check_open().map_err(|error| Failure::Refused(error.to_string()))?;
+        let count: u64 = accepted.iter().map(|pending| pending.count).sum();
+        let clock = self.store.clock();
+        let first = clock.allocate(count).map_err(|error| Failure::Refused(error.to_string()))?;
+        let mut seqno = first;
+        let mut heads = vec![record::VERSION];
+        let mut cuts = Vec::with_capacity(accepted.len() + 1);
+        let mut ends = Vec::with_capacity(accepted.len());
+        for pending in accepted {
+            record::encode_batch_head(seqno, pending.count, &mut heads);
+            cuts.push(heads.len());
+            let last = seqno.get() + pending.count;
+            seqno = SeqNo::new(last).unwrap_or(SeqNo::MAX);
+            ends.push(seqno);
+        }
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * accepted.len());
+        let mut from = 0;
+        for (pending, &to) in accepted.iter().zip(&cuts) {
+            parts.push(heads.get(from..to).unwrap_or_default());
+            parts.push(&pending.body);
+            from = to;
+        }
+        let is_buffered = accepted.iter().all(|pending| pending.durability == Durability::Memory);
+        let mode = if is_buffered { AppendMode::Buffered } else { AppendMode::Through };
+        let operations = u32::try_from(count).unwrap_or(u32::MAX);
+        let Some(wal) = log.wal.as_mut() else {
+            return Err(Failure::Refused("there is no log".into()));
+        };
+        match wal.append(operations, &parts, mode) {
+            Ok(appended) => {
+                self.recovered_from_log_failure();
+                log.note_segment(appended.segment, appended.range.start);
+                for (pending, end) in accepted.iter().zip(ends) {
+                    for part in &pending.parts {
+                        log.note_need(part.core.id, appended.segment, end);
+                    }
+                }
+                Ok((first, appended.range.end))
+            }
+            Err(stratal_wal::Error::TooLarge { len, limit }) => {
+                Err(Failure::TooLarge { len, limit })
+            }
+            Err(error) => {
+                self.note_log_failure(&error);
+                Err(Failure::Unknown(error.to_string()))
+            }
+        }
+    }
+
+    /// Applies what was logged, and lets reads see it, all at once.
+    fn apply_group(
+        &self,
+        log: &mut Log,
+        accepted: &[&Pending],
+        first: SeqNo,
+    ) -> Result<(), Failure> {
+        let mut seqno = first;
+        for part in accepted.iter().flat_map(|pending| &pending.parts) {
+            if let Err(error) = part.core.tree.apply(&part.operations, seqno) {
+                // The record is in the log, so that the next open has it. This process has not.
+                let why = format!("a logged batch could not be applied: {error}");
+                self.fail(&why);
+                return Err(Failure::Unknown(why));
+            }
+            let next = seqno.get() + part.operations.len() as u64;
+            seqno = SeqNo::new(next).unwrap_or(SeqNo::MAX);
+        }
+        self.store.clock().publish(seqno);
+        log.groups += 1;
+        log.batches += accepted.len() as u64;
+        for part in accepted.iter().flat_map(|pending| &pending.parts) {
+            self.seal_if_full(&part.core);
+        }
+        Ok(())
+    }
+
+    /// Seals a memtable that is full. For the leader. While sealed memtables are being flushed the
+    /// log is synced only up to those, so that no other may join them.
+    pub(crate) fn seal_if_full(&self, core: &Core) {
+        if core.tree.is_full() && !core.is_flushing.load(Ordering::Acquire) {
+            core.tree.seal();
+            core.note_pressure();
+            self.work.want_flush();
+        }
+    }
+
+    /// Returns when everything up to `end` is durable.
+    pub(crate) fn sync_through(&self, end: Lsn) -> Result<(), Error> {
+        let Some(syncer) = &self.syncer else { return Ok(()) };
+        let mut why = String::new();
+        // Twice: a segment that fails is closed, and the next one is another file.
+        for _ in 0..3 {
+            if syncer.durable_lsn() >= end {
+                return Ok(());
+            }
+            match syncer.sync() {
+                Ok(durable) if durable >= end => {
+                    self.recovered_from_log_failure();
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(error) => why = error.to_string(),
+            }
+            // Some of it is still in memory, or its segment is closed and another one takes it over.
+            let mut log = self.log.lock();
+            let Some(wal) = log.wal.as_mut() else { break };
+            if let Err(error) = wal.flush() {
+                why = error.to_string();
+                break;
+            }
+        }
+        if syncer.durable_lsn() >= end {
+            return Ok(());
+        }
+        self.set_health(Health::ReadOnly { why: format!("the log cannot be synced: {why}") });
+        Err(Error::UnknownOutcome { why })
+    }
+
+    /// Lets a writer wait while a keyspace it writes to is too far behind with its flushes or merges.
+    fn pace(&self, parts: &[Part]) -> Result<(), Error> {
+        if self.executor == Executor::Inline {
+            return Ok(());
+        }
+        for part in parts {
+            self.work.wait_for_relief(&part.core)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a group was not committed; for each member of it an error is made.
+enum Failure {
+    Refused(String),
+    TooLarge { len: u64, limit: u64 },
+    Unknown(String),
+}
+
+impl Failure {
+    fn to_error(&self) -> Error {
+        match self {
+            Self::Refused(why) => Error::ReadOnly { why: why.clone() },
+            Self::TooLarge { len, limit } => too_large(*len, *limit),
+            Self::Unknown(why) => Error::UnknownOutcome { why: why.clone() },
+        }
+    }
+}
+
+fn too_large(len: u64, max: u64) -> Error {
+    Error::TooLarge { what: "the batch", len, min: 1, max }
+}
+
+/// Checks the operations and puts them down as they stand in the log.
+fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
+    let count: u64 = parts.iter().map(|part| part.operations.len() as u64).sum();
+    if u32::try_from(count).is_err() {
+        let what = "number of operations in a batch";
+        return Err(Error::TooLarge { what, len: count, min: 1, max: u32::MAX.into() });
+    }
+    let mut body = Vec::new();
+    for part in parts {
+        let tree: TreeId = part.core.id;
+        for operation in &part.operations {
+            batch::check(operation)?;
+            if !record::encode_operation(tree, operation, &mut body) {
+                return Err(Error::invalid("the log has no form for this operation"));
+            }
+        }
+        if body.len() > BATCH_LEN_MAX {
+            return Err(too_large(body.len() as u64, BATCH_LEN_MAX as u64));
+        }
+    }
+    Ok(body)
+}

@@ -1,0 +1,343 @@
+use std::path::{Path, PathBuf};
+
+use stratal_engine::{Snapshot, Store, Tree, TreeStats};
+use stratal_types::{
+    SeqNo, comparator_named,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
+
+use crate::{
+    Batch, Builder, Error, Executor, Health, Keyspace, KeyspaceInfo, KeyspaceOptions, VerifyReport,
+    inner::{Core, Inner},
+    keyspace::info,
+    work::Threads,
+};
+
+/// Name of the keyspace that every database has.
+pub const DEFAULT_KEYSPACE: &str = "default";
+
+/// Longest name of a keyspace, in bytes.
+pub const KEYSPACE_NAME_LEN_MAX: usize = 255;
+
+/// A durable database in a directory. Clones are the same database.
+///
+/// It is open until the last clone, [`Keyspace`] and [`Ticket`](crate::Ticket) of it is gone, or
+/// until [`close`](Self::close).
+#[derive(Clone, Debug)]
+pub struct Database {
+    handle: Arc<Handle>,
+}
+
+/// Ends the database when it goes.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// `None` once it was ended.
+    inner: Option<Arc<Inner>>,
+    threads: Mutex<Threads>,
+}
+
+/// What a database holds and has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DatabaseStats {
+    /// Every keyspace, with what it holds.
+    pub keyspaces: Vec<(String, TreeStats)>,
+    /// The bound of a read that begins now.
+    pub visible: SeqNo,
+    /// Groups of batches committed since the database was opened; each is one record of the log.
+    pub groups: u64,
+    /// Batches committed since the database was opened.
+    pub batches: u64,
+    /// Bytes of log that are still needed.
+    pub log_len: u64,
+    /// Bytes of log that are not on stable storage.
+    pub log_unsynced_len: u64,
+    /// The oldest segment of the log that is needed.
+    pub log_floor: u64,
+    /// Why the last flush or merge failed, if none has succeeded since.
+    pub job_failure: Option<String>,
+}
+
+impl Database {
+    /// Begins to open, or make, the database in `dir`.
+    pub fn builder(dir: impl Into<PathBuf>) -> Builder {
+        Builder::new(dir.into())
+    }
+
+    pub(crate) fn new(inner: Inner, has_threads: bool) -> Self {
+        let inner = Arc::new(inner);
+        let threads = if has_threads { Threads::start(&inner) } else { Threads::default() };
+        Self { handle: Arc::new(Handle { inner: Some(inner), threads: Mutex::new(threads) }) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        // Taken away only when the last handle goes.
+        match &self.handle.inner {
+            Some(inner) => inner,
+            None => unreachable!("a handle that is in use has not gone"),
+        }
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner().dir
+    }
+
+    // Keyspaces.
+
+    /// Opens a keyspace, or makes it, durably, if there is none of that name. A name has 1 to 255
+    /// bytes, the first of which is not zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ComparatorMismatch`] if there is one with another order; [`Error::InvalidArgument`]
+    /// for a name or comparator that cannot be; those of writing.
+    pub fn keyspace(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace, Error> {
+        let inner = self.inner();
+        let _turn = inner.naming.lock();
+        let KeyspaceOptions { comparator: expected } = options;
+        if let Some(core) = inner.core_named(name) {
+            let KeyspaceInfo { name, comparator: found } = info(&core);
+            if found != expected {
+                return Err(Error::ComparatorMismatch { keyspace: name, expected, found });
+            }
+            return Ok(Keyspace::new(self.clone(), core));
+        }
+        if !(1..=KEYSPACE_NAME_LEN_MAX).contains(&name.len()) || name.starts_with('\0') {
+            let what = format!("{name:?} cannot be the name of a keyspace");
+            return Err(Error::InvalidArgument { what });
+        }
+        if comparator_named(&expected).is_none() {
+            return Err(Error::invalid(format!("there is no comparator {expected:?}")));
+        }
+        inner.check_writable()?;
+        inner.sync_all()?;
+        let core = create(&inner.store, name, &expected, inner)?;
+        inner.keyspaces.write().insert(core.id, Arc::clone(&core));
+        Ok(Keyspace::new(self.clone(), core))
+    }
+
+    /// Opens a keyspace that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`].
+    pub fn open_keyspace(&self, name: &str) -> Result<Keyspace, Error> {
+        let core = self.inner().core_named(name).ok_or_else(|| Error::no_keyspace(name))?;
+        Ok(Keyspace::new(self.clone(), core))
+    }
+
+    /// The keyspaces, by name.
+    pub fn keyspaces(&self) -> Vec<KeyspaceInfo> {
+        let cores = self.inner().cores();
+        let mut infos: Vec<_> =
+            cores.iter().filter(|core| !core.is_dropped()).map(|core| info(core)).collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
+    }
+
+    /// Drops a keyspace with all that is in it, durably. Reads that have begun go on; handles of it
+    /// read what they read before, and write nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for the keyspace `default`, which is always there;
+    /// [`Error::NotFound`]; those of writing. After [`Error::UnknownOutcome`] it cannot be used until
+    /// the database is opened again, and may be there then or not.
+    pub fn drop_keyspace(&self, name: &str) -> Result<(), Error> {
+        let inner = self.inner();
+        let _turn = inner.naming.lock();
+        if name == DEFAULT_KEYSPACE {
+            return Err(Error::invalid("the keyspace \"default\" cannot be dropped"));
+        }
+        inner.check_writable()?;
+        let core = inner.core_named(name).ok_or_else(|| Error::no_keyspace(name))?;
+        {
+            // No group is under way, and none that comes will name it.
+            let _log = inner.log.lock();
+            core.is_dropped.store(true, Ordering::Release);
+        }
+        // Everything that is older than the drop is to be found after a crash if the drop is.
+        inner.sync_all().inspect_err(|_| core.is_dropped.store(false, Ordering::Release))?;
+        let _flushing = core.flushing.lock();
+        let _compacting = inner.compacting.lock();
+        let dropped = inner.store.drop_tree(core.id).map_err(|error| inner.engine_error(error));
+        match dropped {
+            Err(error @ Error::UnknownOutcome { .. }) => return Err(error),
+            Err(error) => {
+                core.is_dropped.store(false, Ordering::Release);
+                return Err(error);
+            }
+            Ok(()) => {}
+        }
+        inner.keyspaces.write().remove(&core.id);
+        inner.log.lock().forget(core.id);
+        Ok(())
+    }
+
+    // Writes and reads over keyspaces.
+
+    /// An empty batch.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// The present moment, over all keyspaces. What it sees is kept as long as it lives.
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner().store.snapshot()
+    }
+
+    // Maintenance.
+
+    /// Writes what is in memory to tables, keyspace by keyspace, and retires the log as far as it is
+    /// not needed then.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing said. Nothing is lost then.
+    pub fn flush(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner.cores().iter().try_for_each(|core| inner.flush(core, true).map(drop))
+    }
+
+    /// Flushes, and merges each keyspace into one run.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn compact(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner
+            .cores()
+            .iter()
+            .filter(|core| !core.is_dropped())
+            .try_for_each(|core| inner.compact(core))
+    }
+
+    /// Does one job that is due, on this thread, and returns whether there was one: a flush, a merge,
+    /// or a note in the log of how far it is synced. For [`Executor::Inline`](crate::Executor), where
+    /// nobody else does.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the job said. It is due again.
+    pub fn step(&self) -> Result<bool, Error> {
+        self.inner().step()
+    }
+
+    /// What it holds and has done.
+    pub fn stats(&self) -> DatabaseStats {
+        let inner = self.inner();
+        let cores = inner.cores();
+        let keyspaces = cores.iter().map(|core| (core.name.clone(), core.tree.stats())).collect();
+        let log = inner.log.lock();
+        DatabaseStats {
+            keyspaces,
+            visible: inner.store.clock().visible(),
+            groups: log.groups,
+            batches: log.batches,
+            log_len: log.len(),
+            log_unsynced_len: log.wal.as_ref().map_or(0, stratal_wal::Wal::unsynced_len),
+            log_floor: inner.floor.load(Ordering::Acquire),
+            job_failure: inner.work.failure(),
+        }
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        let inner = self.inner();
+        let health = inner.health.lock().clone();
+        let has_to_wait = |core: &Arc<Core>| core.is_stalled.load(Ordering::Acquire);
+        let stalled = match inner.executor {
+            Executor::Threads => inner.cores().into_iter().find(has_to_wait),
+            Executor::Inline => None,
+        };
+        match (health, stalled) {
+            (Health::Healthy, Some(core)) => Health::Throttled {
+                why: format!("keyspace {:?} is behind with flushes or merges", core.name),
+            },
+            (health, _) => health,
+        }
+    }
+
+    /// Reads everything there is, and says what is wrong with it: every block of every table, the log,
+    /// and the manifest. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a file cannot be read. Damage is not an error but in the report.
+    pub fn verify(&self) -> Result<VerifyReport, Error> {
+        self.inner().verify()
+    }
+
+    /// Ends the database: lets jobs that run finish, writes what is buffered, syncs the log, and notes
+    /// in log and manifest that this was all, so that damage to them is told from an unfinished write.
+    /// What is in memory is not flushed: the next open reads it from the log.
+    ///
+    /// Other handles read on, and write nothing any more. If there are any, it is they who note the
+    /// end in the manifest, when the last of them goes.
+    ///
+    /// Dropping the last handle does the same, but cannot say what failed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing said. What was durable is.
+    pub fn close(self) -> Result<(), Error> {
+        let stopped = self.handle.stop();
+        let finished = Arc::into_inner(self.handle).map_or(Ok(()), |mut handle| handle.finish());
+        stopped.and(finished)
+    }
+}
+
+impl Handle {
+    /// Stops the threads and ends the log.
+    fn stop(&self) -> Result<(), Error> {
+        let Some(inner) = &self.inner else { return Ok(()) };
+        inner.is_closed.store(true, Ordering::Release);
+        self.threads.lock().stop(inner);
+        let wal = inner.log.lock().wal.take();
+        wal.map_or(Ok(()), |wal| wal.close().map_err(|error| inner.wal_error(error)))
+    }
+
+    /// Ends the manifest and gives the lock back. For the last handle.
+    fn finish(&mut self) -> Result<(), Error> {
+        let Some(inner) = self.inner.take().and_then(Arc::into_inner) else { return Ok(()) };
+        let Inner { keyspaces, store, dir, is_read_only, _lock: lock, .. } = inner;
+        drop(keyspaces);
+        let closed = match Arc::into_inner(store) {
+            Some(store) if !is_read_only => {
+                store.close().map_err(|error| Error::of_engine(error, &dir))
+            }
+            _ => Ok(()),
+        };
+        drop(lock);
+        closed
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Whoever wants to know closes.
+        drop(self.stop());
+        drop(self.finish());
+    }
+}
+
+/// Makes a keyspace, durably.
+pub(crate) fn create(
+    store: &Arc<Store>,
+    name: &str,
+    comparator: &str,
+    inner: &Inner,
+) -> Result<Arc<Core>, Error> {
+    let fail = |error| inner.engine_error(error);
+    let id = store.create_tree(name, comparator, &[]).map_err(fail)?;
+    let tree = Tree::open(store, id, inner.spec.clone()).map_err(fail)?;
+    Ok(Core::new(id, name, tree))
+}

@@ -1,0 +1,216 @@
+//! What all handles of an open database share.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use stratal_engine::{Store, Tree, TreeId, TreeSpec};
+use stratal_fs::{Fs, Lock};
+use stratal_types::sync::{
+    Arc, Mutex, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+use stratal_wal::Syncer;
+
+use crate::{Error, Executor, Health, commit::Queue, log::Log, work::Work};
+
+/// A keyspace, for all its handles.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) id: TreeId,
+    pub(crate) name: String,
+    pub(crate) tree: Arc<Tree>,
+    /// Set under the lock of the log. No batch that names it is accepted any more.
+    pub(crate) is_dropped: AtomicBool,
+    /// Set under the lock of the log: sealed memtables are being flushed, so no other is sealed.
+    pub(crate) is_flushing: AtomicBool,
+    /// Whether writers wait.
+    pub(crate) is_stalled: AtomicBool,
+    /// Held across a flush.
+    pub(crate) flushing: Mutex<()>,
+}
+
+/// Sealed memtables of a keyspace above which writers to it wait.
+const SEALED_MAX: usize = 3;
+/// Runs in level 0 of a keyspace from which on writers to it wait.
+const LEVEL0_RUNS_STOP: usize = 36;
+/// Writers wait if memtables hold this many times the write buffer.
+const MEMORY_FACTOR: u64 = 8;
+
+impl Core {
+    pub(crate) fn new(id: TreeId, name: impl Into<String>, tree: Arc<Tree>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            name: name.into(),
+            tree,
+            is_dropped: AtomicBool::new(false),
+            is_flushing: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
+            flushing: Mutex::new(()),
+        })
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.is_dropped.load(Ordering::Acquire)
+    }
+
+    /// Looks again whether writers must wait.
+    pub(crate) fn note_pressure(&self) {
+        let stats = self.tree.stats();
+        let buffer = self.tree.spec().options().write_buffer_len as u64;
+        let runs = stats.levels.first().map_or(0, |level| level.runs);
+        let is_stalled = stats.sealed > SEALED_MAX
+            || runs >= LEVEL0_RUNS_STOP
+            || stats.memtable_len > buffer.saturating_mul(MEMORY_FACTOR);
+        self.is_stalled.store(is_stalled, Ordering::Release);
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) dir: PathBuf,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) executor: Executor,
+    pub(crate) spec: TreeSpec,
+    pub(crate) keyspaces: RwLock<BTreeMap<TreeId, Arc<Core>>>,
+    pub(crate) queue: Queue,
+    pub(crate) log: Mutex<Log>,
+    /// `None` in a database that was opened for reading.
+    pub(crate) syncer: Option<Syncer>,
+    pub(crate) health: Mutex<Health>,
+    /// Whether `health` is anything but healthy.
+    pub(crate) is_unwell: AtomicBool,
+    pub(crate) is_read_only: bool,
+    pub(crate) is_closed: AtomicBool,
+    pub(crate) work: Work,
+    /// Held by whoever creates or drops keyspaces.
+    pub(crate) naming: Mutex<()>,
+    /// Held across a merge.
+    pub(crate) compacting: Mutex<()>,
+    /// Held while segments are retired.
+    pub(crate) retiring: Mutex<()>,
+    /// Segments below are retired.
+    pub(crate) floor: AtomicU64,
+    /// Bytes of log above which the keyspace that holds it is flushed.
+    pub(crate) log_len_max: u64,
+    pub(crate) store: Arc<Store>,
+    /// Goes last. `None` if there was no lock file in a database opened for reading.
+    pub(crate) _lock: Option<Box<dyn Lock>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// The keyspaces, in the order in which they were made.
+    pub(crate) fn cores(&self) -> Vec<Arc<Core>> {
+        self.keyspaces.read().values().cloned().collect()
+    }
+
+    pub(crate) fn core_named(&self, name: &str) -> Option<Arc<Core>> {
+        let keyspaces = self.keyspaces.read();
+        keyspaces.values().find(|core| core.name == name && !core.is_dropped()).cloned()
+    }
+
+    pub(crate) fn engine_error(&self, error: stratal_engine::Error) -> Error {
+        Error::of_engine(error, &self.dir)
+    }
+
+    pub(crate) fn wal_error(&self, error: stratal_wal::Error) -> Error {
+        Error::of_wal(error, &self.dir)
+    }
+
+    // Health.
+
+    pub(crate) fn set_health(&self, health: Health) {
+        let mut current = self.health.lock();
+        if matches!(*current, Health::Failed { .. }) {
+            return;
+        }
+        self.is_unwell.store(health != Health::Healthy, Ordering::Release);
+        *current = health;
+    }
+
+    /// Nothing will be written any more. Reads go on.
+    pub(crate) fn fail(&self, why: &str) {
+        self.set_health(Health::Failed { why: why.into() });
+        self.work.wake_all();
+    }
+
+    /// Notes that the log could not be written.
+    pub(crate) fn note_log_failure(&self, error: &stratal_wal::Error) {
+        let why = format!("the log cannot be written: {error}");
+        self.set_health(Health::ReadOnly { why });
+    }
+
+    /// Notes that the log was written.
+    pub(crate) fn recovered_from_log_failure(&self) {
+        if self.is_unwell.load(Ordering::Acquire) {
+            self.set_health(Health::Healthy);
+        }
+    }
+
+    /// Whether anything can be written at all.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.is_read_only {
+            return Err(Error::ReadOnly { why: "it was opened for reading".into() });
+        }
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly { why: "it is closed".into() });
+        }
+        if self.is_unwell.load(Ordering::Acquire)
+            && let Health::Failed { why } = &*self.health.lock()
+        {
+            return Err(Error::ReadOnly { why: why.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether a write makes sense now. If the log failed before, tries to go on in another segment
+    /// with all that is not durable.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        self.check_open()?;
+        if !self.is_unwell.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let why = match &*self.health.lock() {
+            Health::ReadOnly { why } => why.clone(),
+            _ => return Ok(()),
+        };
+        let end = {
+            let mut log = self.log.lock();
+            let Some(wal) = log.wal.as_mut() else { return Err(Error::ReadOnly { why }) };
+            match wal.flush() {
+                Ok(()) => wal.end_lsn(),
+                Err(error) => {
+                    self.note_log_failure(&error);
+                    return Err(match self.wal_error(error) {
+                        Error::NoSpace { op, path } => Error::NoSpace { op, path },
+                        error => Error::ReadOnly { why: format!("{why}; {error}") },
+                    });
+                }
+            }
+        };
+        match self.sync_through(end) {
+            Ok(()) => {
+                self.set_health(Health::Healthy);
+                Ok(())
+            }
+            Err(error) => Err(Error::ReadOnly { why: format!("{why}; {error}") }),
+        }
+    }
+
+    /// Makes everything committed so far durable.
+    pub(crate) fn sync_all(&self) -> Result<(), Error> {
+        let end = {
+            let mut log = self.log.lock();
+            let Some(wal) = log.wal.as_mut() else { return self.check_open() };
+            wal.flush().map_err(|error| {
+                self.note_log_failure(&error);
+                self.wal_error(error)
+            })?;
+            wal.end_lsn()
+        };
+        self.sync_through(end)
+    }
+}

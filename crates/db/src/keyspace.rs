@@ -1,0 +1,225 @@
+use std::ops::RangeBounds;
+
+use bytes::Bytes;
+use stratal_engine::{Snapshot, TreeRange, TreeStats};
+use stratal_types::sync::Arc;
+
+use crate::{Database, Error, Ticket, inner::Core};
+
+/// How a keyspace is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyspaceOptions {
+    /// Name of the order of its keys: `bytewise` (the default), `reverse` or `shortlex`.
+    pub comparator: String,
+}
+
+impl Default for KeyspaceOptions {
+    fn default() -> Self {
+        Self { comparator: "bytewise".into() }
+    }
+}
+
+/// What is known about a keyspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyspaceInfo {
+    /// Its name.
+    pub name: String,
+    /// Name of the order of its keys.
+    pub comparator: String,
+}
+
+/// A sorted set of keys of a [`Database`], apart from those of other keyspaces. Clones are the same.
+///
+/// Reads wait for nobody. A read sees the changes of whole batches, and all of those that were
+/// committed before it began.
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    database: Database,
+    core: Arc<Core>,
+}
+
+impl Keyspace {
+    pub(crate) fn new(database: Database, core: Arc<Core>) -> Self {
+        Self { database, core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn is_of(&self, database: &Database) -> bool {
+        self.database.is_same(database)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// What is known about it.
+    pub fn info(&self) -> KeyspaceInfo {
+        info(&self.core)
+    }
+
+    // Writes: batches of one change.
+
+    /// Gives `key` a value, at [`Durability::Os`](crate::Durability::Os).
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit).
+    pub fn put(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Result<Ticket, Error> {
+        self.database.batch().put(self, key, value).commit()
+    }
+
+    /// Another name for [`put`](Self::put).
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit).
+    pub fn insert(
+        &self,
+        key: impl Into<Vec<u8>>,
+        value: impl Into<Vec<u8>>,
+    ) -> Result<Ticket, Error> {
+        self.put(key, value)
+    }
+
+    /// Takes the value of `key` away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit).
+    pub fn delete(&self, key: impl Into<Vec<u8>>) -> Result<Ticket, Error> {
+        self.database.batch().delete(self, key).commit()
+    }
+
+    /// Takes the value of every key from `from` up to, and without, `to` away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit).
+    pub fn delete_range(
+        &self,
+        from: impl Into<Vec<u8>>,
+        to: impl Into<Vec<u8>>,
+    ) -> Result<Ticket, Error> {
+        self.database.batch().delete_range(self, from, to).commit()
+    }
+
+    // Reads.
+
+    /// The value of `key` now.
+    ///
+    /// # Errors
+    ///
+    /// Damage and read errors, naming the file: never an older value, never "not found" instead.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        Ok(self.core.tree.get(key.as_ref())?)
+    }
+
+    /// The value of `key` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_at(
+        &self,
+        key: impl AsRef<[u8]>,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Bytes>, Error> {
+        Ok(self.core.tree.get_at(key.as_ref(), snapshot)?)
+    }
+
+    /// The rows of `range` now, in order, from both ends. They are those of one moment. For all of
+    /// them write `range::<&[u8]>(..)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); further ones come from the iterator.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Range, Error> {
+        Ok(Range(self.core.tree.range(range)?))
+    }
+
+    /// The rows of `range` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn range_at<K: AsRef<[u8]>>(
+        &self,
+        range: impl RangeBounds<K>,
+        snapshot: &Snapshot,
+    ) -> Result<Range, Error> {
+        Ok(Range(self.core.tree.range_at(range, snapshot)?))
+    }
+
+    /// The rows whose keys begin with `prefix` now.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range, Error> {
+        Ok(Range(self.core.tree.prefix(prefix.as_ref())?))
+    }
+
+    /// The rows whose keys begin with `prefix` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn prefix_at(&self, prefix: impl AsRef<[u8]>, snapshot: &Snapshot) -> Result<Range, Error> {
+        Ok(Range(self.core.tree.prefix_at(prefix.as_ref(), snapshot)?))
+    }
+
+    // Maintenance.
+
+    /// Writes what is in memory to tables, so that the log is not needed for it any more.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing said. Nothing is lost then.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.database.inner().flush(&self.core, true).map(drop)
+    }
+
+    /// Flushes, and merges everything into one run: the least space, and the fastest reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn compact(&self) -> Result<(), Error> {
+        self.database.inner().compact(&self.core)
+    }
+
+    /// What it holds.
+    pub fn stats(&self) -> TreeStats {
+        self.core.tree.stats()
+    }
+}
+
+/// What is known about a keyspace.
+pub(crate) fn info(core: &Core) -> KeyspaceInfo {
+    KeyspaceInfo { name: core.name.clone(), comparator: core.tree.comparator().name().to_owned() }
+}
+
+/// Keys and values in order, from both ends. Owns what it yields, may be sent to another thread, and
+/// keeps the files it reads. Ends after an error.
+#[derive(Debug)]
+pub struct Range(TreeRange);
+
+impl Iterator for Range {
+    type Item = Result<(Bytes, Bytes), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|row| Ok(row?))
+    }
+}
+
+impl DoubleEndedIterator for Range {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(|row| Ok(row?))
+    }
+}
+
+impl std::iter::FusedIterator for Range {}

@@ -1,0 +1,288 @@
+//! Opening and recovery.
+//!
+//! ```text
+//! LOCK ─▶ identity, manifest ─▶ replay of the log into memtables ─▶ what is not proven synced is
+//!     written to a new segment, synced ─▶ manifest settled ─▶ orphans removed ─▶ open for writes
+//! ```
+//!
+//! Each step can be interrupted, and everything done again.
+
+use std::{collections::BTreeSet, io, path::Path};
+
+use stratal_engine::{Error as EngineError, Store, StoreContext, Tree, TreeId};
+use stratal_fs::{Fs, Lock, LockMode, create_dir_synced};
+use stratal_manifest::FileName;
+use stratal_types::{
+    SeqNo,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+use stratal_wal::{Replay, WalContext};
+
+use crate::{
+    Builder, Database, Error, Executor, Health,
+    commit::Queue,
+    database::{DEFAULT_KEYSPACE, create},
+    inner::{Core, Inner},
+    log::Log,
+    record,
+    work::Work,
+};
+
+/// Segments of the log that are kept before somebody is flushed for it.
+const LOG_SEGMENTS_MAX: u64 = 16;
+
+pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
+    let (fs, dir) = (Arc::clone(&builder.fs), builder.dir.clone());
+    if builder.memory_budget < Builder::MEMORY_BUDGET_MIN {
+        return Err(Error::invalid("memory_budget is below 1 MiB"));
+    }
+    let wal_spec = builder.wal.validate().map_err(|error| Error::of_wal(error, &dir))?;
+    let options = builder.options();
+    let spec = options.validate().map_err(|error| Error::of_engine(error, &dir))?;
+
+    let lock = take_lock(builder)?;
+    if !builder.read_only {
+        clear_unfinished_creation(fs.as_ref(), &dir)?;
+    }
+    check_manifest_is_there(fs.as_ref(), &dir)?;
+    let mut context = StoreContext::new(
+        Arc::clone(&fs),
+        &dir,
+        builder.memory_budget / 2,
+        Arc::clone(&builder.randomness),
+    );
+    context.comparators = Arc::new(stratal_types::comparator_named);
+    let opened =
+        if builder.read_only { Store::open_existing(context) } else { Store::open(context) };
+    let (store, report) = opened.map_err(|error| match error {
+        EngineError::NoDatabase { .. } => not_found(&dir),
+        error => Error::of_engine(error, &dir),
+    })?;
+
+    let mut inner = Inner {
+        executor: builder.executor,
+        keyspaces: RwLock::default(),
+        queue: Queue::default(),
+        log: Mutex::new(Log::default()),
+        syncer: None,
+        health: Mutex::new(Health::Healthy),
+        is_unwell: AtomicBool::new(false),
+        is_read_only: builder.read_only,
+        is_closed: AtomicBool::new(false),
+        work: Work::default(),
+        naming: Mutex::new(()),
+        compacting: Mutex::new(()),
+        retiring: Mutex::new(()),
+        floor: AtomicU64::new(store.version().wal_floor),
+        log_len_max: builder.wal.segment_len.saturating_mul(LOG_SEGMENTS_MAX),
+        store,
+        spec,
+        dir,
+        fs,
+        _lock: lock,
+    };
+    open_trees(&mut inner)?;
+    let replay = inner.replay(builder)?;
+    if !builder.read_only {
+        let (wal, _) = replay.into_wal(wal_spec).map_err(|error| inner.wal_error(error))?;
+        inner.syncer = Some(wal.syncer());
+        inner.log.lock().wal = Some(wal);
+        // After a process was killed, what was read may never have reached the disk: the manifest is
+        // written anew before anything goes that it does not name.
+        let removed = inner.store.remove_orphans(&report, &BTreeSet::new());
+        removed.map_err(|error| inner.engine_error(error))?;
+        if inner.core_named(DEFAULT_KEYSPACE).is_none() {
+            let core = create(&inner.store, DEFAULT_KEYSPACE, "bytewise", &inner)?;
+            inner.keyspaces.write().insert(core.id, core);
+        }
+    }
+    let has_threads = builder.executor == Executor::Threads && !builder.read_only;
+    Ok(Database::new(inner, has_threads))
+}
+
+fn not_found(dir: &Path) -> Error {
+    Error::NotFound { what: format!("database in {}", dir.display()) }
+}
+
+fn exists(fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
+    match fs.metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("look up", path, error)),
+    }
+}
+
+/// Makes the directory if it is to be made, and locks it.
+///
+/// A database that is opened for reading and has no lock file was copied without it: nobody can be
+/// writing to it, and nothing is created.
+fn take_lock(builder: &Builder) -> Result<Option<Box<dyn Lock>>, Error> {
+    let (fs, dir) = (builder.fs.as_ref(), &builder.dir);
+    let path = dir.join(FileName::Lock.to_string());
+    let is_there = exists(fs, &dir.join(FileName::Identity.to_string()))?;
+    if !is_there && (builder.read_only || !builder.create) {
+        return Err(not_found(dir));
+    }
+    if builder.read_only && !exists(fs, &path)? {
+        return Ok(None);
+    }
+    if !builder.read_only {
+        create_dir_synced(fs, dir).map_err(|error| Error::io("create", dir, error))?;
+    }
+    let mode = if builder.read_only { LockMode::Shared } else { LockMode::Exclusive };
+    fs.lock(&path, mode).map(Some).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { path },
+        _ => Error::io("lock", path, error),
+    })
+}
+
+/// Names of files in the directory and in `tables`.
+fn file_names(fs: &dyn Fs, dir: &Path) -> Result<Vec<FileName>, Error> {
+    let mut names = Vec::new();
+    for folder in ["", "tables"] {
+        let path = dir.join(folder);
+        let entries = match fs.list(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("list", path, error)),
+        };
+        names.extend(entries.iter().filter_map(|entry| {
+            let name = entry.name.to_str()?;
+            FileName::parse(&if folder.is_empty() {
+                name.into()
+            } else {
+                format!("{folder}/{name}")
+            })
+        }));
+    }
+    Ok(names)
+}
+
+/// Whether the directory holds what only a database holds that was made to the end.
+fn has_data(names: &[FileName]) -> bool {
+    names.iter().any(|name| {
+        matches!(
+            name,
+            FileName::Marker(_) | FileName::Wal(_) | FileName::Table(_) | FileName::ValueFile(_)
+        )
+    })
+}
+
+/// Removes the identity of a database that was not made to its end: it may be damaged, or not be
+/// durable though it can be read. Nothing else carries it yet but a manifest that is not current.
+fn clear_unfinished_creation(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+    let path = dir.join(FileName::Identity.to_string());
+    if !exists(fs, &path)? || has_data(&file_names(fs, dir)?) {
+        return Ok(());
+    }
+    let removed = fs.remove_file(&path).and_then(|()| fs.sync_dir(dir));
+    removed.map_err(|error| Error::io("remove", path, error))
+}
+
+/// Refuses a directory that has data and no manifest: it must not be taken for a new one.
+fn check_manifest_is_there(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+    let names = file_names(fs, dir)?;
+    let has_marker = names.iter().any(|name| matches!(name, FileName::Marker(_)));
+    if has_data(&names) && !has_marker {
+        return Err(Error::Missing { file: dir.join("MANIFEST.*") });
+    }
+    Ok(())
+}
+
+fn open_trees(inner: &mut Inner) -> Result<(), Error> {
+    let version = inner.store.version();
+    let mut cores = Vec::new();
+    for tree in version.trees.values() {
+        let opened = Tree::open(&inner.store, tree.id, inner.spec.clone());
+        let opened = opened.map_err(|error| inner.engine_error(error))?;
+        cores.push((tree.id, Core::new(tree.id, &*tree.name, opened)));
+    }
+    inner.keyspaces.write().extend(cores);
+    Ok(())
+}
+
+impl Inner {
+    /// Reads the log into memtables.
+    fn replay(&self, builder: &Builder) -> Result<Replay, Error> {
+        let fail = |error| self.wal_error(error);
+        let floor = self.floor.load(Ordering::Acquire);
+        let context = self.wal_context(builder);
+        let mut replay = Replay::open(context, floor).map_err(fail)?;
+        let next_tree = self.store.version().next_tree;
+        let keyspaces = self.keyspaces.read();
+        let mut log = self.log.lock();
+        let mut next = self.store.clock().next();
+        while let Some(found) = replay.next_record().map_err(fail)? {
+            let file = || self.dir.join(stratal_wal::segment_file_name(found.segment));
+            let batches = record::decode(found.payload).map_err(|error| match error {
+                record::Error::Malformed { .. } => Error::corruption(file(), 0, error),
+                record::Error::Unsupported { .. } => {
+                    Error::Unsupported { what: format!("{}: {error}", file().display()) }
+                }
+            })?;
+            log.note_segment(found.segment, found.lsn);
+            for batch in batches {
+                next = next.max(self.apply_logged(
+                    batch,
+                    |tree| keyspaces.get(&tree),
+                    |tree, bound| log.note_need(tree, found.segment, bound),
+                    |tree| {
+                        let what = format!("it names keyspace {tree}, which never was");
+                        if tree < next_tree {
+                            Ok(())
+                        } else {
+                            Err(Error::corruption(file(), 0, what))
+                        }
+                    },
+                )?);
+            }
+        }
+        self.store.clock().raise(next);
+        self.store.clock().publish(self.store.clock().next());
+        Ok(replay)
+    }
+
+    /// Applies a batch of the log to the trees that are there; `missing` judges one that is not.
+    /// Returns the bound above its numbers.
+    fn apply_logged<'a>(
+        &self,
+        batch: record::LoggedBatch,
+        core_of: impl Fn(TreeId) -> Option<&'a Arc<Core>>,
+        mut note_need: impl FnMut(TreeId, SeqNo),
+        missing: impl Fn(TreeId) -> Result<(), Error>,
+    ) -> Result<SeqNo, Error> {
+        let mut seqno = batch.first;
+        for (tree, operation) in batch.operations {
+            let next = seqno.next().unwrap_or(SeqNo::MAX);
+            if let Some(core) = core_of(tree) {
+                core.tree.apply(&[operation], seqno).map_err(|error| self.engine_error(error))?;
+                note_need(tree, next);
+                // Between batches of one group would be as good: nothing is flushed before all is
+                // replayed.
+                if core.tree.is_full() {
+                    core.tree.seal();
+                }
+            } else {
+                missing(tree)?;
+            }
+            seqno = next;
+        }
+        Ok(seqno)
+    }
+
+    pub(crate) fn wal_context(&self, builder: &Builder) -> WalContext {
+        let randomness = Arc::clone(&builder.randomness);
+        WalContext {
+            fs: Arc::clone(&self.fs),
+            dir: self.dir.clone(),
+            db_id: self.store.db_id(),
+            salts: Arc::new(move || {
+                let [a, b, c, d, ..] = randomness();
+                u32::from_le_bytes([a, b, c, d])
+            }),
+        }
+    }
+}

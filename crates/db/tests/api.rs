@@ -1,0 +1,380 @@
+//! What a user of the database meets: handles, locks, errors, threads, verification.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use std::{path::Path, sync::Arc, thread, time::Duration};
+
+use common::{DIR, KEYSPACES, State, small, small_trees};
+use stratal::{Database, Durability, Error, Executor, Health, KeyspaceOptions};
+use stratal_fs::{
+    CrashPolicy, Fs, MemFs, SimFs,
+    sim_fs::{Fault, FaultKind, OpKind, OsError},
+};
+
+fn options(comparator: &str) -> KeyspaceOptions {
+    KeyspaceOptions { comparator: comparator.into() }
+}
+
+fn mem() -> Arc<dyn Fs> {
+    Arc::new(MemFs::new())
+}
+
+#[test]
+fn a_batch_is_visible_whole_over_all_keyspaces_and_found_again() {
+    let fs = mem();
+    let db = small(Arc::clone(&fs)).open().unwrap();
+    let spaces: Vec<_> = KEYSPACES[..3]
+        .iter()
+        .map(|(name, comparator)| db.keyspace(name, options(comparator)).unwrap())
+        .collect();
+    let mut batch = db.batch();
+    for (number, keyspace) in (0u8..).zip(&spaces) {
+        batch.put(keyspace, [b'a', number], "1").put(keyspace, [b'b', number], "2");
+        batch.delete(keyspace, [b'a', number]);
+    }
+    assert_eq!(batch.len(), 9);
+    let before = db.snapshot();
+    let ticket = batch.commit().unwrap();
+    assert!(batch.is_empty());
+    assert_eq!(ticket.seqno(), stratal_types::SeqNo::new(before.bound().get() + 8).unwrap());
+    ticket.durable().unwrap();
+    assert_eq!(
+        State::read(&db).unwrap().0.values().map(std::collections::BTreeMap::len).sum::<usize>(),
+        3
+    );
+    assert_eq!(spaces[0].range_at::<&[u8]>(.., &before).unwrap().count(), 0);
+    let expected = State::read(&db).unwrap();
+    drop((batch, ticket, spaces, before));
+    db.close().unwrap();
+    let db = small(fs).create(false).open().unwrap();
+    assert_eq!(State::read(&db).unwrap(), expected);
+}
+
+#[test]
+fn a_database_has_one_writer_or_any_number_of_readers() {
+    let fs = mem();
+    let open = |read_only| small(Arc::clone(&fs)).read_only(read_only).open();
+    let locked = |result| matches!(result, Err(Error::Locked { .. }));
+    let db = open(false).unwrap();
+    assert!(locked(open(false)) && locked(open(true)));
+    // A keyspace keeps it open.
+    let keyspace = db.open_keyspace("default").unwrap();
+    drop(db);
+    assert!(locked(open(false)));
+    drop(keyspace);
+    let readers = [open(true).unwrap(), open(true).unwrap()];
+    assert!(locked(open(false)));
+    drop(readers);
+    assert!(open(false).is_ok());
+}
+
+#[test]
+fn a_read_only_database_reads_what_is_only_in_the_log_and_changes_nothing() {
+    let fs = SimFs::new(1);
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let db = small(Arc::clone(&shared)).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    keyspace.put("flushed", "1").unwrap();
+    db.flush().unwrap();
+    keyspace.put("logged", "2").unwrap();
+    // As a killed process leaves it.
+    let image = fs.image(&CrashPolicy::KeepAll);
+    let changes = |fs: &SimFs| {
+        OpKind::ALL
+            .iter()
+            .filter(|kind| kind.changes_disk())
+            .map(|kind| fs.op_count_of(*kind))
+            .sum::<u64>()
+            - fs.op_count_of(OpKind::Lock)
+    };
+    let reader = small(Arc::new(image.clone())).read_only(true).open().unwrap();
+    let read = reader.open_keyspace("default").unwrap();
+    assert_eq!(read.get("flushed").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(read.get("logged").unwrap().as_deref(), Some(&b"2"[..]));
+    assert!(reader.verify().unwrap().is_ok());
+    for refused in [
+        read.put("k", "v").map(drop),
+        reader.flush(),
+        reader.compact(),
+        reader.keyspace("more", options("bytewise")).map(drop),
+        reader.drop_keyspace("more"),
+    ] {
+        assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{refused:?}");
+    }
+    drop(read);
+    reader.close().unwrap();
+    assert_eq!(changes(&image), 0, "{}", image.trace_text(20));
+
+    let nothing = small(mem()).read_only(true).open();
+    assert!(matches!(nothing, Err(Error::NotFound { .. })), "{nothing:?}");
+    let nothing = small(mem()).create(false).open();
+    assert!(matches!(nothing, Err(Error::NotFound { .. })), "{nothing:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_a_typed_error_and_changes_nothing() {
+    let db = small(mem()).open().unwrap();
+    let other = small(mem()).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    let foreign = other.open_keyspace("default").unwrap();
+    let before = State::read(&db).unwrap();
+    let too_large = |result: Result<_, _>| matches!(result.map(drop), Err(Error::TooLarge { .. }));
+    let invalid = |result: Result<_, _>| matches!(result, Err(Error::InvalidArgument { .. }));
+    assert!(too_large(keyspace.put("", "v")));
+    assert!(too_large(keyspace.put(vec![0; 65_536], "v")));
+    assert!(too_large(keyspace.delete_range("", "b")));
+    assert!(too_large(db.batch().put(&keyspace, "ok", "v").delete(&keyspace, "").commit()));
+    assert!(invalid(
+        db.batch().put(&keyspace, "k", "v").put(&foreign, "k", "v").commit().map(drop)
+    ));
+    assert!(invalid(db.keyspace("", options("bytewise")).map(drop)));
+    assert!(invalid(db.keyspace("\0x", options("bytewise")).map(drop)));
+    assert!(invalid(db.keyspace(&"x".repeat(256), options("bytewise")).map(drop)));
+    assert!(invalid(db.keyspace("x", options("by moonlight")).map(drop)));
+    assert!(invalid(db.drop_keyspace("default")));
+    assert!(matches!(
+        db.keyspace("default", options("reverse")),
+        Err(Error::ComparatorMismatch { .. })
+    ));
+    assert!(matches!(db.open_keyspace("x"), Err(Error::NotFound { .. })));
+    assert!(matches!(db.drop_keyspace("x"), Err(Error::NotFound { .. })));
+    assert_eq!(State::read(&db).unwrap(), before);
+    assert_eq!(db.stats().batches, 0);
+    assert!(
+        small(mem())
+            .memory_budget(5)
+            .open()
+            .is_err_and(|error| error.to_string().contains("budget"))
+    );
+    assert!(small(mem()).wal_segment_len(5).open().is_err());
+}
+
+#[test]
+fn a_dropped_keyspace_takes_no_writes_and_its_name_begins_anew() {
+    let fs = mem();
+    let db = small(Arc::clone(&fs)).open().unwrap();
+    let old = db.keyspace("guest", options("reverse")).unwrap();
+    old.put("k", "old").unwrap();
+    let rows = old.range::<&[u8]>(..).unwrap();
+    db.drop_keyspace("guest").unwrap();
+    assert!(matches!(old.put("k", "v").map(drop), Err(Error::NotFound { .. })));
+    assert_eq!(rows.count(), 1, "a read that had begun goes on");
+    let new = db.keyspace("guest", options("bytewise")).unwrap();
+    assert_eq!(new.get("k").unwrap(), None);
+    new.put("k", "new").unwrap();
+    assert_eq!(db.keyspaces().len(), 2);
+    drop((old, new));
+    drop(db);
+    let db = small(fs).open().unwrap();
+    let new = db.open_keyspace("guest").unwrap();
+    assert_eq!(new.get("k").unwrap().as_deref(), Some(&b"new"[..]));
+    assert_eq!(new.info().comparator, "bytewise");
+}
+
+#[test]
+fn a_closed_database_reads_and_writes_nothing() {
+    let fs = mem();
+    let db = small(Arc::clone(&fs)).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    keyspace.put("k", "v").unwrap();
+    db.close().unwrap();
+    assert_eq!(keyspace.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+    assert!(matches!(keyspace.put("k", "w"), Err(Error::ReadOnly { .. })));
+    assert!(matches!(keyspace.flush(), Err(Error::ReadOnly { .. })));
+    drop(keyspace);
+    let db = small(fs).open().unwrap();
+    assert_eq!(db.open_keyspace("default").unwrap().get("k").unwrap().as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
+fn the_log_stays_short_though_a_keyspace_is_hardly_written() {
+    let fs = MemFs::new();
+    let db = small(Arc::new(fs.clone())).open().unwrap();
+    let quiet = db.keyspace("quiet", options("bytewise")).unwrap();
+    let busy = db.keyspace("busy", options("bytewise")).unwrap();
+    quiet.put("k", "kept").unwrap();
+    for i in 0..3000u32 {
+        busy.put(i.to_le_bytes(), [7; 100]).unwrap();
+        db.step().unwrap();
+        let stats = db.stats();
+        assert!(stats.log_len < 40 * 2048, "{} bytes of log after {i} writes", stats.log_len);
+    }
+    let segments = fs.list(Path::new(DIR)).unwrap();
+    let segments = segments.iter().filter(|entry| entry.name.to_string_lossy().starts_with("wal-"));
+    assert!(segments.clone().count() < 40, "{}", segments.count());
+    assert!(db.stats().log_floor > 50, "{:?}", db.stats());
+    drop((quiet, busy, db));
+    let db = small(Arc::new(fs)).open().unwrap();
+    let quiet = db.open_keyspace("quiet").unwrap();
+    assert_eq!(quiet.get("k").unwrap().as_deref(), Some(&b"kept"[..]));
+    assert_eq!(db.open_keyspace("busy").unwrap().range::<&[u8]>(..).unwrap().count(), 3000);
+}
+
+#[test]
+fn verification_names_the_damaged_file_and_keys() {
+    let fs = SimFs::new(1);
+    let db = small(Arc::new(fs.clone())).wal_segment_len(1 << 20).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    for i in 0..100u8 {
+        keyspace.put([i], [i; 50]).unwrap();
+    }
+    db.compact().unwrap();
+    keyspace.put("logged", "x").unwrap().durable().unwrap();
+    keyspace.put("behind", "x").unwrap();
+    let report = db.verify().unwrap();
+    assert!(report.is_ok() && report.files >= 4 && report.blocks > 10, "{report:?}");
+
+    let tables = fs.list(&Path::new(DIR).join("tables")).unwrap();
+    let table = Path::new(DIR).join("tables").join(&tables[0].name);
+    fs.alter_at_rest(&table, 100, &[0xff; 8]).unwrap();
+    let log = fs.list(Path::new(DIR)).unwrap();
+    let log = log.iter().rfind(|entry| entry.name.to_string_lossy().starts_with("wal-")).unwrap();
+    let log = Path::new(DIR).join(&log.name);
+    fs.alter_at_rest(&log, 1024 + 10, &[0xff; 8]).unwrap();
+    let report = db.verify().unwrap();
+    let of = |file: &Path| report.damage.iter().filter(|damage| damage.file == file).count();
+    assert!(of(&table) > 0 && of(&log) == 1, "{report:?}");
+    assert!(report.damage.iter().any(|damage| damage.to_key.is_some()), "{report:?}");
+}
+
+#[test]
+fn a_directory_without_its_manifest_is_not_taken_for_a_new_one() {
+    let fs = MemFs::new();
+    let db = small(Arc::new(fs.clone())).open().unwrap();
+    db.open_keyspace("default").unwrap().put("k", "v").unwrap();
+    drop(db);
+    let names: Vec<_> = fs.list(Path::new(DIR)).unwrap();
+    for entry in names.iter().filter(|entry| entry.name.to_string_lossy().starts_with("MANIFEST."))
+    {
+        fs.remove_file(&Path::new(DIR).join(&entry.name)).unwrap();
+    }
+    for read_only in [false, true] {
+        let opened = small(Arc::new(fs.clone())).read_only(read_only).open();
+        assert!(matches!(opened, Err(Error::Missing { .. })), "{opened:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_state_that_ends_when_there_is_space() {
+    let fs = SimFs::new(1);
+    let db = small(Arc::new(fs.clone())).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    keyspace.put("before", "v").unwrap();
+    fs.set_capacity(fs.used_space());
+    let mut refused = 0;
+    for i in 0..200u8 {
+        if keyspace.put([b'a', i], [i; 100]).is_err() {
+            refused += 1;
+        }
+        assert_eq!(keyspace.get("before").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+    assert!(refused > 100, "{refused}");
+    assert!(matches!(db.health(), Health::ReadOnly { .. }), "{:?}", db.health());
+    fs.set_capacity(u64::MAX);
+    keyspace.put("after", "v").unwrap().durable().unwrap();
+    assert_eq!(db.health(), Health::Healthy);
+    db.flush().unwrap();
+    let expected = State::read(&db).unwrap();
+    assert_eq!(expected.0["default"].len(), 202 - refused);
+    let found = small(Arc::new(fs.image(&CrashPolicy::LoseAll))).open().unwrap();
+    assert_eq!(State::read(&found).unwrap(), expected);
+}
+
+/// Writers on many threads, flushes and merges on two more.
+fn check_threads(fs: Arc<dyn Fs>, dir: &Path, writers: u32, rows: u32) {
+    let builder = Database::builder(dir)
+        .fs(fs)
+        .memory_budget(4 << 20)
+        .wal_segment_len(16 << 10)
+        .tree_options(stratal::TreeOptions { write_buffer_len: 20_000, ..small_trees() });
+    let db = builder.clone().open().unwrap();
+    let (a, b) = (
+        db.keyspace("a", options("bytewise")).unwrap(),
+        db.keyspace("b", options("reverse")).unwrap(),
+    );
+    thread::scope(|scope| {
+        for writer in 0..writers {
+            let (db, a, b) = (&db, &a, &b);
+            scope.spawn(move || {
+                for row in 0..rows {
+                    let key = format!("{writer}/{row:06}");
+                    let durability = match row % 16 {
+                        0 => Durability::Sync,
+                        1..8 => Durability::Os,
+                        _ => Durability::Memory,
+                    };
+                    let mut batch = db.batch();
+                    batch.put(a, &*key, row.to_le_bytes()).put(b, &*key, row.to_le_bytes());
+                    batch.durability(durability).commit().unwrap();
+                    assert!(b.get(&key).unwrap().is_some(), "own writes are seen");
+                }
+            });
+        }
+        // Both keyspaces show the same rows at every moment.
+        let (db, a, b) = (&db, &a, &b);
+        scope.spawn(move || {
+            for _ in 0..30 {
+                let now = db.snapshot();
+                let forwards = a.range_at::<&[u8]>(.., &now).unwrap().map(Result::unwrap);
+                let backwards = b.range_at::<&[u8]>(.., &now).unwrap().rev().map(Result::unwrap);
+                assert!(forwards.eq(backwards), "a batch was seen in part");
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    });
+    let stats = db.stats();
+    assert_eq!(stats.batches, u64::from(writers * rows));
+    assert_eq!(stats.job_failure, None);
+    println!("{} batches in {} groups; {:?}", stats.batches, stats.groups, db.health());
+    drop((a, b));
+    db.close().unwrap();
+    let db = builder.executor(Executor::Inline).open().unwrap();
+    assert!(db.verify().unwrap().is_ok());
+    for name in ["a", "b"] {
+        let keyspace = db.open_keyspace(name).unwrap();
+        let count = keyspace.range::<&[u8]>(..).unwrap().map(Result::unwrap).count();
+        assert_eq!(count, usize::try_from(writers * rows).unwrap());
+        assert!(keyspace.stats().levels.iter().any(|level| level.tables > 0));
+    }
+}
+
+#[test]
+fn many_threads_write_while_others_flush_and_merge_in_memory() {
+    check_threads(mem(), Path::new(DIR), 8, 800);
+}
+
+#[test]
+fn many_threads_write_while_others_flush_and_merge_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    check_threads(Arc::new(stratal_fs::StdFs), &dir.path().join("db"), 4, 300);
+}
+
+#[test]
+fn a_flush_that_fails_in_the_background_is_tried_again() {
+    let fs = SimFs::new(1);
+    let fault = FaultKind::Error(OsError::NoSpace);
+    fs.inject(Fault::on(OpKind::Create, fault).path(".sst").times(2));
+    let db = small(Arc::new(fs.clone())).executor(Executor::Threads).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    let mut refused = 0;
+    for i in 0..400u32 {
+        match keyspace.put(i.to_le_bytes(), [0; 50]) {
+            Ok(_) => {}
+            Err(Error::ReadOnly { .. }) => {
+                refused += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    for _ in 0..200 {
+        if db.stats().job_failure.is_none() && keyspace.stats().flushed > 1u32.into() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(db.stats().job_failure, None);
+    assert!(keyspace.stats().levels.iter().any(|level| level.tables > 0), "{:?}", keyspace.stats());
+    assert_eq!(keyspace.range::<&[u8]>(..).unwrap().count(), 400 - refused);
+}
