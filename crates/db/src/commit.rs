@@ -24,6 +24,9 @@ use crate::{
 /// Bytes of payload above which a group takes no further batch.
 const GROUP_LEN: usize = 1 << 20;
 
+/// Groups after which the leader looks at how much all memtables hold together.
+const GROUPS_PER_LOOK: u64 = 64;
+
 /// Bytes of payload that a batch may have: what a record holds, less what stands before the batch.
 const BATCH_LEN_MAX: usize = PAYLOAD_LEN_MAX as usize - 64;
 
@@ -301,7 +304,24 @@ impl Inner {
         for part in accepted.iter().flat_map(|pending| &pending.parts) {
             self.seal_if_full(&part.core);
         }
+        if log.groups.is_multiple_of(GROUPS_PER_LOOK) {
+            self.seal_if_crowded();
+        }
         Ok(())
+    }
+
+    /// Seals the largest memtable if all together hold too much. For the leader.
+    fn seal_if_crowded(&self) {
+        let lens = self.cores().into_iter().map(|core| (core.tree.memtable_len(), core));
+        let lens: Vec<_> = lens.collect();
+        let sum: u64 = lens.iter().map(|(len, _)| len).sum();
+        let may_seal =
+            |core: &Core| !core.is_flushing.load(Ordering::Acquire) && !core.tree.has_sealed();
+        let largest = lens.iter().filter(|(_, core)| may_seal(core)).max_by_key(|(len, _)| *len);
+        if let Some((_, core)) = largest.filter(|_| sum > self.memtables_len_max) {
+            core.tree.seal();
+            self.work.want_flush();
+        }
     }
 
     /// Seals a memtable that is full. For the leader. While sealed memtables are being flushed the

@@ -36,6 +36,25 @@ pub(crate) struct Handle {
     threads: Mutex<Threads>,
 }
 
+/// What an open found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// Whether there was nothing, and the database was made.
+    pub created: bool,
+    /// Whether log and manifest were closed: nothing can be missing.
+    pub was_closed: bool,
+    /// Groups of batches replayed from the log.
+    pub groups: u64,
+    /// Bytes at the end of the log that could not be used: an unfinished write. After an unclean stop
+    /// they may include the last group that was acknowledged as durable, if nothing was written after.
+    pub log_cut_len: u64,
+    /// The same of the manifest.
+    pub manifest_cut_len: u64,
+    /// Files removed, or set aside in `lost/`, that nothing named.
+    pub orphans: u64,
+}
+
 /// What a database holds and has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -85,6 +104,11 @@ impl Database {
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.inner().dir
+    }
+
+    /// What was found when it was opened.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.inner().report
     }
 
     // Keyspaces.
@@ -302,7 +326,13 @@ impl Handle {
         inner.is_closed.store(true, Ordering::Release);
         self.threads.lock().stop(inner);
         let wal = inner.log.lock().wal.take();
-        wal.map_or(Ok(()), |wal| wal.close().map_err(|error| inner.wal_error(error)))
+        let Some(wal) = wal else { return Ok(()) };
+        let end = wal.close().map_err(|error| inner.wal_error(error))?.0;
+        if end <= inner.store.version().log_synced {
+            return Ok(());
+        }
+        let floor = inner.floor.load(Ordering::Acquire);
+        inner.store.note_log(floor, end).map_err(|error| inner.engine_error(error))
     }
 
     /// Ends the manifest and gives the lock back. For the last handle.

@@ -215,7 +215,8 @@ impl Error {
             Engine::NoSuchTree(_) => Self::NotFound { what: error.to_string() },
             Engine::SnapshotTooOld { bound, floor } => Self::SnapshotTooOld { bound, floor },
             Engine::NotAValue(_) => Self::Unsupported { what: error.to_string() },
-            error => Self::ReadOnly { why: error.to_string() },
+            Engine::OutOfSeqNos => Self::ReadOnly { why: error.to_string() },
+            error => Self::InvalidArgument { what: error.to_string() },
         }
     }
 

@@ -10,7 +10,7 @@ use stratal_types::sync::{
 };
 use stratal_wal::Syncer;
 
-use crate::{Error, Executor, Health, commit::Queue, log::Log, work::Work};
+use crate::{Error, Executor, Health, OpenReport, commit::Queue, log::Log, work::Work};
 
 /// A keyspace, for all its handles.
 #[derive(Debug)]
@@ -90,6 +90,9 @@ pub(crate) struct Inner {
     pub(crate) floor: AtomicU64,
     /// Bytes of log above which the keyspace that holds it is flushed.
     pub(crate) log_len_max: u64,
+    /// Bytes in all memtables together above which the largest is sealed.
+    pub(crate) memtables_len_max: u64,
+    pub(crate) report: OpenReport,
     pub(crate) store: Arc<Store>,
     /// Goes last. `None` if there was no lock file in a database opened for reading.
     pub(crate) _lock: Option<Box<dyn Lock>>,

@@ -87,7 +87,7 @@ mod error;
 
 pub use batch::Batch;
 pub use builder::{Builder, Executor};
-pub use database::{DEFAULT_KEYSPACE, Database, DatabaseStats, KEYSPACE_NAME_LEN_MAX};
+pub use database::{DEFAULT_KEYSPACE, Database, DatabaseStats, KEYSPACE_NAME_LEN_MAX, OpenReport};
 pub use error::Error;
 pub use health::Health;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};

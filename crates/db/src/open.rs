@@ -22,7 +22,7 @@ use stratal_types::{
 use stratal_wal::{Replay, WalContext};
 
 use crate::{
-    Builder, Database, Error, Executor, Health,
+    Builder, Database, Error, Executor, Health, OpenReport,
     commit::Queue,
     database::{DEFAULT_KEYSPACE, create},
     inner::{Core, Inner},
@@ -77,6 +77,8 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         compacting: Mutex::new(()),
         retiring: Mutex::new(()),
         floor: AtomicU64::new(store.version().wal_floor),
+        memtables_len_max: builder.memory_budget / 2,
+        report: OpenReport::default(),
         log_len_max: builder.wal.segment_len.saturating_mul(LOG_SEGMENTS_MAX),
         store,
         spec,
@@ -86,14 +88,29 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     };
     open_trees(&mut inner)?;
     let replay = inner.replay(builder)?;
-    if !builder.read_only {
-        let (wal, _) = replay.into_wal(wal_spec).map_err(|error| inner.wal_error(error))?;
+    let log_report = if builder.read_only {
+        replay.finish().map_err(|error| inner.wal_error(error))?
+    } else {
+        let (wal, log_report) =
+            replay.into_wal(wal_spec).map_err(|error| inner.wal_error(error))?;
         inner.syncer = Some(wal.syncer());
         inner.log.lock().wal = Some(wal);
+        log_report
+    };
+    let manifest = report.manifest.as_ref();
+    inner.report = OpenReport {
+        created: report.created,
+        was_closed: log_report.was_closed && manifest.is_some_and(|manifest| manifest.was_closed),
+        groups: log_report.groups,
+        log_cut_len: log_report.cut_len,
+        manifest_cut_len: manifest.map_or(0, |manifest| manifest.cut_len),
+        orphans: 0,
+    };
+    if !builder.read_only {
         // After a process was killed, what was read may never have reached the disk: the manifest is
         // written anew before anything goes that it does not name.
         let removed = inner.store.remove_orphans(&report, &BTreeSet::new());
-        removed.map_err(|error| inner.engine_error(error))?;
+        inner.report.orphans = removed.map_err(|error| inner.engine_error(error))? as u64;
         if inner.core_named(DEFAULT_KEYSPACE).is_none() {
             let core = create(&inner.store, DEFAULT_KEYSPACE, "bytewise", &inner)?;
             inner.keyspaces.write().insert(core.id, core);
@@ -122,7 +139,11 @@ fn exists(fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
 fn take_lock(builder: &Builder) -> Result<Option<Box<dyn Lock>>, Error> {
     let (fs, dir) = (builder.fs.as_ref(), &builder.dir);
     let path = dir.join(FileName::Lock.to_string());
-    let is_there = exists(fs, &dir.join(FileName::Identity.to_string()))?;
+    let identity = dir.join(FileName::Identity.to_string());
+    let is_there = exists(fs, &identity)?;
+    if !is_there && has_data(&file_names(fs, dir)?) {
+        return Err(Error::Missing { file: identity });
+    }
     if !is_there && (builder.read_only || !builder.create) {
         return Err(not_found(dir));
     }
@@ -225,8 +246,9 @@ impl Inner {
             })?;
             log.note_segment(found.segment, found.lsn);
             for batch in batches {
-                next = next.max(self.apply_logged(
+                next = next.max(Self::apply_logged(
                     batch,
+                    &file(),
                     |tree| keyspaces.get(&tree),
                     |tree, bound| log.note_need(tree, found.segment, bound),
                     |tree| {
@@ -240,25 +262,42 @@ impl Inner {
                 )?);
             }
         }
+        self.check_log_end(&replay)?;
         self.store.clock().raise(next);
         self.store.clock().publish(self.store.clock().next());
         Ok(replay)
     }
 
+    /// Refuses a log that was read to its end and ends before what the manifest knows to be durable:
+    /// without its newest segment a log looks like one that was never written further.
+    pub(crate) fn check_log_end(&self, replay: &Replay) -> Result<(), Error> {
+        let (end, synced) = (replay.end_lsn().0, self.store.version().log_synced);
+        if end >= synced {
+            return Ok(());
+        }
+        // It need not be part of the log any more.
+        let names = file_names(self.fs.as_ref(), &self.dir)?;
+        let newest = names.iter().filter(|name| matches!(name, FileName::Wal(_))).max();
+        let file = self.dir.join(newest.map_or_else(|| "wal-*".into(), FileName::to_string));
+        let what = format!("the log ends at position {end}, but was durable up to {synced}");
+        Err(Error::corruption(file, 0, what))
+    }
+
     /// Applies a batch of the log to the trees that are there; `missing` judges one that is not.
     /// Returns the bound above its numbers.
     fn apply_logged<'a>(
-        &self,
         batch: record::LoggedBatch,
+        file: &Path,
         core_of: impl Fn(TreeId) -> Option<&'a Arc<Core>>,
         mut note_need: impl FnMut(TreeId, SeqNo),
         missing: impl Fn(TreeId) -> Result<(), Error>,
     ) -> Result<SeqNo, Error> {
+        let not_applied = |error: EngineError| Error::corruption(file, 0, error);
         let mut seqno = batch.first;
         for (tree, operation) in batch.operations {
             let next = seqno.next().unwrap_or(SeqNo::MAX);
             if let Some(core) = core_of(tree) {
-                core.tree.apply(&[operation], seqno).map_err(|error| self.engine_error(error))?;
+                core.tree.apply(&[operation], seqno).map_err(not_applied)?;
                 note_need(tree, next);
                 // Between batches of one group would be as good: nothing is flushed before all is
                 // replayed.

@@ -163,6 +163,7 @@ impl Inner {
                 return Err(Error::corruption(file, 0, error));
             }
         }
+        self.check_log_end(&replay)?;
         let report = replay.finish().map_err(fail)?;
         Ok((report.segments, report.groups))
     }

@@ -248,7 +248,11 @@ impl Inner {
             if let Some(job) = core.tree.plan() {
                 let done = core.tree.run(&job);
                 core.note_pressure();
-                return done.map(|_| true).map_err(|error| self.engine_error(error));
+                return match done {
+                    // The tree has changed; the next plan knows.
+                    Ok(_) | Err(stratal_engine::Error::StaleJob(_)) => Ok(true),
+                    Err(error) => Err(self.engine_error(error)),
+                };
             }
         }
         Ok(false)
@@ -310,19 +314,20 @@ impl Inner {
     fn retire(&self) -> Result<(), Error> {
         let _turn = self.retiring.lock();
         let cores = self.cores();
-        let floor = {
+        let (floor, synced) = {
             let mut log = self.log.lock();
             let needed: Vec<u64> = cores
                 .iter()
                 .filter_map(|core| log.needed_by(core.id, core.tree.flushed()))
                 .collect();
             let Some(wal) = &log.wal else { return Ok(()) };
-            wal.floor(needed.into_iter().min().unwrap_or_else(|| wal.segment()))
+            let needed = needed.into_iter().min().unwrap_or_else(|| wal.segment());
+            (wal.floor(needed), wal.durable_lsn().0)
         };
         if floor <= self.floor.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.store.raise_log_floor(floor).map_err(|error| self.engine_error(error))?;
+        self.store.note_log(floor, synced).map_err(|error| self.engine_error(error))?;
         self.floor.store(floor, Ordering::Release);
         self.remove_segments_below(floor)?;
         self.log.lock().retired(floor);

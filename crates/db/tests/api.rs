@@ -212,6 +212,47 @@ fn the_log_stays_short_though_a_keyspace_is_hardly_written() {
 }
 
 #[test]
+fn many_keyspaces_together_stay_within_the_memory_budget() {
+    let budget = 1 << 20;
+    let options = stratal::TreeOptions { write_buffer_len: 1 << 20, ..small_trees() };
+    let db = small(mem()).memory_budget(budget).tree_options(options).wal_segment_len(1 << 20);
+    let db = db.open().unwrap();
+    let spaces: Vec<_> = (0..20)
+        .map(|i| db.keyspace(&format!("{i}"), KeyspaceOptions::default()).unwrap())
+        .collect();
+    let mut most = 0;
+    for i in 0..8000u32 {
+        spaces[i as usize % 20].put(i.to_le_bytes(), [1; 200]).unwrap();
+        while db.step().unwrap() {}
+        if i.is_multiple_of(64) {
+            most =
+                most.max(db.stats().keyspaces.iter().map(|(_, it)| it.memtable_len).sum::<u64>());
+        }
+    }
+    assert!(most < budget && most > budget / 4, "{most}");
+}
+
+#[test]
+fn an_open_says_what_it_found() {
+    let fs = SimFs::new(1);
+    let db = small(Arc::new(fs.clone())).open().unwrap();
+    assert!(db.open_report().created);
+    let keyspace = db.open_keyspace("default").unwrap();
+    keyspace.put("a", "1").unwrap().durable().unwrap();
+    keyspace.put("b", vec![7; 900]).unwrap();
+    let torn = CrashPolicy::Torn { count: 0, sectors: 1, tail: stratal_fs::sim_fs::Tail::Missing };
+    let torn = small(Arc::new(fs.image(&torn))).open().unwrap();
+    let report = torn.open_report();
+    assert!(!report.created && !report.was_closed && report.groups == 1, "{report:?}");
+    assert!(report.log_cut_len > 0 && report.manifest_cut_len == 0, "{report:?}");
+    drop(keyspace);
+    db.close().unwrap();
+    let closed = small(Arc::new(fs.image(&CrashPolicy::LoseAll))).read_only(true).open().unwrap();
+    let report = closed.open_report();
+    assert!(report.was_closed && report.groups == 2 && report.log_cut_len == 0, "{report:?}");
+}
+
+#[test]
 fn verification_names_the_damaged_file_and_keys() {
     let fs = SimFs::new(1);
     let db = small(Arc::new(fs.clone())).wal_segment_len(1 << 20).open().unwrap();
@@ -252,6 +293,36 @@ fn a_directory_without_its_manifest_is_not_taken_for_a_new_one() {
     for read_only in [false, true] {
         let opened = small(Arc::new(fs.clone())).read_only(read_only).open();
         assert!(matches!(opened, Err(Error::Missing { .. })), "{opened:?}");
+    }
+}
+
+#[test]
+fn data_without_its_identity_is_not_taken_for_a_new_database() {
+    let fs = MemFs::new();
+    let db = small(Arc::new(fs.clone())).open().unwrap();
+    db.open_keyspace("default").unwrap().put("k", "v").unwrap();
+    db.close().unwrap();
+    fs.remove_file(&Path::new(DIR).join("IDENTITY")).unwrap();
+    for read_only in [false, true] {
+        let opened = small(Arc::new(fs.clone())).read_only(read_only).open();
+        assert!(matches!(opened, Err(Error::Missing { .. })), "{opened:?}");
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_newest_segment_after_a_close_is_refused() {
+    let fs = MemFs::new();
+    for key in ["a", "b"] {
+        let db = small(Arc::new(fs.clone())).open().unwrap();
+        db.open_keyspace("default").unwrap().put(key, "1").unwrap();
+        db.close().unwrap();
+    }
+    let names = fs.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+    let newest = names.filter(|name| name.to_string_lossy().starts_with("wal-")).max().unwrap();
+    fs.remove_file(&Path::new(DIR).join(newest)).unwrap();
+    for read_only in [false, true] {
+        let opened = small(Arc::new(fs.clone())).read_only(read_only).open();
+        assert!(matches!(opened, Err(Error::Corruption { .. })), "{opened:?}");
     }
 }
 

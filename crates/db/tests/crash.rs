@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Generator, Run, State, seed_asked_for, small, soak_secs};
-use stratal::{Database, Error};
+use stratal::{Database, Durability, Error, Executor, KeyspaceOptions};
 use stratal_fs::{CrashPolicy, SimFs, sim_fs::Violations};
 use stratal_testkit::Rng;
 
@@ -37,7 +37,7 @@ struct Depth {
     nested: usize,
 }
 
-const DEFAULT: Depth = Depth { policies: (12, 6), every: 4, nested: 8 };
+const DEFAULT: Depth = Depth { policies: (12, 4), every: 4, nested: 8 };
 const SOAK: Depth = Depth { policies: (60, 16), every: 1, nested: 8 };
 
 fn open(fs: &SimFs) -> Result<Database, Error> {
@@ -138,7 +138,7 @@ fn kill(
     let why = || format!("seed {seed}, killed at op {}", moment.op);
     let (db, found) = recover(&moment.fs).unwrap_or_else(|error| panic!("{}: {error}", why()));
     check(&found, &why);
-    for policy in moment.fs.crash_policies(16, 4) {
+    for policy in moment.fs.crash_policies(12, 4) {
         let image = moment.fs.image(&policy);
         let why = || format!("{}, then power failed with {policy:?}", why());
         let (_db, refound) = recover(&image).unwrap_or_else(|error| panic!("{}: {error}", why()));
@@ -178,13 +178,82 @@ fn every_crash_leaves_a_prefix_with_all_that_was_promised() {
     let mut counts = Counts::default();
     match seed_asked_for() {
         Some(seed) => check_history(seed, SOAK, &mut counts),
-        None => (0..16).for_each(|seed| check_history(seed, DEFAULT, &mut counts)),
+        None => (0..12).for_each(|seed| check_history(seed, DEFAULT, &mut counts)),
     }
     println!("{counts:?}");
     assert!(
         seed_asked_for().is_some() || counts.distinct > 10_000 && counts.nested > 10_000,
         "{counts:?}"
     );
+}
+
+/// Writers on threads, flushes and merges on others, and power fails at any operation. Each row is
+/// written to two keyspaces in one batch; those of a writer come one after another.
+fn check_threads(seed: u64) -> u64 {
+    const WRITERS: usize = 4;
+    let mut rng = Rng::new(seed);
+    let fs = SimFs::new(seed);
+    let builder = small(Arc::new(fs.clone())).executor(Executor::Threads);
+    let db = builder.open().unwrap();
+    let other = db.keyspace("backwards", KeyspaceOptions { comparator: "reverse".into() }).unwrap();
+    let first = db.open_keyspace("default").unwrap();
+    fs.crash_at(fs.op_count() + 1 + rng.below(1500));
+    let acknowledged = std::thread::scope(|scope| {
+        let write = |writer: usize| {
+            let (db, first, other, mut rng) = (&db, &first, &other, Rng::new(seed + writer as u64));
+            move || {
+                let mut durable = 0;
+                for row in 0..2000u32 {
+                    let key = format!("{writer}/{row:05}");
+                    let mut batch = db.batch();
+                    batch.put(first, &*key, vec![7; 60]).put(other, &*key, vec![8; 30]);
+                    let durability =
+                        *rng.choose(&[Durability::Memory, Durability::Os, Durability::Sync]);
+                    match batch.durability(durability).commit() {
+                        Ok(_) if durability == Durability::Sync => durable = row + 1,
+                        Ok(_) => {}
+                        Err(_) => break,
+                    }
+                }
+                durable
+            }
+        };
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(write(writer))).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
+    });
+    fs.crash_now();
+    drop((first, other, db));
+    let mut images = 0;
+    for policy in fs.crash_policies(20, 10) {
+        let why = || format!("seed {seed} with {policy:?}");
+        let (_db, found) = recover(&fs.image(&policy))
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", why(), fs.trace_text(60)));
+        let keys = |name: &str| found.0[name].keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys("default"), keys("backwards"), "{}: part of a batch", why());
+        for (writer, durable) in acknowledged.iter().enumerate() {
+            let prefix = format!("{writer}/");
+            let rows = keys("default");
+            let rows: Vec<_> =
+                rows.iter().filter(|key| key.starts_with(prefix.as_bytes())).collect();
+            let is_prefix = (0u32..)
+                .zip(&rows)
+                .all(|(row, key)| ***key == *format!("{writer}/{row:05}").as_bytes());
+            assert!(is_prefix, "{}: a hole in what writer {writer} wrote: {rows:?}", why());
+            assert!(rows.len() >= *durable as usize, "{}: {} of {durable}", why(), rows.len());
+        }
+        images += 1;
+    }
+    images
+}
+
+#[test]
+fn a_crash_under_threads_leaves_a_prefix_of_what_each_writer_wrote() {
+    let images: u64 = match seed_asked_for() {
+        Some(seed) => (0..20).map(|_| check_threads(seed)).sum(),
+        None => (0..60).map(check_threads).sum(),
+    };
+    println!("{images} images");
+    assert!(images > 300, "{images}");
 }
 
 #[test]

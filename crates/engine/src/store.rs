@@ -216,16 +216,16 @@ impl Store {
         self.append(&mut manifest, &edit).map(drop)
     }
 
-    /// Notes, durably, that the log below `segment` is not needed any more. Its segments may be removed
-    /// then.
+    /// Notes, durably, that the log below `segment` is not needed any more, and that it is durable up to
+    /// the position `synced`. Segments below may be removed then.
     ///
     /// # Errors
     ///
     /// [`Error::Manifest`].
-    pub fn raise_log_floor(&self, segment: u64) -> Result<(), Error> {
+    pub fn note_log(&self, segment: u64, synced: u64) -> Result<(), Error> {
         let mut manifest = self.manifest.lock();
         let mut edit = VersionEdit::new();
-        edit.set_wal_floor(segment).set_clock(self.clock.next());
+        edit.set_wal_floor(segment).set_log_synced(synced).set_clock(self.clock.next());
         self.append(&mut manifest, &edit).map(drop)
     }
 

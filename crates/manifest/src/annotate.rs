@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The names of an edit's fields, by tag.
-const FIELDS: [(u64, &str); 12] = [
+const FIELDS: [(u64, &str); 13] = [
     (1, "clock"),
     (3, "next_file"),
     (5, "next_tree"),
@@ -19,6 +19,7 @@ const FIELDS: [(u64, &str); 12] = [
     (19, "remove_table"),
     (21, "move_table"),
     (23, "add_table"),
+    (25, "log_synced"),
 ];
 
 /// Describes a manifest from its first byte to the end of `dump`, or to where records end. Damage is

@@ -29,6 +29,7 @@ pub struct VersionEdit {
     pub(crate) next_tree: Option<TreeId>,
     pub(crate) wal_floor: Option<u64>,
     pub(crate) retention_floor: Option<SeqNo>,
+    pub(crate) log_synced: Option<u64>,
     pub(crate) created: Vec<NewTree>,
     pub(crate) dropped: Vec<TreeId>,
     pub(crate) options: Vec<(TreeId, Arc<[u8]>)>,
@@ -103,6 +104,7 @@ mod tag {
     pub(super) const REMOVE_TABLE: u64 = 19;
     pub(super) const MOVE_TABLE: u64 = 21;
     pub(super) const ADD_TABLE: u64 = 23;
+    pub(super) const LOG_SYNCED: u64 = 25;
 }
 
 impl VersionEdit {
@@ -132,6 +134,13 @@ impl VersionEdit {
     /// Raises the lowest bound at which history can still be read.
     pub fn set_retention_floor(&mut self, bound: SeqNo) -> &mut Self {
         self.retention_floor = Some(bound);
+        self
+    }
+
+    /// Raises the position up to which the log is known to be durable, so that a log that ends before
+    /// it is known to have lost something.
+    pub fn set_log_synced(&mut self, position: u64) -> &mut Self {
+        self.log_synced = Some(position);
         self
     }
 
@@ -247,8 +256,9 @@ impl VersionEdit {
                     let table = Arc::new(TableMeta::decode(std::mem::take(value))?);
                     edit.added.push(AddedTable { tree, place, table });
                 }
+                tag::LOG_SYNCED => once(&mut edit.log_synced, take_number(value)?)?,
                 tag => {
-                    skip_unknown(tag, tag::ADD_TABLE, "edit field")?;
+                    skip_unknown(tag, tag::LOG_SYNCED, "edit field")?;
                     continue;
                 }
             }
@@ -313,6 +323,9 @@ impl VersionEdit {
                 put_place(out, *place);
                 table.encode(out);
             });
+        }
+        if let Some(position) = self.log_synced {
+            put_field(out, tag::LOG_SYNCED, |out| varint::put(out, position));
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Version {
     pub wal_floor: u64,
     /// The lowest bound at which history can be read.
     pub retention_floor: SeqNo,
+    /// The log is durable up to this position at least.
+    pub log_synced: u64,
     /// The trees.
     pub trees: BTreeMap<TreeId, Arc<TreeVersion>>,
 }
@@ -77,6 +79,7 @@ impl Version {
             next_tree: TreeId(1),
             wal_floor: 0,
             retention_floor: SeqNo::ZERO,
+            log_synced: 0,
             trees: BTreeMap::new(),
         }
     }
@@ -94,6 +97,7 @@ impl Version {
             next_tree: Some(self.next_tree),
             wal_floor: Some(self.wal_floor),
             retention_floor: Some(self.retention_floor),
+            log_synced: (self.log_synced > 0).then_some(self.log_synced),
             ..VersionEdit::default()
         };
         for tree in self.trees.values() {

@@ -91,6 +91,7 @@ impl VersionSet {
         raise(&mut version.next_tree, edit.next_tree);
         raise(&mut version.wal_floor, edit.wal_floor);
         raise(&mut version.retention_floor, edit.retention_floor);
+        raise(&mut version.log_synced, edit.log_synced);
         Ok(Arc::new(version))
     }
 

@@ -180,6 +180,11 @@ impl Replay {
         Ok(None)
     }
 
+    /// Where the log ends, as far as it has been read.
+    pub fn end_lsn(&self) -> Lsn {
+        self.at
+    }
+
     /// Reads what is left, and says what was found.
     pub fn finish(mut self) -> Result<ReplayReport, Error> {
         while self.next_record()?.is_some() {}

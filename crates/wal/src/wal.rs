@@ -152,11 +152,13 @@ impl Wal {
 
     /// Ends the log: syncs everything, and puts down, synced, that this was all. A log that nothing
     /// was appended to stays as it was found.
-    pub fn close(mut self) -> Result<(), Error> {
+    ///
+    /// Returns where the log ends; all of it is durable.
+    pub fn close(mut self) -> Result<Lsn, Error> {
         self.flush()?;
         self.shared.sync()?;
-        let Some(segment) = self.active.clone() else { return Ok(()) };
         let synced = self.tail.end();
+        let Some(segment) = self.active.clone() else { return Ok(synced) };
         let payload_len = END_RECORD_LEN - u32::try_from(crate::RecordHeader::LEN).unwrap_or(0);
         let payload = vec![0; usize::try_from(payload_len).unwrap_or(0)];
         for _ in 0..2 {
@@ -164,7 +166,7 @@ impl Wal {
         }
         self.write_buffered()?;
         self.shared.sync()?;
-        Ok(())
+        Ok(synced)
     }
 
     /// A handle for syncing.

@@ -169,7 +169,7 @@ pub fn continue_run(fs: &SimFs, wal: Result<Wal, Error>, steps: &[Step], history
             Step::Mark => log.mark().map(|_| ()),
             Step::Close => {
                 let (syncer, log) = (log.syncer(), wal.take().unwrap());
-                let closed = log.close();
+                let closed = log.close().map(|_| ());
                 history.promise(fs.op_count(), syncer.durable_lsn());
                 closed
             }
