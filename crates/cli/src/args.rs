@@ -25,6 +25,9 @@ pub(crate) struct Common {
     /// Keys and values in hexadecimal, in both directions
     #[arg(long, global = true)]
     pub(crate) hex: bool,
+    /// The keyspace
+    #[arg(long, global = true, value_name = "NAME", default_value = "default")]
+    pub(crate) keyspace: String,
     /// Bytes that caches and buffers may take, such as 256MiB
     #[arg(long, global = true, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
     pub(crate) memory: u64,
@@ -32,6 +35,69 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Write records into a database, which is made if there is none
+    Load(LoadArgs),
+    /// Print the values of keys
+    Get(DbGetArgs),
+    /// Give a key a value, durably; the database is made if there is none
+    Put {
+        /// The database's directory
+        db: PathBuf,
+        /// The key
+        key: String,
+        /// The value
+        value: String,
+    },
+    /// Take the values of keys away, durably
+    Delete {
+        /// The database's directory
+        db: PathBuf,
+        /// The keys
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
+    /// Take the values of every key from FROM up to, and without, TO away, durably
+    DeleteRange {
+        /// The database's directory
+        db: PathBuf,
+        /// The first key
+        from: String,
+        /// The first key behind
+        to: String,
+    },
+    /// Print the live records, in key order
+    Scan(DbScanArgs),
+    /// Print the number of live keys, exactly
+    Count {
+        /// The database's directory
+        db: PathBuf,
+        #[command(flatten)]
+        range: RangeArgs,
+    },
+    /// Write what is in memory and in the log to tables
+    Flush {
+        /// The database's directory
+        db: PathBuf,
+    },
+    /// Merge tables until the tree is fully compacted
+    Compact {
+        /// The database's directory
+        db: PathBuf,
+    },
+    /// Say what the database holds
+    Stats {
+        /// The database's directory
+        db: PathBuf,
+    },
+    /// Check every block of every file
+    Verify {
+        /// The database's directory
+        db: PathBuf,
+    },
+    /// List keyspaces, or make or drop one
+    Keyspaces(KeyspacesArgs),
+    /// Measure workloads on a new database
+    Bench(BenchArgs),
     /// Work with a table file alone, without a database
     Table {
         #[command(subcommand)]
@@ -115,6 +181,142 @@ pub(crate) struct WriteArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  stratal load ./db places.tsv.zst\n  \
+    stratal load ./db - --format lines --delete < keys\n  \
+    stratal load ./db in.tsv --acks --durability sync --batch 100")]
+pub(crate) struct LoadArgs {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The records: a file, decompressed if it ends in .zst, .gz or .lz4, or - for standard input
+    pub(crate) input: PathBuf,
+    /// How the records are written; by default what the file's name says, else tsv
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<InputFormat>,
+    /// Each line is a key to delete
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// What an acknowledged batch survives: nothing, the process's end, or the machine's
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Os)]
+    pub(crate) durability: DurabilityArg,
+    /// Records in a batch
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Print `acked N`, the last input line covered, after each batch has reached its durability
+    #[arg(long)]
+    pub(crate) acks: bool,
+    /// How many bad lines to pass over before giving up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) skip_bad: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DbGetArgs {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The keys
+    #[arg(required = true)]
+    pub(crate) keys: Vec<String>,
+    /// Write the bytes of the values alone, neither escaped nor ended by a newline
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DbScanArgs {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    #[command(flatten)]
+    pub(crate) rows: RowArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyspacesArgs {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// Make this keyspace; the database too if there is none
+    #[arg(long, value_name = "NAME", conflicts_with = "drop")]
+    pub(crate) create: Option<String>,
+    /// The order of the new keyspace's keys: bytewise, reverse or shortlex
+    #[arg(long, value_name = "NAME", default_value = "bytewise", requires = "create")]
+    pub(crate) comparator: String,
+    /// Drop this keyspace with all its keys
+    #[arg(long, value_name = "NAME")]
+    pub(crate) drop: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  stratal bench fillrandom,readrandom,readseq --num 1000000")]
+pub(crate) struct BenchArgs {
+    /// What to measure, one after the other
+    #[arg(required = true, value_delimiter = ',', value_enum)]
+    pub(crate) workloads: Vec<Workload>,
+    /// Records
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) num: u64,
+    /// Reads of the workloads that read at random; by default as many as records
+    #[arg(long)]
+    pub(crate) reads: Option<u64>,
+    /// Bytes in a key, at least 8
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(8..))]
+    pub(crate) key_size: u16,
+    /// Bytes in a value, of which half compress
+    #[arg(long, default_value_t = 100)]
+    pub(crate) value_size: usize,
+    /// none, lz4, zstd or zstd:LEVEL
+    #[arg(long, default_value = "none", value_parser = compression)]
+    pub(crate) compression: Compression,
+    /// Bytes of cache, such as 64MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub(crate) cache: u64,
+    /// What a write survives before it returns
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Os)]
+    pub(crate) durability: DurabilityArg,
+    /// Where to put the database, which must not exist; by default a directory that goes afterwards
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// What `bench` can measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// Write every record, in key order
+    Fillseq,
+    /// Write every record, in random order
+    Fillrandom,
+    /// Write every record again, in random order
+    Overwrite,
+    /// Get keys at random
+    Readrandom,
+    /// Get keys at random out of one in a hundred
+    Readhot,
+    /// Get keys that are not there
+    Readmissing,
+    /// Scan every record forward
+    Readseq,
+    /// Scan every record backward
+    Readreverse,
+    /// Go to keys at random and read ten records
+    Seekrandom,
+    /// Delete every record, in random order
+    Deleterandom,
+    /// Compact the whole
+    Compact,
+}
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// Nothing for certain: it may wait in memory
+    Memory,
+    /// The end of the process
+    Os,
+    /// The end of the machine's power
+    Sync,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
     /// The table file
     pub(crate) file: PathBuf,
@@ -132,6 +334,13 @@ pub(crate) struct ScanArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) range: RangeArgs,
+    #[command(flatten)]
+    pub(crate) rows: RowArgs,
+}
+
+/// Which of the rows found are printed, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RowArgs {
     /// From the last key to the first
     #[arg(long)]
     pub(crate) reverse: bool,

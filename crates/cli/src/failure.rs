@@ -71,6 +71,27 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What a database said.
+    pub(crate) fn database(error: &stratal::Error) -> Self {
+        use stratal::Error as Db;
+        let message = error.to_string();
+        match error {
+            Db::NotFound { .. } => Self::Absent(Some(message)),
+            Db::InvalidArgument { .. } | Db::TooLarge { .. } => Self::Usage(message),
+            Db::Corruption { .. } | Db::Missing { .. } => Self::Damage(Some(message)),
+            Db::Io { .. } | Db::NoSpace { .. } | Db::UnknownOutcome { .. } => Self::Io(message),
+            _ => Self::Refused(message),
+        }
+    }
+}
+
 fn describe(path: &Path, error: &dyn Display) -> String {
     format!("{}: {error}", path.display())
+}
+
+impl From<stratal::Error> for Failure {
+    fn from(error: stratal::Error) -> Self {
+        Self::database(&error)
+    }
 }

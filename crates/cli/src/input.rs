@@ -40,6 +40,15 @@ impl<'a> Records<'a> {
         Ok(Self::new(lines, path.display().to_string(), format, notation, skip_bad))
     }
 
+    /// Opens `path`, of which each line is a key.
+    pub(crate) fn open_keys(
+        path: &Path,
+        notation: Notation,
+        skip_bad: u64,
+    ) -> Result<Self, Failure> {
+        Self::open(path, Some(InputFormat::Lines), notation, skip_bad)
+    }
+
     /// Reads from something that is open already; `name` is for messages.
     pub(crate) fn new(
         lines: Box<dyn BufRead + 'a>,

@@ -1,150 +1,322 @@
 //! Saying what a file is and what is in it.
+//!
+//! A file is told by its first bytes, and only an empty one by its name. Tables can be read without
+//! their first bytes and explain themselves; the other files of a database are small enough to be read
+//! whole, and each sort of them gives an [`Explained`].
 
-use std::path::Path;
+mod identity;
+mod log;
+mod manifest;
+mod table;
+
+use std::{ops::Range, path::Path};
 
 use serde_json::{Value, json};
-use stratal_archive::Half;
-use stratal_sst::{BlockInfo, Table, TableBlock};
+use stratal_archive::ArchiveHeader;
+use stratal_fs::{Access, File, Fs, StdFs, read_to_vec};
+use stratal_manifest::{FileName, ManifestHeader};
+use stratal_types::dump::Dump;
+use stratal_wal::SegmentHeader;
 
 use crate::{
     args::{Common, InspectArgs},
     failure::Failure,
-    file::open_table,
+    file::open_source,
     output::Output,
-    table::describe,
 };
 
-pub(crate) fn run(args: &InspectArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
-    let path = &args.file;
-    let table = open_table(path, common)?;
-    match args.block {
-        Some(number) => block(path, &table, number, out),
-        None if out.json => out.json(&as_json(path, &table, out)),
-        None => explain(path, &table, out),
-    }
+/// A whole file in memory, in bytes. Far above what any of these files grows to.
+const FILE_LEN_MAX: usize = 4 << 30;
+
+/// Bytes from which a file is told.
+const MAGIC_LEN: usize = 8;
+
+/// Bytes of a magic that must be right. A file of another sort shares the first one at most by
+/// accident, and a damaged one rarely loses more.
+const MAGIC_SIMILAR_MIN: usize = 6;
+
+/// The sorts of files that have a magic.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Table,
+    Log,
+    Manifest,
+    Identity,
 }
 
-fn explain(path: &Path, table: &Table, out: &mut Output) -> Result<(), Failure> {
-    let info = table.info();
-    let toc = table.contents();
-    let properties = &info.properties;
-    out.line(format!("{}: a sorted table of Stratal, {} bytes", path.display(), info.file_len))?;
-    out.line(format!(
-        "\nIt holds {} entries of {} keys in {} data blocks, from",
-        properties.entries, properties.keys, properties.data_blocks
-    ))?;
-    out.text(&properties.first_key)?;
-    out.line("to")?;
-    out.text(&properties.last_key)?;
-    if toc.served_by() == Half::Primary {
-        out.line(
-            "\nThe contents at the end of the file are damaged; these are from their other copy.",
-        )?;
-    }
+impl Kind {
+    const ALL: [Self; 4] = [Self::Table, Self::Log, Self::Manifest, Self::Identity];
 
-    out.line("\nLayout (bytes from the start of the file):")?;
-    out.line("      offset       length  what")?;
-    for (offset, len, what) in layout(table) {
-        out.line(format!("{offset:>12} {len:>12}  {what}"))?;
-    }
-
-    out.line("\nProperties:")?;
-    for (name, value) in describe(&info, out.notation) {
-        match value {
-            Value::String(text) => out.line(format!("  {name:<18} {text}"))?,
-            other => out.line(format!("  {name:<18} {other}"))?,
+    const fn magic(self) -> [u8; MAGIC_LEN] {
+        match self {
+            Self::Table => ArchiveHeader::MAGIC,
+            Self::Log => SegmentHeader::MAGIC,
+            Self::Manifest => ManifestHeader::MAGIC,
+            Self::Identity => identity::MAGIC,
         }
     }
 
-    let blocks = table.blocks().map_err(|error| Failure::table(path, &error))?;
-    out.line("\nBlocks, as --block N numbers them:")?;
-    for line in block_ranges(&blocks) {
-        out.line(format!("  {line}"))?;
+    /// Whether a database gives such a file that name.
+    fn is_named(self, name: Option<FileName>) -> bool {
+        match self {
+            Self::Table => name.is_none(),
+            Self::Log => matches!(name, Some(FileName::Wal(_))),
+            Self::Manifest => matches!(name, Some(FileName::Manifest(_))),
+            Self::Identity => matches!(name, Some(FileName::Identity)),
+        }
+    }
+}
+
+/// What one file says about itself.
+struct Explained {
+    /// What it is, for JSON.
+    name: &'static str,
+    /// What it is, in words.
+    title: &'static str,
+    /// The essentials.
+    facts: Vec<(&'static str, Value)>,
+    /// What the file consists of. The first is the header.
+    blocks: Vec<Block>,
+    /// Why not all of it can be explained.
+    trouble: Option<Trouble>,
+    /// Describes the block of that number byte by byte.
+    dump: fn(&[u8], &Self, usize) -> String,
+}
+
+/// A part of a file.
+#[derive(Clone, Debug)]
+struct Block {
+    kind: &'static str,
+    /// Where it stands, in bytes from the start of the file.
+    range: Range<usize>,
+}
+
+/// Why a file cannot be explained to its end.
+#[derive(Debug)]
+enum Trouble {
+    /// The bytes from `offset` on are wrong.
+    Damage { offset: u64, what: String },
+    /// It was made by a newer version, or needs what is not here.
+    Refused { what: String },
+}
+
+impl Trouble {
+    fn damage(offset: usize, what: impl Into<String>) -> Self {
+        Self::Damage { offset: offset as u64, what: what.into() }
+    }
+
+    fn as_json(&self) -> Value {
+        match self {
+            Self::Damage { offset, what } => json!({ "offset": offset, "verdict": what }),
+            Self::Refused { what } => json!({ "offset": 0, "verdict": what }),
+        }
+    }
+
+    fn into_failure(self, path: &Path) -> Failure {
+        let path = path.display();
+        match self {
+            Self::Damage { offset, what } => {
+                Failure::Damage(Some(format!("{path}: damaged at offset {offset}: {what}")))
+            }
+            Self::Refused { what } => Failure::Refused(format!("{path}: {what}")),
+        }
+    }
+}
+
+pub(crate) fn run(args: &InspectArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
+    let path = &args.file;
+    open_source(path)?;
+    let fail = |error| Failure::io(path, "read", &error);
+    let file = StdFs.open(path, Access::Read).map_err(fail)?;
+    let start = start_of(file.as_ref()).map_err(fail)?;
+    if start.is_empty() {
+        return empty(path, args.block, out);
+    }
+    let kind = if has_mirror(file.as_ref()) { Some(Kind::Log) } else { kind_of(&start, path) };
+    let explain = match kind {
+        Some(Kind::Log) => log::explain,
+        Some(Kind::Manifest) => manifest::explain,
+        Some(Kind::Identity) => identity::explain,
+        Some(Kind::Table) | None => return table::run(args, common, out),
+    };
+    let bytes = read_to_vec(file.as_ref(), FILE_LEN_MAX).map_err(fail)?;
+    let explained = explain(&bytes, path);
+    match args.block {
+        Some(number) => block(path, &bytes, &explained, number, out),
+        None => report(path, bytes.len(), explained, out),
+    }
+}
+
+/// The first bytes of a file, as many as a magic has if there are so many.
+fn start_of(file: &dyn File) -> std::io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(MAGIC_LEN);
+    let mut start = vec![0; len];
+    file.read_exact_at(&mut start, 0)?;
+    Ok(start)
+}
+
+/// What a file is that begins with `start`, if a little of that may be damaged or cut off. Where the
+/// bytes leave a choice, the name decides.
+fn kind_of(start: &[u8], path: &Path) -> Option<Kind> {
+    let named = file_name(path);
+    let right = |kind: Kind| start.iter().zip(kind.magic()).filter(|(a, b)| **a == *b).count();
+    let kind = Kind::ALL.into_iter().max_by_key(|kind| (right(*kind), kind.is_named(named)))?;
+    let is_cut = start.len() > 1 && kind.magic().starts_with(start);
+    (is_cut || right(kind) >= MAGIC_SIMILAR_MIN).then_some(kind)
+}
+
+/// Whether the second copy of a log segment's header can be read.
+fn has_mirror(file: &dyn File) -> bool {
+    let mut copy = [0; SegmentHeader::LEN];
+    let read = file.read_exact_at(&mut copy, SegmentHeader::MIRROR_OFFSET as u64);
+    read.is_ok() && SegmentHeader::decode(&copy).is_ok()
+}
+
+/// Explains a file without bytes by its name, if it is one that has to be empty.
+fn empty(path: &Path, block: Option<u64>, out: &mut Output) -> Result<(), Failure> {
+    let (name, title, generation) = match file_name(path) {
+        Some(FileName::Lock) => ("lock", "the lock file", None),
+        Some(FileName::Marker(generation)) => ("marker", "a manifest's marker", Some(generation)),
+        _ => {
+            let message = format!("{}: damaged at offset 0: it is empty", path.display());
+            return Err(Failure::Damage(Some(message)));
+        }
+    };
+    if block.is_some() {
+        return Err(Failure::Absent(Some(format!("{}: it is empty", path.display()))));
+    }
+    let file = path.display().to_string();
+    if out.json {
+        let mut object = json!({ "file": file, "type": name, "bytes": 0, "damage": null });
+        if let (Some(generation), Some(object)) = (generation, object.as_object_mut()) {
+            object.insert("generation".into(), generation.into());
+        }
+        return out.json(&object);
+    }
+    out.line(format!("{file}: {title} of a Stratal database, empty as it should be"))?;
+    match generation {
+        Some(generation) => out.line(format!(
+            "\nManifest {} is complete and synced; the one with the highest marker is current.",
+            FileName::Manifest(generation)
+        )),
+        None => out.line("\nIt is locked while a process has the database open."),
+    }
+}
+
+/// What a database calls a file of that name.
+fn file_name(path: &Path) -> Option<FileName> {
+    path.file_name().and_then(|name| FileName::parse(name.to_str()?))
+}
+
+fn report(path: &Path, len: usize, explained: Explained, out: &mut Output) -> Result<(), Failure> {
+    let Explained { name, title, facts, blocks, trouble, .. } = explained;
+    let file = path.display().to_string();
+    if out.json {
+        let mut object: serde_json::Map<String, Value> =
+            facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        object.insert("file".into(), file.into());
+        object.insert("type".into(), name.into());
+        object.insert("bytes".into(), len.into());
+        object.insert("blocks".into(), blocks.len().into());
+        let damage = trouble.as_ref().map_or(Value::Null, Trouble::as_json);
+        object.insert("damage".into(), damage);
+        out.json(&object.into())?;
+    } else {
+        out.line(format!("{file}: {title} of a Stratal database, {len} bytes\n"))?;
+        for (name, value) in facts {
+            fact(name, &value, out)?;
+        }
+        out.line("\nBlocks, as --block N numbers them:")?;
+        for line in block_ranges(&blocks) {
+            out.line(format!("  {line}"))?;
+        }
+    }
+    trouble.map_or(Ok(()), |trouble| Err(trouble.into_failure(path)))
+}
+
+/// One line for a fact; for a list, one more for each of its objects.
+fn fact(name: &str, value: &Value, out: &mut Output) -> Result<(), Failure> {
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        other => other.to_string(),
+    };
+    let Value::Array(objects) = value else {
+        return out.line(format!("  {name:<18} {}", plain(value)));
+    };
+    out.line(format!("  {name:<18} {}", objects.len()))?;
+    for object in objects.iter().filter_map(Value::as_object) {
+        let fields: Vec<_> =
+            object.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect();
+        out.line(format!("    {}", fields.join(", ")))?;
     }
     Ok(())
 }
 
-/// Everything the file consists of, in order of offset.
-fn layout(table: &Table) -> Vec<(u64, u64, String)> {
-    let toc = table.contents();
-    let parts = stratal_archive::Part::ALL.into_iter().map(|part| {
-        let range = toc.part_range(part);
-        let what = match part {
-            stratal_archive::Part::Header => "header".to_owned(),
-            stratal_archive::Part::Contents(half) => format!("table of contents, {half} copy"),
-            stratal_archive::Part::Gap => "gap, so that no lost sector hits both copies".to_owned(),
-        };
-        (range.start, range.end - range.start, what)
-    });
-    let sections = toc.entries.iter().map(|entry| {
-        let critical = if entry.tag.is_critical() { "critical" } else { "skippable" };
-        (entry.offset, entry.len, format!("section {}, {} copy, {critical}", entry.tag, entry.half))
-    });
-    let mut all: Vec<_> = parts.chain(sections).collect();
-    all.sort();
-    all
-}
-
 /// Blocks of one kind that stand together, on one line.
-fn block_ranges(blocks: &[BlockInfo]) -> Vec<String> {
+fn block_ranges(blocks: &[Block]) -> Vec<String> {
     let mut first = 0;
     let runs = blocks.chunk_by(|a, b| a.kind == b.kind).map(|run| {
         let from = first;
         first += run.len();
+        let start = run.first().map_or(0, |block| block.range.start);
+        let end = run.last().map_or(0, |block| block.range.end);
+        let kind = run.first().map_or("", |block| block.kind);
+        let len = end - start;
         match run {
-            [block] => format!(
-                "{from}: {} block at offset {}, {} bytes",
-                block.kind.name(),
-                block.offset,
-                block.len
-            ),
-            _ => format!(
-                "{from} to {}: {} blocks",
-                first - 1,
-                run.first().map_or("", |block| block.kind.name())
-            ),
+            [_] => format!("{from}: {kind} at offset {start}, {len} bytes"),
+            _ => format!("{from} to {}: {kind}, from offset {start}, {len} bytes", first - 1),
         }
     });
     runs.collect()
 }
 
-fn block(path: &Path, table: &Table, number: u64, out: &mut Output) -> Result<(), Failure> {
-    let fail = |error| Failure::table(path, &error);
-    let blocks = table.blocks().map_err(fail)?;
-    let block = usize::try_from(number).ok().and_then(|number| blocks.get(number));
-    let Some(&block) = block else {
-        let message =
-            format!("{}: there is no block {number}, only {}", path.display(), blocks.len());
+fn block(
+    path: &Path,
+    bytes: &[u8],
+    explained: &Explained,
+    number: u64,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let (file, blocks) = (path.display().to_string(), &explained.blocks);
+    let found = usize::try_from(number).ok().and_then(|at| Some((at, blocks.get(at)?)));
+    let Some((at, block)) = found else {
+        let message = format!("{file}: there is no block {number}, only {}", blocks.len());
         return Err(Failure::Absent(Some(message)));
     };
-    let dump = table.annotate_block(block).map_err(fail)?;
+    let dump = (explained.dump)(bytes, explained, at);
+    let Block { kind, range } = block;
     if out.json {
         return out.json(&json!({
-            "file": path.display().to_string(), "block": number, "kind": block.kind.name(),
-            "offset": block.offset, "bytes": block.len, "ordinal": block.ordinal, "dump": dump,
+            "file": file, "block": number, "kind": kind, "offset": range.start,
+            "bytes": range.len(), "dump": dump,
         }));
     }
-    let BlockInfo { kind, offset, ordinal, .. } = block;
-    let kind = TableBlock::name(kind);
-    out.line(format!(
-        "{}: block {number}, a {kind} block at offset {offset}, ordinal {ordinal}",
-        path.display()
-    ))?;
+    out.line(format!("{file}: block {number}, {kind} at offset {}", range.start))?;
     out.line("from..to    bytes                             meaning")?;
     out.bytes(dump.as_bytes())
 }
 
-fn as_json(path: &Path, table: &Table, out: &Output) -> Value {
-    let info = table.info();
-    let layout: Vec<Value> = layout(table)
-        .into_iter()
-        .map(|(offset, bytes, what)| json!({ "offset": offset, "bytes": bytes, "what": what }))
-        .collect();
-    let properties: serde_json::Map<String, Value> =
-        describe(&info, out.notation).into_iter().collect();
-    json!({
-        "file": path.display().to_string(), "type": "table", "bytes": info.file_len,
-        "uid": info.uid.to_string(), "db_id": table.contents().header.db_id.to_string(),
-        "layout": layout, "properties": properties,
-    })
+/// Describes the file up to the end of a block by `annotate`, and keeps what it says about that block.
+fn dump_by(bytes: &[u8], range: &Range<usize>, annotate: impl FnOnce(&mut Dump<'_>)) -> String {
+    let mut dump = Dump::new(bytes.get(..range.end).unwrap_or(bytes));
+    annotate(&mut dump);
+    let text = dump.finish();
+    // A line of prose belongs to the bytes behind it.
+    let (mut kept, mut prose) = (String::new(), String::new());
+    for line in text.split_inclusive('\n') {
+        let offset = line.split("..").next().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        match offset {
+            None => prose.push_str(line),
+            Some(offset) => {
+                if range.contains(&offset) {
+                    kept.push_str(&prose);
+                    kept.push_str(line);
+                }
+                prose.clear();
+            }
+        }
+    }
+    kept
 }

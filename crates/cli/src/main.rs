@@ -10,7 +10,10 @@ mod text;
 mod input;
 mod output;
 mod file;
+mod rows;
 mod table;
+mod database;
+mod bench;
 mod inspect;
 mod quickstart;
 
@@ -42,6 +45,21 @@ fn main() -> ExitCode {
 
 fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     match &args.verb {
+        Verb::Load(load) => database::load(load, &args.common, out),
+        Verb::Get(get) => database::get(get, &args.common, out),
+        Verb::Put { db, key, value } => database::put((db, key, value), &args.common, out),
+        Verb::Delete { db, keys } => database::delete(db, keys, &args.common, out),
+        Verb::DeleteRange { db, from, to } => {
+            database::delete_range((db, from, to), &args.common, out)
+        }
+        Verb::Scan(scan) => database::scan(scan, &args.common, out),
+        Verb::Count { db, range } => database::count(db, range, &args.common, out),
+        Verb::Flush { db } => database::flush(db, &args.common),
+        Verb::Compact { db } => database::compact(db, &args.common),
+        Verb::Stats { db } => database::stats(db, &args.common, out),
+        Verb::Verify { db } => database::verify(db, &args.common, out),
+        Verb::Keyspaces(keyspaces) => database::keyspaces(keyspaces, &args.common, out),
+        Verb::Bench(bench) => bench::run(bench, out),
         Verb::Table { verb } => table::run(verb, &args.common, out),
         Verb::Inspect(inspect) => inspect::run(inspect, &args.common, out),
         Verb::Quickstart { dir } => quickstart::run(dir, out),

@@ -1,22 +1,20 @@
 //! The verbs that work with a table file alone.
 
-use std::{ops::Bound, path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use stratal_filter::FilterSpec;
-use stratal_sst::{
-    Damage, Properties, Table, TableContext, TableInfo, TableOptions, TableRange, TableWriter,
-};
+use stratal_sst::{Damage, Properties, TableContext, TableInfo, TableOptions, TableWriter};
 use stratal_types::{Comparator, FileUid, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    args::{Common, GetArgs, OutputFormat, RangeArgs, ScanArgs, TableVerb, WriteArgs},
+    args::{Common, GetArgs, ScanArgs, TableVerb, WriteArgs},
     failure::Failure,
     file::{self, open_table},
     input::{Record, Records},
     output::Output,
+    rows::{self, DamageRow, Selection, rate},
     text::Notation,
 };
 
@@ -64,11 +62,6 @@ fn write(args: &WriteArgs, out: &mut Output) -> Result<(), Failure> {
         "{entries} records from {lines} lines, {bytes} bytes, {seconds:.3} s, {:.0} records/s",
         rate(lines, seconds),
     ))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
-fn rate(count: u64, seconds: f64) -> f64 {
-    count as f64 / seconds.max(1e-9)
 }
 
 /// Every record, by ascending key; of records with the same key the last one read.
@@ -126,118 +119,19 @@ fn content_uid(records: &[Record]) -> FileUid {
 
 fn get(args: &GetArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
     let table = open_table(&args.file, common)?;
-    let mut missing = false;
-    for text in &args.keys {
-        let key = parse_key(text, out.notation)?;
-        let value = table.get(&key).map_err(|error| Failure::table(&args.file, &error))?;
-        missing |= value.is_none();
-        print_value(&key, value, args.raw, out)?;
-    }
-    if missing { Err(Failure::Absent(None)) } else { Ok(()) }
-}
-
-fn print_value(
-    key: &[u8],
-    value: Option<Bytes>,
-    raw: bool,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    if out.json {
-        let shown = value.as_ref().map_or(Value::Null, |value| out.json_text(value));
-        let found = value.is_some();
-        return out.json(&json!({ "key": out.json_text(key), "found": found, "value": shown }));
-    }
-    match value {
-        Some(value) if raw => out.bytes(&value),
-        Some(value) => out.text(&value),
-        None => {
-            eprintln!("not found: {}", out.notation.show(key));
-            Ok(())
-        }
-    }
+    let fail = |error| Failure::table(&args.file, &error);
+    rows::print_values(&args.keys, args.raw, |key| table.get(key), fail, out)
 }
 
 fn scan(args: &ScanArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
     let table = open_table(&args.file, common)?;
     let selection = Selection::parse(&args.range, out.notation)?;
-    let mut rows = selection.of(&table);
-    let limit = args.limit.unwrap_or(u64::MAX);
-    let mut printed = 0;
-    while printed < limit {
-        let Some(row) = (if args.reverse { rows.next_back() } else { rows.next() }) else { break };
-        let (key, value) = row.map_err(|error| Failure::table(&args.file, &error))?;
-        if !selection.wants(&key, &table) {
-            continue;
-        }
-        let value = (!args.keys_only).then_some(value);
-        print_row(&key, value.as_deref(), args.format, out)?;
-        printed += 1;
-    }
-    Ok(())
-}
-
-fn print_row(
-    key: &[u8],
-    value: Option<&[u8]>,
-    format: OutputFormat,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    if format == OutputFormat::Tsv && !out.json {
-        return out.row(key, value);
-    }
-    let mut row = serde_json::Map::new();
-    row.insert("key".into(), out.json_text(key));
-    if let Some(value) = value {
-        row.insert("value".into(), out.json_text(value));
-    }
-    out.json(&Value::Object(row))
-}
-
-/// Which keys a scan wants.
-struct Selection {
-    prefix: Option<Vec<u8>>,
-    from: Bound<Vec<u8>>,
-    to: Bound<Vec<u8>>,
-}
-
-impl Selection {
-    fn parse(args: &RangeArgs, notation: Notation) -> Result<Self, Failure> {
-        let parse = |text: &Option<String>| {
-            text.as_deref().map(|text| parse_bytes(text, notation)).transpose()
-        };
-        Ok(Self {
-            prefix: parse(&args.prefix)?,
-            from: parse(&args.from)?.map_or(Bound::Unbounded, Bound::Included),
-            to: parse(&args.to)?.map_or(Bound::Unbounded, Bound::Excluded),
-        })
-    }
-
-    fn of(&self, table: &Table) -> TableRange {
-        match &self.prefix {
-            Some(prefix) => table.prefix(prefix),
-            None => table.range((self.from.clone(), self.to.clone())),
-        }
-    }
-
-    /// With a prefix the bounds are looked at row by row.
-    fn wants(&self, key: &[u8], table: &Table) -> bool {
-        let range = stratal_types::KeyRange { start: self.from.clone(), end: self.to.clone() };
-        self.prefix.is_none() || range.contains(key, table.comparator())
-    }
-}
-
-/// A key as it stands on the command line.
-fn parse_key(text: &str, notation: Notation) -> Result<Vec<u8>, Failure> {
-    let key = parse_bytes(text, notation)?;
-    if key.is_empty() {
-        return Err(Failure::Usage("a key must not be empty".into()));
-    }
-    Ok(key)
-}
-
-fn parse_bytes(text: &str, notation: Notation) -> Result<Vec<u8>, Failure> {
-    let bytes = notation.parse(text.as_bytes());
-    bytes.map(std::borrow::Cow::into_owned).map_err(|why| Failure::Usage(format!("{text}: {why}")))
+    let found = match &selection.prefix {
+        Some(prefix) => table.prefix(prefix),
+        None => table.range(selection.bounds()),
+    };
+    let wants = |key: &[u8]| selection.wants(key, table.comparator());
+    rows::print(found, &args.rows, wants, |error| Failure::table(&args.file, &error), out)
 }
 
 fn info(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure> {
@@ -285,40 +179,22 @@ fn verify(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure>
         Err(error) => return Err(Failure::table(path, &error)),
     };
     let ok = damage.is_empty();
+    let file = path.display();
+    let found: Vec<DamageRow<'_>> = damage.iter().map(|damage| row_of(&file, damage)).collect();
     if out.json {
-        let damage: Vec<Value> =
-            damage.iter().map(|damage| damage_json(path, damage, out)).collect();
+        let damage: Vec<Value> = found.iter().map(|row| row.json(out)).collect();
         out.json(&json!({ "ok": ok, "files": 1, "blocks": blocks, "damage": damage }))?;
     } else {
-        for damage in &damage {
-            out.line(damage_line(path, damage, out.notation))?;
-        }
+        found.iter().try_for_each(|row| out.line(row.line(out.notation)))?;
         if ok {
-            out.line(format!("{}: ok, {blocks} blocks, {entries} entries", path.display()))?;
+            out.line(format!("{file}: ok, {blocks} blocks, {entries} entries"))?;
         }
     }
     if ok { Ok(()) } else { Err(Failure::Damage(None)) }
 }
 
-fn damage_line(path: &Path, damage: &Damage, notation: Notation) -> String {
-    let Damage { offset, kind, error, keys } = damage;
-    let line = format!("{}: offset {offset}: {kind}: {error}", path.display());
-    let Some((behind, to)) = keys else { return line };
-    let from = match behind {
-        Some(key) => format!("behind {}", notation.show(key)),
-        None => "from the first".to_owned(),
-    };
-    format!("{line}; keys {from} to {} are lost", notation.show(to))
-}
-
-fn damage_json(path: &Path, damage: &Damage, out: &Output) -> Value {
-    let (from, to) = match &damage.keys {
-        Some((behind, to)) => (behind.as_deref(), Some(to.as_slice())),
-        None => (None, None),
-    };
-    let key = |key: Option<&[u8]>| key.map_or(Value::Null, |key| out.json_text(key));
-    json!({
-        "file": path.display().to_string(), "offset": damage.offset, "kind": damage.kind,
-        "verdict": damage.error.to_string(), "from_key": key(from), "to_key": key(to),
-    })
+fn row_of<'a>(file: &'a dyn std::fmt::Display, damage: &'a Damage) -> DamageRow<'a> {
+    let keys = damage.keys.as_ref().map(|(behind, to)| (behind.as_deref(), to.as_slice()));
+    let Damage { offset, kind, error, .. } = damage;
+    DamageRow { file, offset: *offset, kind, verdict: error, keys }
 }

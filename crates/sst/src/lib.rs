@@ -79,7 +79,3 @@ pub use writer::{Finished, TableInfo, TableWriter};
 
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
-
-#[doc = include_str!("../../../README.md")]
-#[cfg(doctest)]
-struct Readme;

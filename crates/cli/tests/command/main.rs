@@ -3,6 +3,8 @@
 
 mod support;
 mod table;
+mod database;
+mod damage;
 mod inspect;
 mod quickstart;
 mod places;

@@ -5,13 +5,25 @@ fn quickstart_shows_the_places_and_runs_again() {
     let desk = Desk::new();
     for _ in 0..2 {
         let text = desk.run("quickstart").exits(0).text();
-        for word in ["34006 places", "GeoNames", "Reykjavík", "not found", "Zürich", "Verified"] {
+        for word in [
+            "34006 places",
+            "GeoNames",
+            "Reykjavík",
+            "not found",
+            "Zürich",
+            "acked 1",
+            "still here",
+            "Verified",
+        ] {
             assert!(text.contains(word), "no {word:?} in:\n{text}");
         }
     }
-    desk.run("table verify quickstart-db/places.sst").exits(0);
+    desk.run("verify quickstart-db").exits(0);
+    desk.run("get quickstart-db quickstart/witness").exits(0).prints("still here\n");
+    desk.run("count quickstart-db --prefix US/").exits(0).prints("0\n");
     desk.run("quickstart --dir elsewhere").exits(0);
-    assert_eq!(desk.read("elsewhere/places.sst"), desk.read("quickstart-db/places.sst"));
+    let all = |db: &str| desk.run(&format!("scan {db}")).exits(0).text();
+    assert!(all("elsewhere") == all("quickstart-db"));
 }
 
 #[test]
@@ -21,4 +33,7 @@ fn quickstart_replaces_nothing_that_it_did_not_make() {
     desk.file("mine/thesis.tex", "years of work");
     desk.run("quickstart --dir mine").exits(2).says(&["mine"]);
     assert_eq!(desk.read("mine/thesis.tex"), b"years of work");
+    desk.run("put db k v").exits(0);
+    desk.run("quickstart --dir db").exits(2);
+    desk.run("get db k").exits(0).prints("v\n");
 }
