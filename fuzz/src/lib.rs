@@ -26,6 +26,7 @@ pub mod archive;
 pub mod sst;
 pub mod wal;
 pub mod manifest;
+pub mod db;
 pub mod inputs;
 
 /// A fuzz body.
@@ -59,4 +60,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("manifest_record", manifest::record),
     ("manifest_file", manifest::file),
     ("manifest_snapshot", manifest::snapshot),
+    ("db_record", db::record),
+    ("db_record_of_this_version", db::record_of_this_version),
 ];
