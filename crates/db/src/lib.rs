@@ -95,6 +95,9 @@ pub use stratal_engine::{LevelStats, Randomness, Snapshot, TreeOptions, TreeStat
 pub use ticket::{Durability, Ticket};
 pub use verify::{Damage, VerifyReport};
 
+#[doc = include_str!("../FORMAT.md")]
+pub mod format {}
+
 #[doc = include_str!("../../../docs/CONTRACT.md")]
 pub mod contract {}
 
