@@ -115,12 +115,24 @@ impl Tree {
     ///
     /// As [`flush`](Self::flush).
     pub fn flush_sealed(&self) -> Result<JobSummary, Error> {
+        self.flush_sealed_to(SeqNo::MAX)
+    }
+
+    /// Writes the sealed memtables of which everything is below `bound` to tables, whatever is sealed
+    /// meanwhile: for a caller who has made a log durable up to there and no further. See
+    /// [`sealed_to`](Self::sealed_to).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn flush_sealed_to(&self, bound: SeqNo) -> Result<JobSummary, Error> {
         let _turn = self.flushing.lock();
         let state = self.state.load_full();
-        let Some(newest) = state.sealed.first() else { return Ok(JobSummary::default()) };
-        let bound = newest.bound;
-        let flushed = self.write_flush(&state.sealed).and_then(|(tables, mut ledger)| {
-            self.install_flush(&state.sealed, tables, bound, &mut ledger)
+        let above = state.sealed.iter().take_while(|sealed| sealed.bound > bound).count();
+        let sealed = state.sealed.get(above..).unwrap_or_default();
+        let Some(newest) = sealed.first() else { return Ok(JobSummary::default()) };
+        let flushed = self.write_flush(sealed).and_then(|(tables, mut ledger)| {
+            self.install_flush(sealed, tables, newest.bound, &mut ledger)
         });
         self.store.files.remove_unused();
         flushed

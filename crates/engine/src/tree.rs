@@ -347,6 +347,11 @@ impl Tree {
         !self.state.load().sealed.is_empty()
     }
 
+    /// The bound above everything in memtables that wait to be flushed; `None` if there are none.
+    pub fn sealed_to(&self) -> Option<SeqNo> {
+        self.state.load().sealed.first().map(|newest| newest.bound)
+    }
+
     /// Bytes in memtables.
     pub fn memtable_len(&self) -> u64 {
         self.state.load().memtables().map(|memtable| memtable.memory_used() as u64).sum()
