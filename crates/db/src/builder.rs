@@ -65,8 +65,10 @@ impl Builder {
         }
     }
 
-    /// Bytes of memory for caches and memtables together: half for the cache, and a quarter, but at
-    /// most 64 MiB, for the active memtable of a keyspace. Default 256 MiB.
+    /// Bytes of memory for caches and for what is written. Half is the cache's. The memtables of all
+    /// keyspaces may have the other half: one takes writes until it holds a quarter, or 64 MiB, and
+    /// writers wait for a flush when all is full. Up to an eighth more holds what of the log is not
+    /// synced. Default 256 MiB.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = bytes;
         self

@@ -19,6 +19,7 @@ use crate::{
     inner::{Core, Inner},
     log::Log,
     record,
+    work::Role,
 };
 
 /// Bytes of payload above which a group takes no further batch.
@@ -261,6 +262,7 @@ impl Inner {
         };
         match wal.append(operations, &parts, mode) {
             Ok(appended) => {
+                self.work.note_log(wal.unsynced_len() > self.unsynced_len_max);
                 self.recovered_from_log_failure();
                 log.note_segment(appended.segment, appended.range.start);
                 for (pending, end) in accepted.iter().zip(ends) {
@@ -302,6 +304,7 @@ impl Inner {
         log.groups += 1;
         log.batches += accepted.len() as u64;
         for part in accepted.iter().flat_map(|pending| &pending.parts) {
+            self.memory.note(&part.core);
             self.seal_if_full(&part.core);
         }
         if log.groups.is_multiple_of(GROUPS_PER_LOOK) {
@@ -310,28 +313,32 @@ impl Inner {
         Ok(())
     }
 
-    /// Seals the largest memtable if all together hold too much. For the leader.
+    /// Seals the largest memtable if those that take writes hold too much together. For whoever holds
+    /// the log.
     fn seal_if_crowded(&self) {
-        let lens = self.cores().into_iter().map(|core| (core.tree.memtable_len(), core));
-        let lens: Vec<_> = lens.collect();
-        let sum: u64 = lens.iter().map(|(len, _)| len).sum();
-        let may_seal =
-            |core: &Core| !core.is_flushing.load(Ordering::Acquire) && !core.tree.has_sealed();
-        let largest = lens.iter().filter(|(_, core)| may_seal(core)).max_by_key(|(len, _)| *len);
-        if let Some((_, core)) = largest.filter(|_| sum > self.memtables_len_max) {
-            core.tree.seal();
-            self.work.want_flush();
+        if !self.memory.may_be_crowded() {
+            return;
+        }
+        let active = self.cores().into_iter().filter(|core| !core.tree.has_sealed());
+        let active: Vec<_> = active.map(|core| (core.tree.memtable_len(), core)).collect();
+        let is_crowded = self.memory.is_crowded(active.iter().map(|(len, _)| len).sum());
+        let largest = active.into_iter().max_by_key(|(len, _)| *len);
+        if let Some((_, core)) = largest.filter(|_| is_crowded) {
+            self.seal(&core);
         }
     }
 
-    /// Seals a memtable that is full. For the leader. While sealed memtables are being flushed the
-    /// log is synced only up to those, so that no other may join them.
-    pub(crate) fn seal_if_full(&self, core: &Core) {
-        if core.tree.is_full() && !core.is_flushing.load(Ordering::Acquire) {
-            core.tree.seal();
-            core.note_pressure();
-            self.work.want_flush();
+    /// Seals a memtable that is full. For whoever holds the log.
+    fn seal_if_full(&self, core: &Core) {
+        if core.tree.is_full() {
+            self.seal(core);
         }
+    }
+
+    fn seal(&self, core: &Core) {
+        core.tree.seal();
+        core.note_pressure();
+        self.work.want(Role::Flush);
     }
 
     /// Returns when everything up to `end` is durable.
@@ -345,6 +352,7 @@ impl Inner {
             }
             match syncer.sync() {
                 Ok(durable) if durable >= end => {
+                    self.work.note_log(false);
                     self.recovered_from_log_failure();
                     return Ok(());
                 }
@@ -366,15 +374,21 @@ impl Inner {
         Err(Error::UnknownOutcome { why })
     }
 
-    /// Lets a writer wait while a keyspace it writes to is too far behind with its flushes or merges.
+    /// Lets a writer wait while memory is full, or while a keyspace it writes to is too far behind with
+    /// its flushes or merges.
     fn pace(&self, parts: &[Part]) -> Result<(), Error> {
         if self.executor == Executor::Inline {
             return Ok(());
         }
-        for part in parts {
-            self.work.wait_for_relief(&part.core)?;
+        if self.memory.is_full() {
+            // It may be full of memtables that none has looked at together.
+            let _log = self.log.lock();
+            self.seal_if_crowded();
         }
-        Ok(())
+        self.work.wait_for_relief(|| {
+            self.memory.is_full()
+                || parts.iter().any(|part| part.core.is_stalled.load(Ordering::Acquire))
+        })
     }
 }
 

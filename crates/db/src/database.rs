@@ -199,6 +199,7 @@ impl Database {
             Ok(()) => {}
         }
         inner.keyspaces.write().remove(&core.id);
+        inner.memory.forget(&core);
         inner.log.lock().forget(core.id);
         Ok(())
     }
@@ -255,6 +256,22 @@ impl Database {
         self.inner().step()
     }
 
+    /// Waits until no flush and no merge is due or under way: what is sealed is in tables, and each
+    /// keyspace has the shape that its options want. Does the work itself where nobody else does
+    /// ([`Executor::Inline`](crate::Executor)).
+    ///
+    /// What is in memory stays there: [`flush`](Self::flush) first to have it in tables. If others
+    /// write meanwhile, this waits for them too.
+    ///
+    /// # Errors
+    ///
+    /// Why the last job failed, if it did.
+    pub fn wait_idle(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        inner.check_open()?;
+        inner.wait_idle()
+    }
+
     /// What it holds and has done.
     pub fn stats(&self) -> DatabaseStats {
         let inner = self.inner();
@@ -277,7 +294,8 @@ impl Database {
     pub fn health(&self) -> Health {
         let inner = self.inner();
         let health = inner.health.lock().clone();
-        let has_to_wait = |core: &Arc<Core>| core.is_stalled.load(Ordering::Acquire);
+        let is_full = inner.memory.is_full();
+        let has_to_wait = |core: &Arc<Core>| is_full || core.is_stalled.load(Ordering::Acquire);
         let stalled = match inner.executor {
             Executor::Threads => inner.cores().into_iter().find(has_to_wait),
             Executor::Inline => None,

@@ -10,7 +10,9 @@ use stratal_types::sync::{
 };
 use stratal_wal::Syncer;
 
-use crate::{Error, Executor, Health, OpenReport, commit::Queue, log::Log, work::Work};
+use crate::{
+    Error, Executor, Health, OpenReport, commit::Queue, log::Log, memory::WriteMemory, work::Work,
+};
 
 /// A keyspace, for all its handles.
 #[derive(Debug)]
@@ -20,8 +22,8 @@ pub(crate) struct Core {
     pub(crate) tree: Arc<Tree>,
     /// Set under the lock of the log. No batch that names it is accepted any more.
     pub(crate) is_dropped: AtomicBool,
-    /// Set under the lock of the log: sealed memtables are being flushed, so no other is sealed.
-    pub(crate) is_flushing: AtomicBool,
+    /// Bytes in its memtables, as [`WriteMemory`] last noted.
+    pub(crate) memory: AtomicU64,
     /// Whether writers wait.
     pub(crate) is_stalled: AtomicBool,
     /// Held across a flush.
@@ -32,8 +34,6 @@ pub(crate) struct Core {
 const SEALED_MAX: usize = 3;
 /// Runs in level 0 of a keyspace from which on writers to it wait.
 const LEVEL0_RUNS_STOP: usize = 36;
-/// Writers wait if memtables hold this many times the write buffer.
-const MEMORY_FACTOR: u64 = 8;
 
 impl Core {
     pub(crate) fn new(id: TreeId, name: impl Into<String>, tree: Arc<Tree>) -> Arc<Self> {
@@ -42,7 +42,7 @@ impl Core {
             name: name.into(),
             tree,
             is_dropped: AtomicBool::new(false),
-            is_flushing: AtomicBool::new(false),
+            memory: AtomicU64::new(0),
             is_stalled: AtomicBool::new(false),
             flushing: Mutex::new(()),
         })
@@ -55,11 +55,8 @@ impl Core {
     /// Looks again whether writers must wait.
     pub(crate) fn note_pressure(&self) {
         let stats = self.tree.stats();
-        let buffer = self.tree.spec().options().write_buffer_len as u64;
         let runs = stats.levels.first().map_or(0, |level| level.runs);
-        let is_stalled = stats.sealed > SEALED_MAX
-            || runs >= LEVEL0_RUNS_STOP
-            || stats.memtable_len > buffer.saturating_mul(MEMORY_FACTOR);
+        let is_stalled = stats.sealed > SEALED_MAX || runs >= LEVEL0_RUNS_STOP;
         self.is_stalled.store(is_stalled, Ordering::Release);
     }
 }
@@ -90,8 +87,9 @@ pub(crate) struct Inner {
     pub(crate) floor: AtomicU64,
     /// Bytes of log above which the keyspace that holds it is flushed.
     pub(crate) log_len_max: u64,
-    /// Bytes in all memtables together above which the largest is sealed.
-    pub(crate) memtables_len_max: u64,
+    pub(crate) memory: WriteMemory,
+    /// Bytes of log above which it is synced in the background.
+    pub(crate) unsynced_len_max: u64,
     pub(crate) report: OpenReport,
     pub(crate) store: Arc<Store>,
     /// Goes last. `None` if there was no lock file in a database opened for reading.

@@ -78,6 +78,7 @@ mod batch;
 mod ticket;
 mod commit;
 mod log;
+mod memory;
 mod work;
 mod inner;
 mod verify;

@@ -19,7 +19,7 @@ use stratal_types::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-use stratal_wal::{Replay, WalContext};
+use stratal_wal::{Replay, WalContext, WalOptions};
 
 use crate::{
     Builder, Database, Error, Executor, Health, OpenReport,
@@ -27,6 +27,7 @@ use crate::{
     database::{DEFAULT_KEYSPACE, create},
     inner::{Core, Inner},
     log::Log,
+    memory::WriteMemory,
     record,
     work::Work,
 };
@@ -34,12 +35,18 @@ use crate::{
 /// Segments of the log that are kept before somebody is flushed for it.
 const LOG_SEGMENTS_MAX: u64 = 16;
 
+/// Bytes of log that may be unsynced, however small the memory budget.
+const UNSYNCED_LEN_MIN: usize = 1 << 20;
+
 pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     let (fs, dir) = (Arc::clone(&builder.fs), builder.dir.clone());
     if builder.memory_budget < Builder::MEMORY_BUDGET_MIN {
         return Err(Error::invalid("memory_budget is below 1 MiB"));
     }
-    let wal_spec = builder.wal.validate().map_err(|error| Error::of_wal(error, &dir))?;
+    let share = usize::try_from(builder.memory_budget / 8).unwrap_or(usize::MAX);
+    let unsynced_len_max = builder.wal.unsynced_len_max.min(share.max(UNSYNCED_LEN_MIN));
+    let wal_options = WalOptions { unsynced_len_max, ..builder.wal };
+    let wal_spec = wal_options.validate().map_err(|error| Error::of_wal(error, &dir))?;
     let options = builder.options();
     let spec = options.validate().map_err(|error| Error::of_engine(error, &dir))?;
 
@@ -77,7 +84,8 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         compacting: Mutex::new(()),
         retiring: Mutex::new(()),
         floor: AtomicU64::new(store.version().wal_floor),
-        memtables_len_max: builder.memory_budget / 2,
+        memory: WriteMemory::new(builder.memory_budget, spec.options().write_buffer_len),
+        unsynced_len_max: unsynced_len_max as u64 / 4,
         report: OpenReport::default(),
         log_len_max: builder.wal.segment_len.saturating_mul(LOG_SEGMENTS_MAX),
         store,
@@ -116,6 +124,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
             inner.keyspaces.write().insert(core.id, core);
         }
     }
+    inner.cores().iter().for_each(|core| inner.memory.note(core));
     let has_threads = builder.executor == Executor::Threads && !builder.read_only;
     Ok(Database::new(inner, has_threads))
 }

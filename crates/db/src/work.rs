@@ -6,11 +6,15 @@ use std::{
 };
 
 use stratal_fs::FileKind;
-use stratal_types::sync::{Arc, Condvar, Mutex, atomic::Ordering, thread};
+use stratal_types::sync::{
+    Arc, Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+    thread,
+};
 use stratal_wal::segment_number;
 
 use crate::{
-    Error, Health,
+    Error, Executor, Health,
     inner::{Core, Inner},
 };
 
@@ -24,30 +28,87 @@ const IDLE_AFTER: Duration = Duration::from_millis(200);
 pub(crate) struct Work {
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether the thread that keeps the log waits without a time to wake up at.
+    log_rests: Flag,
+    /// Whether that thread was told to sync, and has not begun to.
+    log_must_sync: Flag,
+}
+
+/// What a background thread is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Writes sealed memtables to tables.
+    Flush,
+    /// Merges tables.
+    Merge,
+    /// Syncs the log as it grows, and puts down how far it is synced.
+    Log,
 }
 
 #[derive(Debug, Default)]
 struct State {
     stop: bool,
-    flush: bool,
-    compact: bool,
+    flush: Task,
+    merge: Task,
+    log: Task,
     /// Why the last job failed, until one succeeds.
     failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Task {
+    /// Whether there may be something to do that the thread does not know of.
+    wanted: bool,
+    /// Whether the thread is at it.
+    runs: bool,
 }
 
 /// The background threads of a database.
 #[derive(Debug, Default)]
 pub(crate) struct Threads(Vec<thread::JoinHandle<()>>);
 
+/// Something that is so or not, for all threads.
+#[derive(Debug)]
+struct Flag(AtomicBool);
+
+impl Default for Flag {
+    fn default() -> Self {
+        Self(AtomicBool::new(false))
+    }
+}
+
+impl State {
+    fn task(&mut self, role: Role) -> &mut Task {
+        match role {
+            Role::Flush => &mut self.flush,
+            Role::Merge => &mut self.merge,
+            Role::Log => &mut self.log,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        [self.flush, self.merge].iter().any(|task| task.wanted || task.runs)
+    }
+}
+
 impl Work {
-    pub(crate) fn want_flush(&self) {
-        self.state.lock().flush = true;
+    pub(crate) fn want(&self, role: Role) {
+        self.state.lock().task(role).wanted = true;
         self.changed.notify_all();
     }
 
-    fn want_compaction(&self) {
-        self.state.lock().compact = true;
-        self.changed.notify_all();
+    /// Tells the keeper of the log that it was written or synced, and whether too much of it is
+    /// unsynced. Costs next to nothing while the keeper knows.
+    pub(crate) fn note_log(&self, must_sync: bool) {
+        let is_told = !must_sync || self.log_must_sync.0.load(Ordering::Acquire);
+        if is_told && !self.log_rests.0.load(Ordering::Acquire) {
+            return;
+        }
+        if must_sync {
+            self.log_must_sync.0.store(true, Ordering::Release);
+        }
+        self.log_rests.0.store(false, Ordering::Release);
+        self.want(Role::Log);
     }
 
     /// Lets everybody who waits look again at what has changed.
@@ -78,39 +139,73 @@ impl Work {
         self.changed.notify_all();
     }
 
-    /// Waits as long as writers to the keyspace must.
-    pub(crate) fn wait_for_relief(&self, core: &Core) -> Result<(), Error> {
-        if !core.is_stalled.load(Ordering::Acquire) {
+    /// Waits as long as a writer has to, of which `must_wait` knows.
+    pub(crate) fn wait_for_relief(&self, must_wait: impl Fn() -> bool) -> Result<(), Error> {
+        if !must_wait() {
             return Ok(());
         }
         let mut state = self.state.lock();
-        (state.flush, state.compact) = (true, true);
+        (state.flush.wanted, state.merge.wanted) = (true, true);
         self.changed.notify_all();
-        while core.is_stalled.load(Ordering::Acquire) && !state.stop {
+        while must_wait() && !state.stop {
             if let Some(why) = &state.failure {
-                return Err(Error::ReadOnly { why: format!("a flush or merge failed: {why}") });
+                return Err(failed(why));
             }
             self.changed.wait_for(&mut state, RETRY_AFTER);
         }
         Ok(())
     }
 
-    /// Waits until `wanted` says so or `timeout` is over; `None` when it is time to stop.
-    fn wait(&self, timeout: Option<Duration>, wanted: impl Fn(&mut State) -> bool) -> Option<bool> {
+    /// Waits until flushes and merges have nothing left to do.
+    fn wait_idle(&self) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        while state.is_busy() && !state.stop {
+            if let Some(why) = &state.failure {
+                return Err(failed(why));
+            }
+            self.changed.wait(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to do for `role` or `timeout` is over; `None` when it is time to
+    /// stop.
+    fn wait(&self, role: Role, timeout: Option<Duration>) -> Option<bool> {
+        let mut state = self.state.lock();
+        state.task(role).runs = false;
+        if !state.is_busy() {
+            self.changed.notify_all();
+        }
+        let wanted = self
+            .wait_until(&mut state, timeout, |state| std::mem::take(&mut state.task(role).wanted));
+        state.task(role).runs = wanted == Some(true);
+        wanted
+    }
+
+    /// Waits a while; `None` when it is time to stop.
+    fn pause(&self, timeout: Duration) -> Option<bool> {
+        self.wait_until(&mut self.state.lock(), Some(timeout), |_| false)
+    }
+
+    fn wait_until(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        timeout: Option<Duration>,
+        is_reached: impl Fn(&mut State) -> bool,
+    ) -> Option<bool> {
         // A moment, not a length: others are told things meanwhile, which ends this wait too.
         let end = timeout.map(|timeout| Instant::now() + timeout);
-        let mut state = self.state.lock();
         loop {
             if state.stop {
                 return None;
             }
-            if wanted(&mut state) {
+            if is_reached(state) {
                 return Some(true);
             }
             match end {
                 Some(end) if Instant::now() >= end => return Some(false),
-                Some(end) => drop(self.changed.wait_until(&mut state, end)),
-                None => self.changed.wait(&mut state),
+                Some(end) => drop(self.changed.wait_until(state, end)),
+                None => self.changed.wait(state),
             }
         }
     }
@@ -120,8 +215,12 @@ impl Work {
     }
 }
 
+fn failed(why: &str) -> Error {
+    Error::ReadOnly { why: format!("a flush or merge failed: {why}") }
+}
+
 impl Threads {
-    /// One thread that flushes and one that merges.
+    /// One thread for each role.
     pub(crate) fn start(inner: &Arc<Inner>) -> Self {
         let run = |job: fn(&Inner)| {
             let inner = Arc::clone(inner);
@@ -131,9 +230,13 @@ impl Threads {
                 }
             })
         };
-        inner.work.want_flush();
-        inner.work.want_compaction();
-        Self(vec![run(Inner::keep_flushing), run(Inner::keep_compacting)])
+        inner.work.want(Role::Flush);
+        inner.work.want(Role::Merge);
+        Self(vec![
+            run(|inner| inner.keep_at(Role::Flush, Inner::flush_one)),
+            run(|inner| inner.keep_at(Role::Merge, Inner::compact_one)),
+            run(Inner::keep_log),
+        ])
     }
 
     /// Lets the threads finish what they do, and waits for that.
@@ -149,22 +252,19 @@ impl Threads {
 impl Inner {
     // Threads.
 
-    fn keep_flushing(&self) {
-        loop {
-            let take = |state: &mut State| std::mem::take(&mut state.flush);
-            match self.work.wait(Some(IDLE_AFTER), take) {
-                None => return,
-                Some(false) => drop(self.mark_if_idle()),
-                Some(true) => {}
-            }
+    /// Does one job of `role` after the other, whenever there is one.
+    fn keep_at(&self, role: Role, do_one: fn(&Self) -> Result<bool, Error>) {
+        while self.work.wait(role, None).is_some() {
             while !self.work.is_stopping() && !self.is_failed() {
-                let done = self.flush_one();
+                let done = do_one(self);
                 self.work.note(&done);
                 match done {
-                    Ok(true) => self.work.want_compaction(),
+                    // What was flushed may be due to be merged.
+                    Ok(true) if role == Role::Flush => self.work.want(Role::Merge),
+                    Ok(true) => {}
                     Ok(false) => break,
                     Err(_) => {
-                        if self.work.wait(Some(RETRY_AFTER), |_| false).is_none() {
+                        if self.work.pause(RETRY_AFTER).is_none() {
                             return;
                         }
                     }
@@ -173,22 +273,21 @@ impl Inner {
         }
     }
 
-    fn keep_compacting(&self) {
+    /// Syncs the log as it grows, and marks it when it rests.
+    fn keep_log(&self) {
         loop {
-            if self.work.wait(None, |state| std::mem::take(&mut state.compact)).is_none() {
-                return;
-            }
-            while !self.work.is_stopping() && !self.is_failed() {
-                let done = self.compact_one();
-                self.work.note(&done);
-                match done {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(_) => {
-                        if self.work.wait(Some(RETRY_AFTER), |_| false).is_none() {
-                            return;
-                        }
-                    }
+            let rests = self.work.log_rests.0.load(Ordering::Acquire);
+            match self.work.wait(Role::Log, (!rests).then_some(IDLE_AFTER)) {
+                None => return,
+                Some(true) => {
+                    self.work.log_must_sync.0.store(false, Ordering::Release);
+                    // What fails is in the health, and stops writers.
+                    drop(self.sync_if_long());
+                }
+                Some(false) => {
+                    // First: whoever writes from here on wakes this thread.
+                    self.work.log_rests.0.store(true, Ordering::Release);
+                    drop(self.mark_if_idle());
                 }
             }
         }
@@ -199,6 +298,17 @@ impl Inner {
             && matches!(&*self.health.lock(), Health::Failed { .. })
     }
 
+    /// Waits until nothing is left to do in the background; without threads, does it.
+    pub(crate) fn wait_idle(&self) -> Result<(), Error> {
+        match self.executor {
+            Executor::Threads => self.work.wait_idle(),
+            Executor::Inline => {
+                while self.step()? {}
+                Ok(())
+            }
+        }
+    }
+
     // Jobs.
 
     /// Does one job that is due. Returns whether there was one.
@@ -207,7 +317,7 @@ impl Inner {
         let done =
             self.flush_one().and_then(|done| if done { Ok(true) } else { self.compact_one() });
         self.work.note(&done);
-        if done? { Ok(true) } else { self.mark_if_idle() }
+        Ok(done? || self.sync_if_long()? || self.mark_if_idle()?)
     }
 
     /// Flushes a keyspace that has sealed memtables, or the one that the oldest segment of a log that
@@ -275,34 +385,31 @@ impl Inner {
     /// Flushes the sealed memtables of a keyspace, after sealing the active one if `seal`. Returns
     /// whether there was anything to flush.
     ///
-    /// The log is synced first through everything that is flushed. Nothing is sealed from that moment
-    /// on until the flush is done, so that it covers what is flushed and not less.
+    /// The log is synced first through everything that is flushed. What is sealed meanwhile waits for
+    /// the next flush.
     pub(crate) fn flush(&self, core: &Core, seal: bool) -> Result<bool, Error> {
         self.check_open()?;
         let _turn = core.flushing.lock();
         if core.is_dropped() {
             return Ok(false);
         }
-        let end = {
+        let (bound, end) = {
             let mut log = self.log.lock();
             if seal {
                 core.tree.seal();
             }
-            if !core.tree.has_sealed() {
-                return Ok(false);
-            }
+            let Some(bound) = core.tree.sealed_to() else { return Ok(false) };
             let Some(wal) = log.wal.as_mut() else { return Ok(false) };
             wal.flush().map_err(|error| {
                 self.note_log_failure(&error);
                 self.wal_error(error)
             })?;
-            core.is_flushing.store(true, Ordering::Release);
-            wal.end_lsn()
+            (bound, wal.end_lsn())
         };
-        let synced = self.sync_through(end);
-        let flushed = synced
-            .and_then(|()| core.tree.flush_sealed().map_err(|error| self.engine_error(error)));
-        core.is_flushing.store(false, Ordering::Release);
+        let flushed = self.sync_through(end).and_then(|()| {
+            core.tree.flush_sealed_to(bound).map_err(|error| self.engine_error(error))
+        });
+        self.memory.note(core);
         core.note_pressure();
         self.work.wake_all();
         flushed?;
@@ -347,6 +454,24 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Syncs the log if much of it is not: what is not synced is kept in memory, and lost in a power
+    /// failure.
+    fn sync_if_long(&self) -> Result<bool, Error> {
+        let end = {
+            let mut log = self.log.lock();
+            let Some(wal) = log.wal.as_mut() else { return Ok(false) };
+            if wal.unsynced_len() <= self.unsynced_len_max {
+                return Ok(false);
+            }
+            wal.flush().map_err(|error| {
+                self.note_log_failure(&error);
+                self.wal_error(error)
+            })?;
+            wal.end_lsn()
+        };
+        self.sync_through(end).map(|()| true)
     }
 
     /// Puts down how far the log is synced, if no record does.

@@ -233,6 +233,26 @@ fn many_keyspaces_together_stay_within_the_memory_budget() {
 }
 
 #[test]
+fn waiting_for_the_background_ends_when_it_has_nothing_to_do() {
+    for executor in [Executor::Threads, Executor::Inline] {
+        let db = small(mem()).executor(executor).tree_options(small_trees()).open().unwrap();
+        let keyspace = db.open_keyspace("default").unwrap();
+        for i in 0..6000u32 {
+            keyspace.put(i.wrapping_mul(0x9e37_79b9).to_le_bytes(), [3; 50]).unwrap();
+            if i.is_multiple_of(1000) {
+                db.flush().unwrap();
+            }
+        }
+        db.wait_idle().unwrap();
+        let stats = keyspace.stats();
+        assert_eq!(stats.sealed, 0);
+        assert!(stats.levels[0].runs < 4, "{executor:?}: {:?}", stats.levels);
+        assert!(stats.levels.iter().skip(1).any(|level| level.entries > 0), "{executor:?}");
+        assert!(!db.step().unwrap() || executor == Executor::Threads);
+    }
+}
+
+#[test]
 fn an_open_says_what_it_found() {
     let fs = SimFs::new(1);
     let db = small(Arc::new(fs.clone())).open().unwrap();

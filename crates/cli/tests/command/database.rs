@@ -185,6 +185,40 @@ fn kill_9_loses_nothing_acknowledged() {
     }
 }
 
+/// Whatever a database holds, `--memory` is what it takes, and a little for the process itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_within_the_budget() {
+    let desk = Desk::new();
+    let row = |i: u64| format!("{:016x}\t{:0150}\n", i.wrapping_mul(0x9e37_79b9_7f4a_7c15), i);
+    desk.file("rows.tsv", (0..250_000).map(row).collect::<String>());
+    let peaks = [
+        ("load d rows.tsv --memory 16MiB --durability memory", 16),
+        ("load d rows.tsv --memory 24MiB", 24),
+        ("scan d --memory 16MiB", 16),
+        ("compact d --memory 16MiB", 16),
+        ("scan d --reverse --memory 16MiB", 16),
+    ];
+    for (args, budget) in peaks {
+        let mut child = desk.spawn(args);
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            peak = peak.max(peak_memory(child.id()));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let allowed = (f64::from(budget) * 1.15 + 32.0) * 1024.0;
+        println!("{args}: at most {peak} KiB");
+        assert!(peak > 1024 && f64::from(peak) < allowed, "{args}: {peak} KiB");
+    }
+}
+
+/// The most memory a process has had, in KiB; 0 once it has ended.
+fn peak_memory(process: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn stats_and_verify_report_in_json() {
     let desk = desk();

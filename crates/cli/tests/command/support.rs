@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
@@ -39,6 +39,17 @@ impl Desk {
     /// Runs `stratal` with arguments that are separated by blanks.
     pub(crate) fn run(&self, args: &str) -> Ran {
         self.run_with(&args.split_whitespace().collect::<Vec<_>>(), b"")
+    }
+
+    /// Begins to run `stratal`, with nothing to read, and nobody to read what it says.
+    pub(crate) fn spawn(&self, args: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_stratal"))
+            .args(args.split_whitespace())
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     /// Runs `stratal` with something on its standard input.
