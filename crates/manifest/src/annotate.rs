@@ -1,9 +1,9 @@
-use stratal_types::dump::Dump;
-
-use crate::{
-    ManifestHeader, Record, RecordKind,
-    bytes::{take_field, take_u32, take_u64},
+use stratal_types::{
+    dump::Dump,
+    fields::{take_u32, take_u64},
 };
+
+use crate::{ManifestHeader, Record, RecordKind, bytes::take_field};
 
 /// The names of an edit's fields, by tag.
 const FIELDS: [(u64, &str); 13] = [

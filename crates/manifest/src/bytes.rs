@@ -1,4 +1,4 @@
-//! Fields taken off the front of a slice, each checked against the bytes at hand.
+//! The fields of records, each checked against the bytes at hand.
 #![deny(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
@@ -8,24 +8,13 @@
 
 use std::ops::Bound;
 
-use stratal_types::{FileUid, KeyRange, SeqNo, varint};
+use stratal_types::{
+    FileUid, KeyRange, SeqNo,
+    fields::{take, take_slice},
+    varint,
+};
 
 use crate::Error;
-
-pub(crate) fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Error> {
-    let truncated = Error::Truncated { needed: N as u64, available: input.len() as u64 };
-    let (field, rest) = input.split_first_chunk::<N>().ok_or(truncated)?;
-    *input = rest;
-    Ok(*field)
-}
-
-pub(crate) fn take_u32(input: &mut &[u8]) -> Result<u32, Error> {
-    take(input).map(u32::from_le_bytes)
-}
-
-pub(crate) fn take_u64(input: &mut &[u8]) -> Result<u64, Error> {
-    take(input).map(u64::from_le_bytes)
-}
 
 pub(crate) fn take_number(input: &mut &[u8]) -> Result<u64, Error> {
     varint::take(input).ok_or(Error::Malformed { what: "a number is cut or too wide" })
@@ -37,22 +26,13 @@ pub(crate) fn take_seqno(input: &mut &[u8]) -> Result<SeqNo, Error> {
 }
 
 pub(crate) fn take_uid(input: &mut &[u8]) -> Result<FileUid, Error> {
-    take(input).map(FileUid)
-}
-
-/// Takes `len` bytes.
-pub(crate) fn take_bytes<'a>(input: &mut &'a [u8], len: u64) -> Result<&'a [u8], Error> {
-    let truncated = Error::Truncated { needed: len, available: input.len() as u64 };
-    let len = usize::try_from(len).ok();
-    let (bytes, rest) = len.and_then(|len| input.split_at_checked(len)).ok_or(truncated)?;
-    *input = rest;
-    Ok(bytes)
+    Ok(FileUid(take(input)?))
 }
 
 /// Takes a length and that many bytes.
 pub(crate) fn take_prefixed<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Error> {
     let len = take_number(input)?;
-    take_bytes(input, len)
+    Ok(take_slice(input, len)?)
 }
 
 pub(crate) fn take_text(input: &mut &[u8]) -> Result<String, Error> {

@@ -6,12 +6,12 @@
 )]
 
 use crc_fast::{CrcAlgorithm, Digest};
-use stratal_types::DbId;
-
-use crate::{
-    Error, VERSION,
-    bytes::{take, take_u32, take_u64},
+use stratal_types::{
+    DbId,
+    fields::{take, take_u32, take_u64},
 };
+
+use crate::{Error, VERSION};
 
 /// What a manifest file begins with.
 ///

@@ -5,13 +5,14 @@
     clippy::expect_used
 )]
 
+use stratal_types::fields::{take_slice, take_u64};
 use stratal_types::{FileUid, KeyRange, SeqNo, varint};
 
 use crate::{
     Error,
     bytes::{
-        end, put_field, put_range, skip_unknown, take_bytes, take_field, take_number, take_range,
-        take_seqno, take_u64, take_uid,
+        end, put_field, put_range, skip_unknown, take_field, take_number, take_range, take_seqno,
+        take_uid,
     },
 };
 
@@ -150,7 +151,7 @@ impl TableMeta {
 
 fn take_lineage(input: &mut &[u8]) -> Result<Vec<FileUid>, Error> {
     let count = take_number(input)?;
-    let bytes = take_bytes(input, count.saturating_mul(FileUid::LEN as u64))?;
+    let bytes = take_slice(input, count.saturating_mul(FileUid::LEN as u64))?;
     Ok(bytes.as_chunks().0.iter().copied().map(FileUid).collect())
 }
 

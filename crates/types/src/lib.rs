@@ -37,6 +37,7 @@ mod cursor;
 mod uid;
 mod hash;
 mod metrics;
+pub mod fields;
 pub mod varint;
 pub mod dump;
 #[cfg(feature = "std")]

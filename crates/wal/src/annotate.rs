@@ -1,9 +1,9 @@
-use stratal_types::dump::Dump;
-
-use crate::{
-    Lsn, Record, RecordHeader, RecordKind, SegmentHeader,
-    bytes::{take_u32, take_u64},
+use stratal_types::{
+    dump::Dump,
+    fields::{take_u32, take_u64},
 };
+
+use crate::{Lsn, Record, RecordHeader, RecordKind, SegmentHeader};
 
 /// Describes a segment from its first byte to the end of `dump`, or to where records end. Damage is
 /// no obstacle: the fields stand where they stand, and a check that does not hold is named.

@@ -120,3 +120,9 @@ impl Error {
         )
     }
 }
+
+impl From<stratal_types::fields::Short> for Error {
+    fn from(short: stratal_types::fields::Short) -> Self {
+        Self::Truncated { needed: short.needed, available: short.available }
+    }
+}

@@ -5,12 +5,12 @@
     clippy::expect_used
 )]
 
-use stratal_types::DbId;
-
-use crate::{
-    Error, Lsn, VERSION,
-    bytes::{take, take_lsn, take_u32, take_u64},
+use stratal_types::{
+    DbId,
+    fields::{take, take_u32, take_u64},
 };
+
+use crate::{Error, Lsn, VERSION};
 
 /// What a segment says about itself, twice.
 ///
@@ -96,8 +96,8 @@ impl SegmentHeader {
             db_id: DbId(take(&mut rest)?),
             number: take_u64(&mut rest)?,
             predecessor: take_u64(&mut rest)?,
-            start: take_lsn(&mut rest)?,
-            synced: take_lsn(&mut rest)?,
+            start: Lsn(take_u64(&mut rest)?),
+            synced: Lsn(take_u64(&mut rest)?),
             carried_len: take_u64(&mut rest)?,
             carried_check: take_u64(&mut rest)?,
         };

@@ -78,7 +78,6 @@ mod wal;
 mod reader;
 mod replay;
 mod annotate;
-mod bytes;
 mod error;
 
 pub use annotate::annotate_segment;

@@ -7,10 +7,9 @@
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::{
-    Error, Lsn,
-    bytes::{take_lsn, take_u32},
-};
+use stratal_types::fields::{take_u32, take_u64};
+
+use crate::{Error, Lsn};
 
 /// Longest payload of a record, in bytes: 1 GiB.
 pub const PAYLOAD_LEN_MAX: u32 = 1 << 30;
@@ -99,8 +98,8 @@ impl RecordHeader {
             salt: take_u32(rest)?,
             flags: take_u32(rest)?,
             count: take_u32(rest)?,
-            lsn: take_lsn(rest)?,
-            synced: take_lsn(rest)?,
+            lsn: Lsn(take_u64(rest)?),
+            synced: Lsn(take_u64(rest)?),
         })
     }
 
