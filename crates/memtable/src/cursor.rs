@@ -1,14 +1,13 @@
-use std::{convert::Infallible, ops::Bound, sync::Arc};
+use std::{convert::Infallible, ptr::NonNull, sync::Arc};
 
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
 use crate::{
     Memtable,
-    row::{Row, Sought},
+    node::{Node, Sorted},
+    order::Place,
+    row::Row,
 };
-
-/// Most rows fetched by one search when the cursor is stepped forward.
-const FETCH_MAX: usize = 32;
 
 /// A place among all stored versions of a memtable. See [`Cursor`] for how it moves; it cannot fail.
 ///
@@ -16,31 +15,44 @@ const FETCH_MAX: usize = 32;
 /// cursor was made, or before its last `seek…`; what is applied later may or may not show, in its
 /// place.
 ///
-/// A step forward looks at rows fetched together, twice as many each time; a step back is a search.
+/// A step is an index into the order of a leaf; leaving one is a search.
 #[derive(Debug)]
 pub struct MemtableCursor {
     memtable: Arc<Memtable>,
-    place: Place,
-    /// Neighbouring rows in order. Empty unless the cursor stands on one of them.
-    fetched: Vec<Row>,
+    stand: Stand,
+    leaf: Option<Leaf>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Stand {
     BeforeFirst,
-    /// On this one of the rows fetched.
+    /// On this one of the leaf's rows.
     On(usize),
     BehindLast,
 }
 
+/// A leaf as it was when the cursor came. Of the cursor's memtable, which the cursor keeps.
+#[derive(Debug)]
+struct Leaf {
+    node: NonNull<Node>,
+    sorted: Sorted,
+}
+
+// SAFETY: it is a shared reference to a node, which is `Sync`, and which the memtable beside it keeps
+// alive.
+unsafe impl Send for Leaf {}
+// SAFETY: as above.
+unsafe impl Sync for Leaf {}
+
 impl MemtableCursor {
-    pub(crate) fn new(memtable: Arc<Memtable>) -> Self {
-        Self { memtable, place: Place::BeforeFirst, fetched: Vec::new() }
+    pub(crate) const fn new(memtable: Arc<Memtable>) -> Self {
+        Self { memtable, stand: Stand::BeforeFirst, leaf: None }
     }
 
-    /// The value of the entry the cursor stands on, sharing the memtable's memory.
+    /// The value of the entry the cursor stands on, for longer than the memtable lives. Short ones are
+    /// copied.
     pub fn value(&self) -> Option<bytes::Bytes> {
-        self.row().map(Row::value)
+        self.row().map(Row::value_bytes)
     }
 
     /// The memtable.
@@ -48,18 +60,59 @@ impl MemtableCursor {
         &self.memtable
     }
 
-    fn row(&self) -> Option<&Row> {
-        match self.place {
-            Place::On(at) => self.fetched.get(at),
-            _ => None,
-        }
+    fn row(&self) -> Option<Row<'_>> {
+        let Stand::On(at) = self.stand else { return None };
+        let leaf = self.leaf.as_ref()?;
+        // SAFETY: nodes live as long as the memtable that this cursor keeps.
+        let node: &Node = unsafe { leaf.node.as_ref() };
+        node.row(leaf.sorted.slot(at))
     }
 
-    /// Stands on `found`, or else at `otherwise`.
-    fn stand_on(&mut self, found: Option<Row>, otherwise: Place) {
-        self.fetched.clear();
-        self.place = if found.is_some() { Place::On(0) } else { otherwise };
-        self.fetched.extend(found);
+    /// Enters `leaf` at the row that is number `rank` of it; whether there is one.
+    fn enter(&mut self, node: NonNull<Node>, sorted: Sorted, at: usize) -> bool {
+        let is_there = at < sorted.len();
+        if is_there {
+            self.stand = Stand::On(at);
+        }
+        self.leaf = Some(Leaf { node, sorted });
+        is_there
+    }
+
+    /// Goes to the first row that is behind `key` at `seqno`, or, if `or_at`, there.
+    fn go_to(&mut self, key: &[u8], seqno: SeqNo, or_at: bool) {
+        let memtable = Arc::clone(&self.memtable);
+        let tree = &memtable.tree;
+        let mut place = Place { key, seqno };
+        let mut counts_at = !or_at;
+        loop {
+            let node = tree.leaf_of(place, true);
+            let sorted = node.sorted(tree.order());
+            let at = node.rank(tree.order(), &sorted, place, counts_at);
+            if self.enter(NonNull::from(node), sorted, at) {
+                return;
+            }
+            let Some(upper) = node.upper() else { break };
+            (place, counts_at) = (Place::of(upper), false);
+        }
+        self.stand = Stand::BehindLast;
+    }
+
+    /// Goes to the last row that is before the leaf the cursor is in.
+    fn leave_backwards(&mut self) {
+        let memtable = Arc::clone(&self.memtable);
+        let tree = &memtable.tree;
+        // SAFETY: as in `row`.
+        let mut lower = self.leaf.as_ref().and_then(|leaf| unsafe { leaf.node.as_ref() }.lower());
+        while let Some(row) = lower {
+            let node = tree.leaf_of(Place::of(row), false);
+            let sorted = node.sorted(tree.order());
+            let before = node.rank(tree.order(), &sorted, Place::of(row), false);
+            if before > 0 && self.enter(NonNull::from(node), sorted, before - 1) {
+                return;
+            }
+            lower = node.lower();
+        }
+        self.stand = Stand::BeforeFirst;
     }
 }
 
@@ -67,70 +120,62 @@ impl Cursor for MemtableCursor {
     type Error = Infallible;
 
     fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Infallible> {
-        let found = self.memtable.first_below(key, bound);
-        self.stand_on(found, Place::BehindLast);
+        self.go_to(key, bound, false);
         Ok(())
     }
 
     fn seek_to_first(&mut self) -> Result<(), Infallible> {
-        let first = self.memtable.rows.front();
-        self.stand_on(first.map(|row| row.value().clone()), Place::BehindLast);
+        let memtable = Arc::clone(&self.memtable);
+        let node = memtable.tree.end_leaf(true);
+        let sorted = node.sorted(memtable.tree.order());
+        if !self.enter(NonNull::from(node), sorted, 0) {
+            self.stand = Stand::BehindLast;
+        }
         Ok(())
     }
 
     fn seek_to_last(&mut self) -> Result<(), Infallible> {
-        let last = self.memtable.rows.back();
-        self.stand_on(last.map(|row| row.value().clone()), Place::BeforeFirst);
+        let memtable = Arc::clone(&self.memtable);
+        let node = memtable.tree.end_leaf(false);
+        let sorted = node.sorted(memtable.tree.order());
+        if !self.enter(NonNull::from(node), sorted, sorted.len().saturating_sub(1)) {
+            self.stand = Stand::BeforeFirst;
+        }
         Ok(())
     }
 
     fn advance(&mut self) -> Result<(), Infallible> {
-        match self.place {
-            Place::BeforeFirst => return self.seek_to_first(),
-            Place::On(at) if at + 1 < self.fetched.len() => self.place = Place::On(at + 1),
-            Place::On(_) => {
-                let count = (2 * self.fetched.len()).min(FETCH_MAX);
-                let last = self.fetched.pop();
-                self.fetched.clear();
-                if let Some(last) = last {
-                    let behind = (Bound::Excluded(last), Bound::Unbounded);
-                    let rows = self.memtable.rows.range::<Row, _>(behind);
-                    self.fetched.extend(rows.take(count).map(|row| row.value().clone()));
-                }
-                self.place = if self.fetched.is_empty() { Place::BehindLast } else { Place::On(0) };
+        match (self.stand, &self.leaf) {
+            (Stand::BeforeFirst, _) => return self.seek_to_first(),
+            (Stand::On(at), Some(leaf)) if at + 1 < leaf.sorted.len() => {
+                self.stand = Stand::On(at + 1);
             }
-            Place::BehindLast => {}
+            (Stand::On(_), Some(leaf)) => {
+                let memtable = Arc::clone(&self.memtable);
+                // SAFETY: as in `row`; `memtable` is the one that keeps it.
+                let node: &Node = unsafe { &*leaf.node.as_ptr() };
+                match node.upper() {
+                    Some(upper) => self.go_to(upper.key(), upper.seqno(), true),
+                    None => self.stand = Stand::BehindLast,
+                }
+                drop(memtable);
+            }
+            _ => self.stand = Stand::BehindLast,
         }
         Ok(())
     }
 
     fn retreat(&mut self) -> Result<(), Infallible> {
-        match self.place {
-            Place::BeforeFirst => {}
-            Place::On(0) => {
-                let before = self
-                    .fetched
-                    .first()
-                    .and_then(|row| self.memtable.rows.upper_bound::<Row>(Bound::Excluded(row)));
-                let before = before.map(|row| row.value().clone());
-                self.stand_on(before, Place::BeforeFirst);
-            }
-            Place::On(at) => self.place = Place::On(at - 1),
-            Place::BehindLast => return self.seek_to_last(),
+        match self.stand {
+            Stand::BeforeFirst => {}
+            Stand::On(0) => self.leave_backwards(),
+            Stand::On(at) => self.stand = Stand::On(at - 1),
+            Stand::BehindLast => return self.seek_to_last(),
         }
         Ok(())
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.row().map(Row::entry)
-    }
-}
-
-impl Memtable {
-    /// The row a [`Cursor::seek`] goes to.
-    pub(crate) fn first_below(&self, key: &[u8], bound: SeqNo) -> Option<Row> {
-        let behind: &dyn crate::row::Place = &Sought { order: &self.order, key, seqno: bound };
-        let found = self.rows.lower_bound(Bound::Excluded(behind))?;
-        Some(found.value().clone())
     }
 }

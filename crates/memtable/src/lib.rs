@@ -1,10 +1,14 @@
 //! Entries and range tombstones in memory, in order, between the log and a table.
 //!
 //! ```text
-//! the one applying writer ─▶ apply, delete_range ─▶ rows (skip list) · tombstones (list ─▶ fragments)
+//! the one applying writer ─▶ apply, delete_range ─▶ rows (tree over an arena) · tombstones (list ─▶ fragments)
 //! any reader              ◀─ get, cursor         ◀─ rows
 //!                         ◀─ tombstones          ◀─ fragments, cut anew when a reader asks
 //! ```
+//!
+//! A row is copied once, into an arena. The tree over it has leaves that rows are added to in the order
+//! in which they come: a lookup compares the first bytes of keys, a cursor sorts a leaf as it enters. A
+//! full leaf is replaced by two, and stays for whoever is in it.
 //!
 //! Nothing is ever changed or removed: a memtable grows until the last `Arc` of it goes. Range
 //! tombstones are kept apart and **not** applied to what [`Memtable::get`] and the cursor return:
@@ -46,15 +50,18 @@
 //! assert_eq!(cursor.entry().unwrap().value, b"1419");
 //! # Ok::<(), stratal_memtable::Error>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn)]
 
 mod memtable;
 mod cursor;
+mod tree;
+mod node;
+mod order;
 mod row;
-mod chunk;
+mod arena;
 mod tombstones;
 mod error;
 
 pub use cursor::MemtableCursor;
 pub use error::Error;
-pub use memtable::{ENTRY_OVERHEAD, Memtable, check_entry};
+pub use memtable::{Memtable, check_entry};

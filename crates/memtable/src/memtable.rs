@@ -1,25 +1,12 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
-use crossbeam_skiplist::SkipSet;
 use stratal_types::{
     Comparator, Fragments, KEY_LEN_MAX, KeyRange, RangeTombstone, SeqNo, Trailer, VALUE_LEN_MAX,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::{
-    Error, MemtableCursor,
-    chunk::Chunks,
-    row::{Order, Row},
-    tombstones::Tombstones,
-};
-
-/// What a stored entry takes beside its key and value, in bytes: the row, the skip list's node with
-/// the two links it has on average, and the allocator's share.
-pub const ENTRY_OVERHEAD: usize = size_of::<Row>() + 4 * size_of::<usize>() + 16;
+use crate::{Error, MemtableCursor, node::Node, row::Row, tombstones::Tombstones, tree::Tree};
 
 /// Entries and range tombstones in memory.
 ///
@@ -28,18 +15,14 @@ pub const ENTRY_OVERHEAD: usize = size_of::<Row>() + 4 * size_of::<usize>() + 16
 #[derive(Debug)]
 pub struct Memtable {
     id: u64,
-    comparator: Arc<dyn Comparator>,
-    pub(crate) order: Order,
-    pub(crate) rows: SkipSet<Row>,
+    pub(crate) tree: Tree,
     tombstones: Tombstones,
-    /// Taken by writers only.
-    chunks: Mutex<Chunks>,
     counts: Counts,
 }
 
-/// Written under the lock of `chunks`, read by anyone.
 #[derive(Debug)]
 struct Counts {
+    /// Of the rows.
     memory: AtomicUsize,
     entries: AtomicUsize,
     /// Greater than `seqno_max` while there is none.
@@ -52,11 +35,8 @@ impl Memtable {
     pub fn new(id: u64, comparator: Arc<dyn Comparator>) -> Self {
         Self {
             id,
-            order: Order::new(&comparator),
-            comparator,
-            rows: SkipSet::new(),
+            tree: Tree::new(comparator),
             tombstones: Tombstones::new(),
-            chunks: Mutex::new(Chunks::default()),
             counts: Counts {
                 memory: AtomicUsize::new(0),
                 entries: AtomicUsize::new(0),
@@ -73,7 +53,7 @@ impl Memtable {
 
     /// The order of keys.
     pub fn comparator(&self) -> &Arc<dyn Comparator> {
-        &self.comparator
+        self.tree.order().comparator()
     }
 
     /// Stores an entry. If the key has one of this number already, that one stays and this one is
@@ -84,14 +64,12 @@ impl Memtable {
     /// [`Error::Length`], exactly when [`check_entry`] says so.
     pub fn apply(&self, key: &[u8], trailer: Trailer, value: &[u8]) -> Result<(), Error> {
         check_entry(key, value)?;
-        let mut chunks = self.chunks.lock();
-        let row = Row::new(&self.order, chunks.copy(key, value), key.len(), trailer);
         self.counts.note(trailer.seqno());
-        let stored = self.rows.get_or_insert(row.clone()).value().is(&row);
-        if stored {
+        let inserted = self.tree.insert(key, trailer, value);
+        if inserted.is_new {
             self.counts.entries.fetch_add(1, Ordering::Relaxed);
+            self.counts.memory.fetch_max(inserted.memory, Ordering::Relaxed);
         }
-        self.count_memory(&chunks);
         Ok(())
     }
 
@@ -105,22 +83,18 @@ impl Memtable {
         check_entry(start, &[])?;
         check_entry(end, &[])?;
         let tombstone = RangeTombstone::new(start, end, seqno);
-        if tombstone.is_empty(&*self.comparator) {
-            return Ok(());
+        if !tombstone.is_empty(self.comparator().as_ref()) {
+            self.counts.note(seqno);
+            self.tombstones.push(tombstone);
         }
-        let chunks = self.chunks.lock();
-        self.counts.note(seqno);
-        self.tombstones.push(tombstone);
-        self.count_memory(&chunks);
         Ok(())
     }
 
     /// The newest version of `key` with a number below `bound`. Range tombstones are not looked at.
     ///
-    /// The value shares the memtable's memory: holding it keeps up to 128 KiB beside it alive.
+    /// Holding the value keeps nothing else alive: short ones are copied, longer than 1 KiB shared.
     pub fn get(&self, key: &[u8], bound: SeqNo) -> Option<(Trailer, Bytes)> {
-        let row = self.first_below(key, bound)?;
-        (row.key() == key).then(|| (row.trailer(), row.value()))
+        self.tree.newest(key, bound).map(|row| (row.trailer(), row.value_bytes()))
     }
 
     /// The range tombstones stored before the call, as fragments.
@@ -128,7 +102,7 @@ impl Memtable {
     /// Cheap while no tombstone is added; the first call after one takes time linear in what there
     /// is. The fragments stay as they are.
     pub fn tombstones(&self) -> Arc<Fragments> {
-        self.tombstones.fragments(&*self.comparator)
+        self.tombstones.fragments(self.comparator().as_ref())
     }
 
     /// A cursor over every version, before the first.
@@ -136,10 +110,10 @@ impl Memtable {
         MemtableCursor::new(Arc::clone(self))
     }
 
-    /// Bytes held: the chunks that keys and values were copied into, as allocated,
-    /// [`ENTRY_OVERHEAD`] for each entry, and the range tombstones as written. Never decreases.
+    /// Bytes held, as allocated: rows, the tree over them, and the range tombstones as written. Never
+    /// decreases.
     pub fn memory_used(&self) -> usize {
-        self.counts.memory.load(Ordering::Relaxed)
+        self.counts.memory.load(Ordering::Relaxed) + self.tombstones.memory()
     }
 
     /// How many entries there are. Range tombstones do not count.
@@ -149,7 +123,7 @@ impl Memtable {
 
     /// Whether there is neither an entry nor a range tombstone.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.tombstones.is_empty()
+        self.entries() == 0 && self.tombstones.is_empty()
     }
 
     /// The lowest and the highest number stored, range tombstones included.
@@ -161,19 +135,21 @@ impl Memtable {
 
     /// From the first key stored to the last, range tombstones included.
     pub fn span(&self) -> Option<KeyRange> {
-        let ends = self.rows.front().zip(self.rows.back());
-        let keys =
-            ends.map(|(first, last)| KeyRange::closed(first.value().key(), last.value().key()));
+        let ends = self.end_row(true).zip(self.end_row(false));
+        let keys = ends.map(|(first, last)| KeyRange::closed(first.key(), last.key()));
         let deleted = self.tombstones().span();
         match (keys, deleted) {
-            (Some(keys), Some(deleted)) => Some(keys.hull(&deleted, &*self.comparator)),
+            (Some(keys), Some(deleted)) => Some(keys.hull(&deleted, self.comparator().as_ref())),
             (keys, deleted) => keys.or(deleted),
         }
     }
 
-    fn count_memory(&self, chunks: &Chunks) {
-        let memory = chunks.allocated + self.entries() * ENTRY_OVERHEAD + self.tombstones.memory();
-        self.counts.memory.store(memory, Ordering::Relaxed);
+    /// The first row, or the last.
+    fn end_row(&self, first: bool) -> Option<Row<'_>> {
+        let leaf: &Node = self.tree.end_leaf(first);
+        let sorted = leaf.sorted(self.tree.order());
+        let at = if first { 0 } else { sorted.len().checked_sub(1)? };
+        (at < sorted.len()).then(|| leaf.row(sorted.slot(at)))?
     }
 }
 

@@ -1,158 +1,98 @@
-use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
+use std::{fmt, marker::PhantomData, ptr::NonNull, slice};
 
 use bytes::Bytes;
-use stratal_types::{Comparator, EntryRef, SeqNo, Trailer};
+use stratal_types::{EntryRef, SeqNo, Trailer};
 
-/// The order of keys, carried by every row because the skip list asks the rows.
-#[derive(Clone, Debug)]
-pub(crate) struct Order {
-    /// `None` for bytewise order, which needs no call.
-    custom: Option<Arc<dyn Comparator>>,
+/// Longest value that lies behind its key and is copied when it is read. Longer ones are reference
+/// counted.
+pub(crate) const VALUE_INLINE_MAX: usize = 1024;
+
+/// What a row begins with. Key and value follow; instead of a value longer than
+/// [`VALUE_INLINE_MAX`], at the next multiple of 8 bytes, the address of its `Bytes`.
+#[derive(Debug)]
+#[repr(C, align(8))]
+pub(crate) struct Header {
+    pub(crate) trailer: Trailer,
+    pub(crate) key_len: u32,
+    pub(crate) value_len: u32,
 }
 
-impl Order {
-    pub(crate) fn new(comparator: &Arc<dyn Comparator>) -> Self {
-        Self { custom: (!comparator.is_bytewise()).then(|| Arc::clone(comparator)) }
+/// One stored entry of a memtable that lives as long as `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a> {
+    header: NonNull<Header>,
+    arena: PhantomData<&'a [u64]>,
+}
+
+impl<'a> Row<'a> {
+    /// # Safety
+    ///
+    /// `header` came from [`Arena::push`](crate::arena::Arena::push) of an arena that is not dropped
+    /// during `'a`, and the push happened before.
+    pub(crate) const unsafe fn new(header: NonNull<Header>) -> Self {
+        Self { header, arena: PhantomData }
     }
 
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        match &self.custom {
-            None => a.cmp(b),
-            Some(comparator) => comparator.compare(a, b),
+    pub(crate) const fn header(self) -> NonNull<Header> {
+        self.header
+    }
+
+    const fn head(self) -> &'a Header {
+        // SAFETY: by `new` and A1 it was written before and is not written again during `'a`.
+        unsafe { self.header.as_ref() }
+    }
+
+    /// What lies `offset` bytes behind the header.
+    const fn body(self, offset: usize) -> NonNull<u8> {
+        // SAFETY: a push leaves room for the header and at least `key_len` bytes, in one chunk.
+        unsafe { self.header.cast::<u8>().add(size_of::<Header>() + offset) }
+    }
+
+    pub(crate) const fn key(self) -> &'a [u8] {
+        // SAFETY: the push wrote `key_len` bytes here; A1.
+        unsafe { slice::from_raw_parts(self.body(0).as_ptr(), self.head().key_len as usize) }
+    }
+
+    pub(crate) fn value(self) -> &'a [u8] {
+        if let Some(shared) = self.shared_value() {
+            return shared;
         }
+        let Header { key_len, value_len, .. } = *self.head();
+        // SAFETY: the push wrote `value_len` bytes behind the key; A1.
+        unsafe { slice::from_raw_parts(self.body(key_len as usize).as_ptr(), value_len as usize) }
+    }
+
+    /// The value, for longer than the memtable lives.
+    pub(crate) fn value_bytes(self) -> Bytes {
+        self.shared_value().map_or_else(|| Bytes::copy_from_slice(self.value()), Bytes::clone)
+    }
+
+    fn shared_value(self) -> Option<&'a Bytes> {
+        let Header { key_len, value_len, .. } = *self.head();
+        if value_len as usize <= VALUE_INLINE_MAX {
+            return None;
+        }
+        let place = self.body((key_len as usize).next_multiple_of(size_of::<u64>()));
+        // SAFETY: the push wrote the address of a `Bytes` here, aligned; that one stays as long as
+        // the arena (A1).
+        Some(unsafe { place.cast::<NonNull<Bytes>>().read().as_ref() })
+    }
+
+    pub(crate) const fn trailer(self) -> Trailer {
+        self.head().trailer
+    }
+
+    pub(crate) const fn seqno(self) -> SeqNo {
+        self.trailer().seqno()
+    }
+
+    pub(crate) fn entry(self) -> EntryRef<'a> {
+        EntryRef::new(self.key(), self.trailer(), self.value())
     }
 }
 
-/// One stored entry. Rows of one key and number are equal, whatever else they hold.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    order: Order,
-    /// Key, then value.
-    bytes: Bytes,
-    key_len: usize,
-    trailer: Trailer,
-}
-
-impl Row {
-    /// `bytes` hold key and value, of which the key is `key_len` bytes.
-    pub(crate) fn new(order: &Order, bytes: Bytes, key_len: usize, trailer: Trailer) -> Self {
-        Self { order: order.clone(), bytes, key_len, trailer }
-    }
-
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.bytes[..self.key_len]
-    }
-
-    pub(crate) fn trailer(&self) -> Trailer {
-        self.trailer
-    }
-
-    /// The value, sharing the memtable's memory.
-    pub(crate) fn value(&self) -> Bytes {
-        self.bytes.slice(self.key_len..)
-    }
-
-    pub(crate) fn entry(&self) -> EntryRef<'_> {
-        let (key, value) = self.bytes.split_at(self.key_len);
-        EntryRef::new(key, self.trailer, value)
-    }
-
-    /// Whether both are one row, and not just equal.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        std::ptr::eq(self.bytes.as_ptr(), other.bytes.as_ptr())
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.key().escape_ascii(), self.trailer())
     }
 }
-
-/// A place in the order of rows: that of a row, or one to look for.
-///
-/// Rows borrow as `dyn Place`, so that a search allocates no row.
-pub(crate) trait Place {
-    fn order(&self) -> &Order;
-    fn key(&self) -> &[u8];
-    fn seqno(&self) -> SeqNo;
-}
-
-impl Place for Row {
-    fn order(&self) -> &Order {
-        &self.order
-    }
-
-    fn key(&self) -> &[u8] {
-        self.key()
-    }
-
-    fn seqno(&self) -> SeqNo {
-        self.trailer.seqno()
-    }
-}
-
-/// The place of `key` at `seqno`.
-pub(crate) struct Sought<'a> {
-    pub(crate) order: &'a Order,
-    pub(crate) key: &'a [u8],
-    pub(crate) seqno: SeqNo,
-}
-
-impl Place for Sought<'_> {
-    fn order(&self) -> &Order {
-        self.order
-    }
-
-    fn key(&self) -> &[u8] {
-        self.key
-    }
-
-    fn seqno(&self) -> SeqNo {
-        self.seqno
-    }
-}
-
-impl<'a> Borrow<dyn Place + 'a> for Row {
-    fn borrow(&self) -> &(dyn Place + 'a) {
-        self
-    }
-}
-
-fn compare(a: &(impl Place + ?Sized), b: &(impl Place + ?Sized)) -> Ordering {
-    a.order().compare(a.key(), b.key()).then_with(|| b.seqno().cmp(&a.seqno()))
-}
-
-impl Ord for dyn Place + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(self, other)
-    }
-}
-
-impl PartialOrd for dyn Place + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn Place + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for dyn Place + '_ {}
-
-impl Ord for Row {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(self, other)
-    }
-}
-
-impl PartialOrd for Row {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Row {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Row {}

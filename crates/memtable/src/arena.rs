@@ -1,0 +1,123 @@
+//! Memory for rows: chunks that are only ever appended to.
+//!
+//! The `SAFETY` comments of this crate refer to these invariants:
+//!
+//! * **A1 append-only**: what was pushed is neither written again, moved nor freed before the arena
+//!   is dropped.
+//! * **A2 one owner**: each pointer in `chunks` and `values` came from one `Box` and is listed once.
+
+use std::ptr::NonNull;
+
+use bytes::Bytes;
+use stratal_types::Trailer;
+
+use crate::row::{Header, VALUE_INLINE_MAX};
+
+/// Length of the first chunk, in words of 8 bytes. Each further one is twice as long as the one
+/// before.
+const WORDS_MIN: usize = 512;
+
+/// Longest chunk that several rows share, in words.
+const WORDS_MAX: usize = 32 << 10;
+
+const WORD: usize = size_of::<u64>();
+
+/// Copies rows into chunks.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    chunks: Vec<NonNull<[u64]>>,
+    /// Values too long to be copied at each read.
+    values: Vec<NonNull<Bytes>>,
+    /// Where the next row goes, in the last chunk.
+    free: *mut u64,
+    /// Words that are free there.
+    free_len: usize,
+    /// Words of the chunk opened last.
+    words: usize,
+    memory: usize,
+}
+
+// SAFETY: A2: nothing but the arena writes through these pointers, and only under `&mut self`.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    pub(crate) const fn new() -> Self {
+        Self {
+            chunks: Vec::new(),
+            values: Vec::new(),
+            free: std::ptr::null_mut(),
+            free_len: 0,
+            words: 0,
+            memory: 0,
+        }
+    }
+
+    /// Bytes allocated.
+    pub(crate) const fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Copies a row. Key and value have lengths that a memtable may hold.
+    pub(crate) fn push(&mut self, key: &[u8], trailer: Trailer, value: &[u8]) -> NonNull<Header> {
+        let key_words = key.len().div_ceil(WORD);
+        let is_inline = value.len() <= VALUE_INLINE_MAX;
+        let body_words =
+            if is_inline { (key.len() + value.len()).div_ceil(WORD) } else { key_words + 1 };
+        let row = self.take(size_of::<Header>() / WORD + body_words);
+        // Both lengths are below 2^31: see `check_entry`.
+        #[expect(clippy::cast_possible_truncation, reason = "checked before they are applied")]
+        let header = Header { trailer, key_len: key.len() as u32, value_len: value.len() as u32 };
+        // SAFETY: `take` gave room for the header and the body behind it, aligned to 8 bytes, that
+        // nothing else points to yet; no source overlaps it, because it was just taken.
+        unsafe {
+            row.cast::<Header>().write(header);
+            let body = row.cast::<u8>().add(size_of::<Header>());
+            body.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
+            if is_inline {
+                let place = body.add(key.len());
+                place.copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
+            } else {
+                let place = body.add(key_words * WORD).cast::<NonNull<Bytes>>();
+                place.write(self.keep(Bytes::copy_from_slice(value)));
+            }
+        }
+        row.cast()
+    }
+
+    /// Takes `len` words.
+    fn take(&mut self, len: usize) -> NonNull<u64> {
+        if len > self.free_len {
+            self.words = (self.words * 2).clamp(WORDS_MIN, WORDS_MAX);
+            let chunk = Box::into_raw(vec![0u64; self.words.max(len)].into_boxed_slice());
+            self.memory += chunk.len() * WORD;
+            self.free = chunk.cast();
+            self.free_len = chunk.len();
+            self.chunks.extend(NonNull::new(chunk));
+        }
+        let taken = self.free;
+        self.free_len -= len;
+        // SAFETY: at least `len` words are free behind `free`, within one chunk, which stays until
+        // the arena is dropped (A1); so neither pointer is null.
+        unsafe {
+            self.free = taken.add(len);
+            NonNull::new_unchecked(taken)
+        }
+    }
+
+    fn keep(&mut self, value: Bytes) -> NonNull<Bytes> {
+        self.memory += value.len() + size_of::<Bytes>();
+        let kept = NonNull::from(Box::leak(Box::new(value)));
+        self.values.push(kept);
+        kept
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: A2.
+        unsafe {
+            self.chunks.drain(..).for_each(|chunk| drop(Box::from_raw(chunk.as_ptr())));
+            self.values.drain(..).for_each(|value| drop(Box::from_raw(value.as_ptr())));
+        }
+    }
+}

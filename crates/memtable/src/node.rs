@@ -1,0 +1,373 @@
+//! Nodes of the tree: up to [`SLOTS`] rows in the order in which they came, and the order they have.
+//!
+//! A node is written by one thread and read by any number without waiting. The `SAFETY` comments
+//! refer to these invariants, beside those of [`arena`](crate::arena):
+//!
+//! * **N1 published**: slots below `count` of a `State` that was stored with release are never written
+//!   again; a reader that loaded it with acquire sees them. Only a slot's child may change later.
+//! * **N2 alive**: rows and nodes that a slot points to live until the memtable is dropped.
+
+use std::{array, cmp::Ordering as Cmp, ptr::NonNull};
+
+use stratal_types::{
+    SeqNo,
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering},
+};
+
+use crate::{
+    order::{Order, Place, common_prefix, head},
+    row::{Header, Row},
+};
+
+/// Rows that a node holds.
+pub(crate) const SLOTS: usize = if cfg!(loom) { 4 } else { 64 };
+
+/// Rows that are looked through one by one because they came after the node was last sorted.
+const UNSORTED_MAX: usize = if cfg!(loom) { 2 } else { 16 };
+
+/// Times that a node is sorted at most, once when it is made.
+const ORDERS: usize = SLOTS / UNSORTED_MAX + 1;
+
+/// A leaf, whose slots are rows, or an inner node, whose slots are separators with children: below a
+/// child is what is not before its separator, and before the next.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Node {
+    /// A [`State`].
+    state: AtomicU32,
+    /// What most keys here begin with: the first bytes of a row's key.
+    prefix: Option<(NonNull<Header>, usize)>,
+    /// Everything in the node is at or behind `lower` and before `upper`.
+    lower: Option<NonNull<Header>>,
+    upper: Option<NonNull<Header>>,
+    /// Heads of the rows' keys behind the prefix.
+    heads: [AtomicU64; SLOTS],
+    /// Null for a separator that is before everything.
+    rows: [AtomicPtr<Header>; SLOTS],
+    /// Slots in the order of their rows. None of these is written again once a state names it.
+    orders: [[AtomicU8; SLOTS]; ORDERS],
+    children: Option<Box<[AtomicPtr<Node>; SLOTS]>>,
+}
+
+// SAFETY: N1 and N2: everything that more than one thread touches is atomic, and what the pointers
+// point to is not written any more.
+unsafe impl Send for Node {}
+// SAFETY: as above.
+unsafe impl Sync for Node {}
+
+/// How much of a node there is at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    count: usize,
+    /// The first `sorted` slots are those that the order numbered `order` sorts.
+    sorted: usize,
+    order: usize,
+}
+
+/// Slots in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sorted {
+    slots: [u8; SLOTS],
+    len: usize,
+}
+
+/// What a node is made of: rows, in order, with their children in an inner node.
+pub(crate) type Part<'a> = (Option<Row<'a>>, Option<&'a Node>);
+
+impl State {
+    const fn unpack(bits: u32) -> Self {
+        let [count, sorted, order, _] = bits.to_le_bytes();
+        Self { count: count as usize, sorted: sorted as usize, order: order as usize }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each is at most SLOTS")]
+    const fn pack(self) -> u32 {
+        u32::from_le_bytes([self.count as u8, self.sorted as u8, self.order as u8, 0])
+    }
+
+    pub(crate) const fn is_full(self) -> bool {
+        self.count == SLOTS
+    }
+}
+
+impl Sorted {
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The slot that is number `at` in order.
+    pub(crate) fn slot(&self, at: usize) -> usize {
+        usize::from(self.slots[at])
+    }
+
+    /// How many slots, from the first on, `is_before` holds for.
+    pub(crate) fn count_while(&self, mut is_before: impl FnMut(usize) -> bool) -> usize {
+        self.slots[..self.len].partition_point(|&slot| is_before(slot.into()))
+    }
+
+    fn insert(&mut self, at: usize, slot: usize) {
+        self.slots.copy_within(at..self.len, at + 1);
+        #[expect(clippy::cast_possible_truncation, reason = "slots are fewer than 256")]
+        let slot = slot as u8;
+        self.slots[at] = slot;
+        self.len += 1;
+    }
+}
+
+impl Node {
+    /// A node of `parts`, which are in order and leave a slot free, between two fences.
+    pub(crate) fn new(
+        order: &Order,
+        parts: &[Part<'_>],
+        lower: Option<Row<'_>>,
+        upper: Option<Row<'_>>,
+        is_leaf: bool,
+    ) -> Box<Self> {
+        let keys = || parts.iter().filter_map(|(row, _)| *row);
+        let prefix = keys().next().zip(keys().next_back()).filter(|_| order.is_bytewise);
+        let node = Box::new(Self {
+            state: AtomicU32::new(State { count: 0, sorted: 0, order: 0 }.pack()),
+            prefix: prefix
+                .map(|(first, last)| (first.header(), common_prefix(first.key(), last.key()))),
+            lower: lower.map(Row::header),
+            upper: upper.map(Row::header),
+            heads: array::from_fn(|_| AtomicU64::new(0)),
+            rows: array::from_fn(|_| AtomicPtr::default()),
+            orders: array::from_fn(|_| array::from_fn(|_| AtomicU8::new(0))),
+            children: (!is_leaf).then(|| Box::new(array::from_fn(|_| AtomicPtr::default()))),
+        });
+        for (slot, (row, child)) in parts.iter().enumerate() {
+            node.fill(slot, *row, *child);
+            #[expect(clippy::cast_possible_truncation, reason = "slots are fewer than 256")]
+            node.orders[0][slot].store(slot as u8, Ordering::Relaxed);
+        }
+        node.set_state(State { count: parts.len(), sorted: parts.len(), order: 0 });
+        node
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let children = self.children.as_deref().map_or(0, size_of_val);
+        size_of::<Self>() + children
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::unpack(self.state.load(Ordering::Acquire))
+    }
+
+    fn set_state(&self, state: State) {
+        self.state.store(state.pack(), Ordering::Release);
+    }
+
+    pub(crate) const fn is_leaf(&self) -> bool {
+        self.children.is_none()
+    }
+
+    pub(crate) fn lower(&self) -> Option<Row<'_>> {
+        // SAFETY: N2.
+        self.lower.map(|row| unsafe { Row::new(row) })
+    }
+
+    pub(crate) fn upper(&self) -> Option<Row<'_>> {
+        // SAFETY: N2.
+        self.upper.map(|row| unsafe { Row::new(row) })
+    }
+
+    fn prefix(&self) -> &[u8] {
+        // SAFETY: N2.
+        let prefix = self.prefix.map(|(row, len)| (unsafe { Row::new(row) }, len));
+        prefix.map_or(&[], |(row, len)| &row.key()[..len])
+    }
+
+    /// The row of a published slot.
+    pub(crate) fn row(&self, slot: usize) -> Option<Row<'_>> {
+        let row = NonNull::new(self.rows[slot].load(Ordering::Relaxed));
+        // SAFETY: N1 and N2: the slot is published, or this is the thread that wrote it.
+        row.map(|row| unsafe { Row::new(row) })
+    }
+
+    /// The child of a published slot of an inner node.
+    pub(crate) fn child(&self, slot: usize) -> Option<&Self> {
+        let child = self.children.as_ref()?[slot].load(Ordering::Acquire);
+        // SAFETY: N2: whoever stored the pointer had written the node before.
+        unsafe { child.as_ref() }
+    }
+
+    /// The child in the slot that `choose` chooses; `None` in a leaf.
+    ///
+    /// A child that was replaced since covers less than the chosen slot did: what it lacks has a slot
+    /// of its own by then, which the state shows.
+    fn chosen_child(&self, choose: impl Fn(State) -> usize) -> Option<(usize, &Self)> {
+        let mut bits = self.state.load(Ordering::Acquire);
+        loop {
+            let slot = choose(State::unpack(bits));
+            let child = self.child(slot)?;
+            let after = self.state.load(Ordering::Acquire);
+            if after == bits {
+                return Some((slot, child));
+            }
+            bits = after;
+        }
+    }
+
+    /// The child that `place` belongs to, and its slot; if not `or_at`, the child that what is just
+    /// before belongs to. `None` in a leaf.
+    pub(crate) fn child_of(
+        &self,
+        order: &Order,
+        place: Place<'_>,
+        or_at: bool,
+    ) -> Option<(usize, &Self)> {
+        self.chosen_child(|state| self.slot_of(order, state, place, or_at))
+    }
+
+    /// The first child, or the last. `None` in a leaf.
+    pub(crate) fn end_child(&self, order: &Order, first: bool) -> Option<&Self> {
+        let end = |state| {
+            let sorted = self.sort(order, state);
+            sorted.slot(if first { 0 } else { sorted.len().saturating_sub(1) })
+        };
+        self.chosen_child(end).map(|(_, child)| child)
+    }
+
+    // Searching.
+
+    #[inline]
+    fn compare(&self, order: &Order, slot: usize, head: u64, place: Place<'_>) -> Cmp {
+        if order.is_bytewise {
+            let heads = self.heads[slot].load(Ordering::Relaxed).cmp(&head);
+            if heads.is_ne() {
+                return heads;
+            }
+        }
+        self.row(slot).map_or(Cmp::Less, |row| order.compare(row, place))
+    }
+
+    fn compare_slots(&self, order: &Order, a: usize, b: usize) -> Cmp {
+        let Some(row) = self.row(b) else { return Cmp::Greater };
+        self.compare(order, a, self.heads[b].load(Ordering::Relaxed), Place::of(row))
+    }
+
+    fn slot_of(&self, order: &Order, state: State, place: Place<'_>, or_at: bool) -> usize {
+        let head = head(self.prefix(), place.key);
+        let is_before = |slot: usize| match self.compare(order, slot, head, place) {
+            Cmp::Less => true,
+            Cmp::Equal => or_at,
+            Cmp::Greater => false,
+        };
+        let slots = &self.orders[state.order];
+        let slot_at = |at: usize| usize::from(slots[at].load(Ordering::Relaxed));
+        let (mut from, mut to) = (0, state.sorted);
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            if is_before(slot_at(middle)) {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        // The first is before everything that belongs into the node.
+        let mut best = slot_at(from.saturating_sub(1));
+        for slot in state.sorted..state.count {
+            if is_before(slot) && self.compare_slots(order, slot, best).is_gt() {
+                best = slot;
+            }
+        }
+        best
+    }
+
+    /// In a leaf, the newest version of `key` below `bound`.
+    pub(crate) fn newest(&self, key: &[u8], bound: SeqNo) -> Option<Row<'_>> {
+        let mut newest: Option<Row<'_>> = None;
+        for row in self.versions(key).filter(|row| row.seqno() < bound) {
+            if newest.is_none_or(|newest| newest.seqno() < row.seqno()) {
+                newest = Some(row);
+            }
+        }
+        newest
+    }
+
+    /// In a leaf, the version `place` itself.
+    pub(crate) fn exact(&self, place: Place<'_>) -> Option<Row<'_>> {
+        self.versions(place.key).find(|row| row.seqno() == place.seqno)
+    }
+
+    /// In a leaf, the versions of `key`, as they came.
+    fn versions(&self, key: &[u8]) -> impl Iterator<Item = Row<'_>> {
+        let head = head(self.prefix(), key);
+        let heads = self.heads.iter().take(self.state().count).enumerate();
+        heads
+            .filter(move |(_, found)| found.load(Ordering::Relaxed) == head)
+            .filter_map(|(slot, _)| self.row(slot))
+            .filter(move |row| row.key() == key)
+    }
+
+    /// The slots there are, in order.
+    pub(crate) fn sorted(&self, order: &Order) -> Sorted {
+        self.sort(order, self.state())
+    }
+
+    fn sort(&self, order: &Order, state: State) -> Sorted {
+        let mut sorted = Sorted { slots: [0; SLOTS], len: state.sorted };
+        for (to, from) in sorted.slots.iter_mut().zip(&self.orders[state.order]).take(state.sorted)
+        {
+            *to = from.load(Ordering::Relaxed);
+        }
+        for slot in state.sorted..state.count {
+            let at = sorted.count_while(|other| self.compare_slots(order, other, slot).is_lt());
+            sorted.insert(at, slot);
+        }
+        sorted
+    }
+
+    /// How many of `sorted` are before `place`, and, if `or_at`, at it.
+    pub(crate) fn rank(
+        &self,
+        order: &Order,
+        sorted: &Sorted,
+        place: Place<'_>,
+        or_at: bool,
+    ) -> usize {
+        let head = head(self.prefix(), place.key);
+        sorted.count_while(|slot| match self.compare(order, slot, head, place) {
+            Cmp::Less => true,
+            Cmp::Equal => or_at,
+            Cmp::Greater => false,
+        })
+    }
+
+    // Writing: by one thread at a time.
+
+    fn fill(&self, slot: usize, row: Option<Row<'_>>, child: Option<&Self>) {
+        if let Some(row) = row {
+            self.heads[slot].store(head(self.prefix(), row.key()), Ordering::Relaxed);
+            self.rows[slot].store(row.header().as_ptr(), Ordering::Relaxed);
+        }
+        if let Some(child) = child {
+            self.set_child(slot, child);
+        }
+    }
+
+    /// Adds a row, and in an inner node its child. The node is not full.
+    pub(crate) fn append(&self, order: &Order, row: Row<'_>, child: Option<&Self>) {
+        let mut state = self.state();
+        self.fill(state.count, Some(row), child);
+        state.count += 1;
+        if state.count - state.sorted == UNSORTED_MAX {
+            let sorted = self.sort(order, state);
+            state.order += 1;
+            state.sorted = state.count;
+            for (to, from) in self.orders[state.order].iter().zip(&sorted.slots[..sorted.len]) {
+                to.store(*from, Ordering::Relaxed);
+            }
+        }
+        self.set_state(state);
+    }
+
+    /// Puts another child in the place of a slot's.
+    pub(crate) fn set_child(&self, slot: usize, child: &Self) {
+        if let Some(children) = &self.children {
+            children[slot].store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
+        }
+    }
+}

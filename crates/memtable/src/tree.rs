@@ -1,0 +1,238 @@
+//! Rows in order: a tree that one thread adds to while any number search it.
+//!
+//! ```text
+//! insert ─▶ descend, noting the way ─▶ row into the arena ─▶ a slot of the leaf ─▶ state published
+//!                                          leaf full │
+//!            two new leaves, sorted ◀────────────────┘
+//!            └▶ the upper one: a new slot of the parent ─▶ the lower one: the old slot's new child
+//! ```
+//!
+//! A node that was replaced is not written any more, and stays until the tree goes: a reader that is
+//! in it finds what was there when it came. Between the two steps a reader finds a row in the upper
+//! leaf, or in the old one, which still has everything. After them, a reader that chose the old slot
+//! before the first step may come to the lower leaf for a row of the upper one; it sees that the
+//! parent has changed, and chooses again.
+
+use std::{ptr::NonNull, sync::Arc};
+
+use stratal_types::{
+    Comparator, SeqNo, Trailer,
+    sync::{
+        Mutex,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
+
+use crate::{
+    arena::Arena,
+    node::{Node, Part, SLOTS},
+    order::{Order, Place},
+    row::Row,
+};
+
+/// The rows of a memtable.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    order: Order,
+    root: AtomicPtr<Node>,
+    writer: Mutex<Writer>,
+}
+
+/// What the writing thread has.
+#[derive(Debug)]
+struct Writer {
+    arena: Arena,
+    /// Every node that was ever made.
+    nodes: Vec<NonNull<Node>>,
+    nodes_memory: usize,
+    /// Above the number of every row; 0 while there is none.
+    next: u64,
+}
+
+// SAFETY: A2, and of nodes the same: the pointers are those of boxes, each listed once; nothing is
+// written through them.
+unsafe impl Send for Writer {}
+
+/// What became of an insert.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inserted {
+    /// Whether the row was not there before.
+    pub(crate) is_new: bool,
+    /// Bytes that the tree takes now.
+    pub(crate) memory: usize,
+}
+
+/// The nodes from the root to a leaf, each with the slot of the next.
+#[derive(Debug, Default)]
+struct Way<'a> {
+    steps: [Option<(&'a Node, usize)>; DEPTH_MAX],
+    len: usize,
+}
+
+/// Inner nodes on the way to a leaf, at most. There is one more whenever the root is full.
+const DEPTH_MAX: usize = 16;
+
+impl<'a> Way<'a> {
+    fn push(&mut self, node: &'a Node, slot: usize) {
+        self.steps[self.len] = Some((node, slot));
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<(&'a Node, usize)> {
+        self.len = self.len.checked_sub(1)?;
+        self.steps[self.len].take()
+    }
+}
+
+impl Tree {
+    pub(crate) fn new(comparator: Arc<dyn Comparator>) -> Self {
+        let order = Order::new(comparator);
+        let mut writer =
+            Writer { arena: Arena::new(), nodes: Vec::new(), nodes_memory: 0, next: 0 };
+        let root = writer.keep(Node::new(&order, &[], None, None, true));
+        Self { order, root: AtomicPtr::new(root.as_ptr()), writer: Mutex::new(writer) }
+    }
+
+    pub(crate) const fn order(&self) -> &Order {
+        &self.order
+    }
+
+    // Reading.
+
+    fn root(&self) -> &Node {
+        let root = self.root.load(Ordering::Acquire);
+        // SAFETY: never null, written before it was stored, and alive until the tree goes.
+        unsafe { &*root }
+    }
+
+    /// The leaf that `place` belongs to; if not `or_at`, the one that holds what is just before.
+    pub(crate) fn leaf_of(&self, place: Place<'_>, or_at: bool) -> &Node {
+        let mut node = self.root();
+        while let Some((_, child)) = node.child_of(&self.order, place, or_at) {
+            node = child;
+        }
+        node
+    }
+
+    /// The leaf with the first row, or, if not `first`, with the last.
+    pub(crate) fn end_leaf(&self, first: bool) -> &Node {
+        let mut node = self.root();
+        while let Some(child) = node.end_child(&self.order, first) {
+            node = child;
+        }
+        node
+    }
+
+    /// The newest version of `key` below `bound`.
+    pub(crate) fn newest(&self, key: &[u8], bound: SeqNo) -> Option<Row<'_>> {
+        let leaf = self.leaf_of(Place { key, seqno: bound }, true);
+        // A leaf that has none may end just before it.
+        leaf.newest(key, bound).or_else(|| leaf.upper().filter(|row| row.key() == key))
+    }
+
+    // Writing.
+
+    /// Adds a row. If there is one of this key and number, that one stays.
+    pub(crate) fn insert(&self, key: &[u8], trailer: Trailer, value: &[u8]) -> Inserted {
+        let mut writer = self.writer.lock();
+        let place = Place { key, seqno: trailer.seqno() };
+        let mut way = Way::default();
+        let mut leaf = self.root();
+        while let Some((slot, child)) = leaf.child_of(&self.order, place, true) {
+            way.push(leaf, slot);
+            leaf = child;
+        }
+        let is_new = place.seqno.get() >= writer.next || leaf.exact(place).is_none();
+        if is_new {
+            writer.next = writer.next.max(place.seqno.get() + 1);
+            let row = writer.arena.push(key, trailer, value);
+            // SAFETY: it was just pushed to the arena of this tree.
+            let row = unsafe { Row::new(row) };
+            if leaf.state().is_full() {
+                let (lower, upper, at) = self.split(&mut writer, &mut way, leaf, place);
+                leaf = if self.order.compare(at, place).is_le() { upper } else { lower };
+            }
+            leaf.append(&self.order, row, None);
+        }
+        Inserted { is_new, memory: writer.memory() }
+    }
+
+    /// Puts two nodes in the place of a full one to which `place` is about to be added; returns them,
+    /// and where the second begins.
+    fn split<'a>(
+        &'a self,
+        writer: &mut Writer,
+        way: &mut Way<'a>,
+        node: &'a Node,
+        place: Place<'_>,
+    ) -> (&'a Node, &'a Node, Row<'a>) {
+        let sorted = node.sorted(&self.order);
+        let slots = (0..sorted.len()).map(|at| sorted.slot(at));
+        let parts: Vec<Part<'a>> = slots.map(|slot| (node.row(slot), node.child(slot))).collect();
+        // Where rows come in order, nothing will come before the last.
+        let is_last =
+            node.upper().is_none() && node.rank(&self.order, &sorted, place, true) == sorted.len();
+        let middle = if is_last { SLOTS - 1 } else { SLOTS / 2 };
+        let (left, right) = parts.split_at(middle);
+        let Some((Some(at), _)) = right.first().copied() else {
+            unreachable!("only the first slot of a node has no row")
+        };
+        let is_leaf = node.is_leaf();
+        let mut make = |parts, lower, upper| {
+            let made = writer.keep(Node::new(&self.order, parts, lower, upper, is_leaf));
+            // SAFETY: kept until the tree goes.
+            unsafe { &*made.as_ptr() }
+        };
+        let lower = make(left, node.lower(), Some(at));
+        let upper = make(right, Some(at), node.upper());
+        self.replace(writer, way, lower, at, upper);
+        (lower, upper, at)
+    }
+
+    /// Lets readers find `lower` where `way` ends, and `upper` from `at` on.
+    fn replace<'a>(
+        &'a self,
+        writer: &mut Writer,
+        way: &mut Way<'a>,
+        lower: &'a Node,
+        at: Row<'a>,
+        upper: &'a Node,
+    ) {
+        let Some((mut parent, mut slot)) = way.pop() else {
+            let parts = [(None, Some(lower)), (Some(at), Some(upper))];
+            let root = writer.keep(Node::new(&self.order, &parts, None, None, false));
+            self.root.store(root.as_ptr(), Ordering::Release);
+            return;
+        };
+        if parent.state().is_full() {
+            let place = Place::of(at);
+            let (left, right, middle) = self.split(writer, way, parent, place);
+            parent = if self.order.compare(middle, place).is_le() { right } else { left };
+            slot = parent.child_of(&self.order, place, true).map_or(0, |(slot, _)| slot);
+        }
+        parent.append(&self.order, at, Some(upper));
+        parent.set_child(slot, lower);
+    }
+}
+
+impl Writer {
+    fn keep(&mut self, node: Box<Node>) -> NonNull<Node> {
+        self.nodes_memory += node.memory();
+        let node = NonNull::from(Box::leak(node));
+        self.nodes.push(node);
+        node
+    }
+
+    const fn memory(&self) -> usize {
+        self.arena.memory() + self.nodes_memory
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        for node in self.nodes.drain(..) {
+            // SAFETY: each came from one box, and is listed once.
+            drop(unsafe { Box::from_raw(node.as_ptr()) });
+        }
+    }
+}

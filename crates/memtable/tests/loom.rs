@@ -1,0 +1,105 @@
+//! Every interleaving of one writer and readers that the model checker finds: what was published is
+//! found, in order, while leaves fill and split. Nodes have four slots here.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p stratal-memtable --test loom`
+#![cfg(loom)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+
+use loom::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+use stratal_memtable::Memtable;
+use stratal_types::{Bytewise, Cursor, EntryKind, SeqNo, Trailer};
+
+fn seqno(number: u64) -> SeqNo {
+    SeqNo::new(number).unwrap()
+}
+
+fn put(memtable: &Memtable, key: u8, number: u64) {
+    memtable.apply(&[key], Trailer::new(seqno(number), EntryKind::Put), &[key]).unwrap();
+}
+
+/// Applies `keys`, the first `before` of them alone, the others while a reader runs `read`, which is
+/// given how many were published when it began.
+fn check(keys: &'static [u8], before: u64, read: fn(&Arc<Memtable>, &'static [u8], u64)) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(4);
+    model.max_branches = 20_000;
+    let runs = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::clone(&runs);
+    model.check(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let memtable = Arc::new(Memtable::new(1, Arc::new(Bytewise)));
+        let published = Arc::new(AtomicU64::new(before));
+        for (number, key) in (1u64..).zip(keys).take(before as usize) {
+            put(&memtable, *key, number);
+        }
+        let writer = {
+            let (memtable, published) = (Arc::clone(&memtable), Arc::clone(&published));
+            thread::spawn(move || {
+                for (number, key) in (1u64..).zip(keys).skip(before as usize) {
+                    put(&memtable, *key, number);
+                    published.store(number, Ordering::Release);
+                }
+            })
+        };
+        read(&memtable, keys, published.load(Ordering::Acquire));
+        writer.join().unwrap();
+        read(&memtable, keys, keys.len() as u64);
+    });
+    println!("{} interleavings", runs.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+fn get_all(memtable: &Arc<Memtable>, keys: &'static [u8], published: u64) {
+    for (number, key) in (1..=published).zip(keys) {
+        let (trailer, value) = memtable.get(&[*key], SeqNo::MAX).expect("it was published");
+        assert!(trailer.seqno() >= seqno(number) && value[..] == [*key]);
+    }
+}
+
+fn walk(memtable: &Arc<Memtable>, keys: &'static [u8], published: u64) {
+    let mut cursor = memtable.cursor();
+    let Ok(()) = cursor.seek_to_first();
+    let mut found = Vec::new();
+    while let Some(entry) = cursor.entry() {
+        found.push((entry.key[0], u64::MAX - entry.trailer.seqno().get()));
+        let Ok(()) = cursor.advance();
+    }
+    assert!(found.is_sorted() && found.windows(2).all(|two| two[0] != two[1]), "{found:?}");
+    for (number, key) in (1..=published).zip(keys) {
+        assert!(found.contains(&(*key, u64::MAX - number)), "{key} of {found:?}");
+    }
+}
+
+#[test]
+fn a_leaf_fills_and_splits_under_lookups() {
+    check(&[5, 1, 7, 3, 4], 3, get_all);
+}
+
+#[test]
+fn a_parent_gets_children_under_lookups() {
+    check(&[1, 2, 3, 4, 5, 7, 8, 6], 7, get_all);
+}
+
+#[test]
+fn a_parent_gets_children_under_a_cursor() {
+    check(&[1, 2, 3, 4, 5, 7, 8, 6], 7, walk);
+}
+
+#[test]
+fn a_leaf_is_sorted_under_a_cursor() {
+    check(&[5, 1, 7, 3], 3, walk);
+}
+
+#[test]
+fn a_cursor_walks_through_a_split() {
+    check(&[5, 1, 7, 3, 4], 4, walk);
+}
+
+#[test]
+fn versions_of_one_key_are_found_over_a_split() {
+    check(&[2, 2, 1, 2, 2, 2], 4, get_all);
+}
