@@ -78,6 +78,8 @@ mod toc;
 mod trailer;
 mod opener;
 #[cfg(feature = "std")]
+mod sink;
+#[cfg(feature = "std")]
 mod writer;
 mod annotate;
 mod error;

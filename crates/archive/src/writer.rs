@@ -3,7 +3,7 @@ use std::io::{self, Write};
 
 use crate::{
     ArchiveHeader, GAP_LEN, Half, MIRRORED_LEN_MAX, SECTIONS_MAX, SectionHasher, SectionTag, Toc,
-    TocEntry, bytes::len_u64, toc::BadSection,
+    TocEntry, bytes::len_u64, sink::Sink, toc::BadSection,
 };
 
 const GAP: [u8; 4096] = [0; 4096];
@@ -19,15 +19,13 @@ const _: () = assert!(GAP.len() as u64 == GAP_LEN, "the gap has one length");
 /// be removed. A call refused for another reason changes nothing.
 #[derive(Debug)]
 pub struct ArchiveWriter<W> {
-    sink: W,
+    sink: Sink<W>,
     header: ArchiveHeader,
-    position: u64,
     /// Sections begun, in order; offset, length and check are set when a section ends.
     sections: Vec<TocEntry>,
     hasher: SectionHasher,
     mirrored: Vec<(SectionTag, Vec<u8>)>,
     mirrored_len: u64,
-    poisoned: bool,
 }
 
 /// Why an archive was not written.
@@ -69,16 +67,14 @@ impl<W: Write> ArchiveWriter<W> {
     /// [`WriteError::Io`].
     pub fn new(sink: W, header: ArchiveHeader) -> Result<Self, WriteError> {
         let mut writer = Self {
-            sink,
+            sink: Sink::new(sink),
             header,
-            position: 0,
             sections: Vec::new(),
             hasher: SectionHasher::new(),
             mirrored: Vec::new(),
             mirrored_len: 0,
-            poisoned: false,
         };
-        writer.append(&header.encode())?;
+        writer.sink.write_all(&header.encode())?;
         Ok(writer)
     }
 
@@ -139,7 +135,7 @@ impl<W: Write> ArchiveWriter<W> {
 
     /// Offset of the next byte written, from the start of the file.
     pub fn position(&self) -> u64 {
-        self.position
+        self.sink.position()
     }
 
     /// Bytes that [`Self::finish`] would add to the file now.
@@ -174,14 +170,14 @@ impl<W: Write> ArchiveWriter<W> {
             WriteError::InvalidSection { tag, what }
         })?;
 
-        self.append(&toc.encode_contents(Half::Primary))?;
-        self.append(&GAP)?;
+        self.sink.write_all(&toc.encode_contents(Half::Primary))?;
+        self.sink.write_all(&GAP)?;
         for (_, bytes) in &mirrored {
-            self.append(bytes)?;
+            self.sink.write_all(bytes)?;
         }
-        self.append(&toc.encode_contents(Half::Mirror))?;
+        self.sink.write_all(&toc.encode_contents(Half::Mirror))?;
         self.sink.flush()?;
-        Ok((self.sink, toc))
+        Ok((self.sink.into_inner(), toc))
     }
 
     fn has(&self, tag: SectionTag) -> bool {
@@ -201,45 +197,7 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     fn check_usable(&self) -> Result<(), WriteError> {
-        if self.poisoned { Err(WriteError::Poisoned) } else { Ok(()) }
-    }
-
-    /// Writes bytes that belong to no section.
-    fn append(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
-        while !bytes.is_empty() {
-            match self.pass_on(bytes) {
-                Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// One write to the sink. Every error but an interruption poisons the writer.
-    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.sink.write(bytes).and_then(|len| match len {
-            0 if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
-            len if len > bytes.len() => {
-                Err(io::Error::other("the sink took more than it was given"))
-            }
-            len => Ok(len),
-        });
-        let position = result.as_ref().ok().and_then(|&len| self.position.checked_add(len as u64));
-        match (result, position) {
-            (Ok(len), Some(position)) => {
-                self.position = position;
-                Ok(len)
-            }
-            (Ok(_), None) => {
-                self.poisoned = true;
-                Err(io::ErrorKind::FileTooLarge.into())
-            }
-            (Err(error), _) => {
-                self.poisoned = error.kind() != io::ErrorKind::Interrupted;
-                Err(error)
-            }
-        }
+        if self.sink.is_poisoned() { Err(WriteError::Poisoned) } else { Ok(()) }
     }
 }
 
@@ -247,20 +205,16 @@ impl<W: Write> ArchiveWriter<W> {
 /// [`InvalidInput`](io::ErrorKind::InvalidInput), and changes nothing.
 impl<W: Write> Write for ArchiveWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.check_usable().map_err(io::Error::other)?;
         if self.sections.is_empty() {
             let what = "no section of the archive was begun";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        let len = self.pass_on(bytes)?;
+        let len = self.sink.write(bytes)?;
         self.hasher.update(bytes.get(..len).unwrap_or_default());
         Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.check_usable().map_err(io::Error::other)?;
-        let result = self.sink.flush();
-        self.poisoned = result.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
-        result
+        self.sink.flush()
     }
 }
