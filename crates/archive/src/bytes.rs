@@ -1,5 +1,7 @@
 //! Fixed-width fields, and checks at the end of what they check.
 
+use core::ops::Range;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::Error;
@@ -27,6 +29,13 @@ pub(crate) fn take_u64(input: &mut &[u8]) -> Result<u64, Error> {
 /// The length of a slice as an amount of bytes in a file.
 pub(crate) const fn len_u64(bytes: &[u8]) -> u64 {
     bytes.len() as u64
+}
+
+/// The part of `bytes` that stands at `range`, if they begin at `start`.
+pub(crate) fn slice<'a>(start: u64, bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
+    let from = usize::try_from(range.start.checked_sub(start)?).ok()?;
+    let to = usize::try_from(range.end.checked_sub(start)?).ok()?;
+    bytes.get(from..to)
 }
 
 /// `fields` back to back, zeros behind them, and at the end the check of all that.

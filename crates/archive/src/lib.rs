@@ -21,7 +21,8 @@
 //!   an [`Error`], after at most [`SEARCH_LEN_MAX`] bytes of search.
 //!
 //! The checks find accidents, not forgeries. This crate knows nothing about what is in a section, and
-//! does no I/O but for the writer's sink. Without the feature `std` it has all but the writer.
+//! does no I/O but for the writers' sinks. Without the feature `std` it has all but the writers.
+//! Plain archives of the `sfa` crate are read and written by module [`sfa`].
 //!
 //! ```
 //! use std::io::Write;
@@ -84,6 +85,7 @@ mod writer;
 mod annotate;
 mod error;
 mod bytes;
+pub mod sfa;
 
 pub use annotate::{annotate_header, annotate_toc, annotate_trailer};
 pub use error::Error;

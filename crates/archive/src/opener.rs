@@ -3,7 +3,7 @@ use core::{mem, ops::Range};
 
 use crate::{
     ArchiveHeader, Error, FILE_LEN_MIN, Toc, Trailer,
-    bytes::{len_u64, take},
+    bytes::{len_u64, slice, take},
 };
 
 /// Bytes read first, from the end of the file. They usually hold all that opening needs, and the
@@ -40,13 +40,14 @@ pub struct Opener {
     first_error: Option<Error>,
 }
 
-/// What [`Opener::advance`] wants next.
+/// What [`Opener::advance`], or that of another format's opener, wants next: bytes, or nothing,
+/// having found the contents `T`.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum Progress<T = Toc> {
     /// Bytes to pass to the next call, as a range of the file. Never empty, never beyond its end.
     Need(Range<u64>),
     /// The contents are found.
-    Done(Toc),
+    Done(T),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,13 +246,6 @@ fn asked_for<'a>(bytes: &'a [u8], range: &Range<u64>) -> Result<&'a [u8], Error>
     })
 }
 
-/// The part of `bytes` that stands at `range`, if they begin at `start`.
-fn slice<'a>(start: u64, bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
-    let from = usize::try_from(range.start.checked_sub(start)?).ok()?;
-    let to = usize::try_from(range.end.checked_sub(start)?).ok()?;
-    bytes.get(from..to)
-}
-
 /// The last run of bytes that begins before `below` and looks like a trailer, and its offset.
 fn last_trailer(start: u64, bytes: &[u8], below: u64) -> Option<(u64, Result<Trailer, Error>)> {
     let end = below.saturating_sub(start).saturating_add(Trailer::LEN_U64 - 1);
@@ -265,11 +259,9 @@ fn last_trailer(start: u64, bytes: &[u8], below: u64) -> Option<(u64, Result<Tra
 }
 
 #[cfg(test)]
-#[allow(
+#[expect(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test may panic"
 )]
 mod tests {
