@@ -33,53 +33,77 @@ fn is_intact(toc: &Toc, file: &[u8], tag: SectionTag) -> bool {
     toc.find(tag).any(|entry| entry.verify(&file[usizes(entry.range())]).is_ok())
 }
 
+/// Small files of every shape: without sections, with empty ones, with plain and doubled ones of odd
+/// lengths, with an archive inside, and with so many sections that the contents fill sectors.
+fn corpus() -> Vec<(&'static str, Vec<u8>, Toc)> {
+    let (inner, _) = file_of(HEADER, &[(DATA, b"inner")], &[]);
+    let many: Vec<_> = (0..40)
+        .map(|i| (SectionTag([b'a' + i / 26, b'a' + i % 26, b'0', b'0']), &b"tiny"[..]))
+        .collect();
+    let mut files = vec![("subject", subject())];
+    let mut add = |name, sections: &[(SectionTag, &[u8])], mirrored: &[(SectionTag, &[u8])]| {
+        files.push((name, file_of(HEADER, sections, mirrored)));
+    };
+    add("no sections", &[], &[]);
+    add("empty", &[(DATA, b""), (INDEX, b"")], &[(INDEX, b"")]);
+    add("nested", &[(DATA, &inner)], &[]);
+    add("many", &many, &many[..20]);
+    files.into_iter().map(|(name, (file, toc))| (name, file, toc)).collect()
+}
+
 #[test]
 fn every_small_damage_is_survived_or_reported_and_always_noticed() {
-    let (file, toc) = subject();
-    assert_eq!(damage(&toc, &file), []);
-    let (mut served_by_primary, mut refused) = (0, 0);
-    let counts = mutate::for_each_mutant(&file, |mutation, mutant| {
-        let result = open(mutant);
-        match &result {
-            Ok(found) => {
-                assert!(toc.describes_same(found), "{mutation}: {found:?}");
-                assert_ne!(damage(&toc, mutant), [], "{mutation}");
-                if found.served_by() == Half::Primary {
-                    served_by_primary += 1;
-                    assert_ne!(
-                        toc.check_part(
-                            Part::Contents(Half::Mirror),
-                            &mutant[usizes(toc.part_range(Part::Contents(Half::Mirror)))]
-                        ),
-                        Ok(()),
-                        "{mutation}"
-                    );
+    let mut total = mutate::Counts::default();
+    for (name, file, toc) in corpus() {
+        assert_eq!(damage(&toc, &file), [], "{name}");
+        let (mut served_by_primary, mut refused) = (0, 0);
+        let counts = mutate::for_each_mutant(&file, |mutation, mutant| {
+            let result = open(mutant);
+            match &result {
+                Ok(found) => {
+                    assert!(toc.describes_same(found), "{name}, {mutation}: {found:?}");
+                    assert_ne!(damage(&toc, mutant), [], "{name}, {mutation}");
+                    if found.served_by() == Half::Primary {
+                        served_by_primary += 1;
+                        let mirror = Part::Contents(Half::Mirror);
+                        let mirror =
+                            toc.check_part(mirror, &mutant[usizes(toc.part_range(mirror))]);
+                        assert_ne!(mirror, Ok(()), "{name}, {mutation}");
+                    }
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.is_corruption(), "{name}, {mutation}: {error}");
                 }
             }
-            Err(error) => {
-                refused += 1;
-                assert!(error.is_corruption(), "{mutation}: {error}");
-            }
-        }
-        match mutation {
-            mutate::Mutation::BitFlipped { .. }
-            | mutate::Mutation::ByteSet { .. }
-            | mutate::Mutation::SectorZeroed { .. } => {
-                assert!(result.is_ok(), "{mutation}: {result:?}");
-                for tag in [INDEX, PROPERTIES] {
-                    assert!(is_intact(&toc, mutant, tag), "{mutation}: {tag}");
+            match mutation {
+                mutate::Mutation::BitFlipped { .. }
+                | mutate::Mutation::ByteSet { .. }
+                | mutate::Mutation::SectorZeroed { .. } => {
+                    assert!(result.is_ok(), "{name}, {mutation}: {result:?}");
+                    for entry in toc.entries.iter().filter(|entry| entry.half == Half::Mirror) {
+                        assert!(
+                            is_intact(&toc, mutant, entry.tag),
+                            "{name}, {mutation}: {entry:?}"
+                        );
+                    }
                 }
+                mutate::Mutation::Doubled => {
+                    let (expected, actual) = (file.len() as u64, mutant.len() as u64);
+                    assert_eq!(result, Err(Error::Overlong { expected, actual }), "{name}");
+                }
+                mutate::Mutation::Cut { len } => check_cut(&toc, mutant, len as u64),
+                _ => {}
             }
-            mutate::Mutation::Doubled => {
-                let (expected, actual) = (file.len() as u64, mutant.len() as u64);
-                assert_eq!(result, Err(Error::Overlong { expected, actual }));
-            }
-            mutate::Mutation::Cut { len } => check_cut(&toc, mutant, len as u64),
-            _ => {}
-        }
-    });
-    println!("{counts}; {served_by_primary} served by the primary contents, {refused} refused");
-    assert!(served_by_primary > 0);
+        });
+        println!(
+            "{name}: {counts}; {served_by_primary} served by the primary contents, {refused} refused"
+        );
+        assert!(served_by_primary > 0, "{name}");
+        total += counts;
+    }
+    println!("all: {total}");
+    assert!(total.sectors_zeroed > 0 && total.sectors_swapped > 0);
 }
 
 /// What is left of a file says how long it was, as long as one copy of its contents is left.
@@ -90,12 +114,14 @@ fn check_cut(toc: &Toc, rest: &[u8], len: u64) {
         assert_eq!(error, Error::Truncated { expected: toc.file_len, actual: len });
         let found = salvage(rest).unwrap();
         assert!(toc.describes_same(&found));
-        for tag in [DATA, INDEX, PROPERTIES] {
-            let entry = found.get(tag, Half::Primary).unwrap();
+        for entry in found.entries.iter().filter(|entry| entry.half == Half::Primary) {
             entry.verify(&rest[usizes(entry.range())]).unwrap();
         }
     } else {
-        let expected = Error::Truncated { expected: stratal_archive::FILE_LEN_MIN, actual: len };
+        let expected = match stratal_archive::FILE_LEN_MIN {
+            min if len < min => Error::Truncated { expected: min, actual: len },
+            _ => Error::ContentsLost { file_len: len, searched: len },
+        };
         assert_eq!(error, expected);
         assert_eq!(salvage(rest).unwrap_err(), expected);
     }
