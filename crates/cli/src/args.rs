@@ -119,13 +119,18 @@ pub(crate) enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  stratal inspect places.sst\n  stratal inspect places.sst --block 0"
-)]
+#[command(after_help = "Examples:\n  stratal inspect places.sst\n  \
+    stratal inspect places.sst --block 0\n  \
+    stratal inspect db/wal-0000000001 --block 1 --json\n\n\
+    Tables, log segments, manifests, identities, other archives of Stratal and plain sfa archives are\n\
+    recognised. Without --block the blocks are listed: of a table its blocks; of a log or manifest the\n\
+    header, then the records; of an archive everything, from the header on. A damaged block is dumped\n\
+    as far as it can be read, says what is wrong, and exits 4; a number too high exits 1, a file that\n\
+    is none of these 3.")]
 pub(crate) struct InspectArgs {
     /// The file
     pub(crate) file: PathBuf,
-    /// Dump this block of the file byte by byte; the first is 0
+    /// Dump this block, record or section of the file byte by byte; the first is 0
     #[arg(long, value_name = "N")]
     pub(crate) block: Option<u64>,
 }

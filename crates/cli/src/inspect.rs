@@ -1,22 +1,26 @@
 //! Saying what a file is and what is in it.
 //!
 //! A file is told by its first bytes, and only an empty one by its name. Tables can be read without
-//! their first bytes and explain themselves; the other files of a database are small enough to be read
-//! whole, and each sort of them gives an [`Explained`].
+//! their first bytes and explain themselves, unless they are damaged; everything else is small enough
+//! to be read whole, and each sort of it gives an [`Explained`].
 
-mod identity;
+mod block;
+mod table;
+mod frames;
 mod log;
 mod manifest;
-mod table;
+mod identity;
+mod archive;
 
 use std::{ops::Range, path::Path};
 
 use serde_json::{Value, json};
-use stratal_archive::ArchiveHeader;
+use stratal_archive::{ArchiveHeader, sfa};
 use stratal_fs::{Access, File, Fs, StdFs, read_to_vec};
 use stratal_manifest::{FileName, ManifestHeader};
-use stratal_types::dump::Dump;
 use stratal_wal::SegmentHeader;
+
+use block::{Block, block_ranges, dump_block, no_block};
 
 use crate::{
     args::{Common, InspectArgs},
@@ -83,16 +87,8 @@ struct Explained {
     dump: fn(&[u8], &Self, usize) -> String,
 }
 
-/// A part of a file.
+/// Why a file, or a part of one, cannot be explained to its end.
 #[derive(Clone, Debug)]
-struct Block {
-    kind: &'static str,
-    /// Where it stands, in bytes from the start of the file.
-    range: Range<usize>,
-}
-
-/// Why a file cannot be explained to its end.
-#[derive(Debug)]
 enum Trouble {
     /// The bytes from `offset` on are wrong.
     Damage { offset: u64, what: String },
@@ -103,6 +99,15 @@ enum Trouble {
 impl Trouble {
     fn damage(offset: usize, what: impl Into<String>) -> Self {
         Self::Damage { offset: offset as u64, what: what.into() }
+    }
+
+    /// Whether this is about the bytes of `range`. What is missing is missed behind the last block.
+    fn is_in(&self, range: &Range<usize>, is_last: bool) -> bool {
+        match self {
+            Self::Damage { offset, .. } => usize::try_from(*offset)
+                .is_ok_and(|at| range.contains(&at) || is_last && at >= range.end),
+            Self::Refused { .. } => range.start == 0,
+        }
     }
 
     fn as_json(&self) -> Value {
@@ -137,14 +142,28 @@ pub(crate) fn run(args: &InspectArgs, common: &Common, out: &mut Output) -> Resu
         Some(Kind::Log) => log::explain,
         Some(Kind::Manifest) => manifest::explain,
         Some(Kind::Identity) => identity::explain,
-        Some(Kind::Table) | None => return table::run(args, common, out),
+        None if archive::is_plain(&end_of(file.as_ref()).map_err(fail)?) => archive::explain_plain,
+        Some(Kind::Table) | None => match table::try_run(args, common, out)? {
+            table::Outcome::Explained => return Ok(()),
+            table::Outcome::OtherArchive => archive::explain,
+            table::Outcome::Damaged => frames::explain,
+        },
     };
     let bytes = read_to_vec(file.as_ref(), FILE_LEN_MAX).map_err(fail)?;
     let explained = explain(&bytes, path);
     match args.block {
-        Some(number) => block(path, &bytes, &explained, number, out),
+        Some(number) => dump_block(path, &bytes, &explained, number, out),
         None => report(path, bytes.len(), explained, out),
     }
+}
+
+/// The last bytes of a file, as many as a plain archive's trailer has if there are so many.
+fn end_of(file: &dyn File) -> std::io::Result<Vec<u8>> {
+    let file_len = file.len()?;
+    let len = usize::try_from(file_len).unwrap_or(usize::MAX).min(sfa::Trailer::LEN);
+    let mut end = vec![0; len];
+    file.read_exact_at(&mut end, file_len - len as u64)?;
+    Ok(end)
 }
 
 /// The first bytes of a file, as many as a magic has if there are so many.
@@ -182,8 +201,8 @@ fn empty(path: &Path, block: Option<u64>, out: &mut Output) -> Result<(), Failur
             return Err(Failure::Damage(Some(message)));
         }
     };
-    if block.is_some() {
-        return Err(Failure::Absent(Some(format!("{}: it is empty", path.display()))));
+    if let Some(number) = block {
+        return Err(no_block(path, number, 0));
     }
     let file = path.display().to_string();
     if out.json {
@@ -222,7 +241,7 @@ fn report(path: &Path, len: usize, explained: Explained, out: &mut Output) -> Re
         object.insert("damage".into(), damage);
         out.json(&object.into())?;
     } else {
-        out.line(format!("{file}: {title} of a Stratal database, {len} bytes\n"))?;
+        out.line(format!("{file}: {title}, {len} bytes\n"))?;
         for (name, value) in facts {
             fact(name, &value, out)?;
         }
@@ -252,71 +271,4 @@ fn fact(name: &str, value: &Value, out: &mut Output) -> Result<(), Failure> {
         out.line(format!("    {}", fields.join(", ")))?;
     }
     Ok(())
-}
-
-/// Blocks of one kind that stand together, on one line.
-fn block_ranges(blocks: &[Block]) -> Vec<String> {
-    let mut first = 0;
-    let runs = blocks.chunk_by(|a, b| a.kind == b.kind).map(|run| {
-        let from = first;
-        first += run.len();
-        let start = run.first().map_or(0, |block| block.range.start);
-        let end = run.last().map_or(0, |block| block.range.end);
-        let kind = run.first().map_or("", |block| block.kind);
-        let len = end - start;
-        match run {
-            [_] => format!("{from}: {kind} at offset {start}, {len} bytes"),
-            _ => format!("{from} to {}: {kind}, from offset {start}, {len} bytes", first - 1),
-        }
-    });
-    runs.collect()
-}
-
-fn block(
-    path: &Path,
-    bytes: &[u8],
-    explained: &Explained,
-    number: u64,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    let (file, blocks) = (path.display().to_string(), &explained.blocks);
-    let found = usize::try_from(number).ok().and_then(|at| Some((at, blocks.get(at)?)));
-    let Some((at, block)) = found else {
-        let message = format!("{file}: there is no block {number}, only {}", blocks.len());
-        return Err(Failure::Absent(Some(message)));
-    };
-    let dump = (explained.dump)(bytes, explained, at);
-    let Block { kind, range } = block;
-    if out.json {
-        return out.json(&json!({
-            "file": file, "block": number, "kind": kind, "offset": range.start,
-            "bytes": range.len(), "dump": dump,
-        }));
-    }
-    out.line(format!("{file}: block {number}, {kind} at offset {}", range.start))?;
-    out.line("from..to    bytes                             meaning")?;
-    out.bytes(dump.as_bytes())
-}
-
-/// Describes the file up to the end of a block by `annotate`, and keeps what it says about that block.
-fn dump_by(bytes: &[u8], range: &Range<usize>, annotate: impl FnOnce(&mut Dump<'_>)) -> String {
-    let mut dump = Dump::new(bytes.get(..range.end).unwrap_or(bytes));
-    annotate(&mut dump);
-    let text = dump.finish();
-    // A line of prose belongs to the bytes behind it.
-    let (mut kept, mut prose) = (String::new(), String::new());
-    for line in text.split_inclusive('\n') {
-        let offset = line.split("..").next().and_then(|hex| usize::from_str_radix(hex, 16).ok());
-        match offset {
-            None => prose.push_str(line),
-            Some(offset) => {
-                if range.contains(&offset) {
-                    kept.push_str(&prose);
-                    kept.push_str(line);
-                }
-                prose.clear();
-            }
-        }
-    }
-    kept
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use stratal_types::{DbId, dump::Dump};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Block, Explained, Trouble};
+use super::{Explained, Trouble, block::Block};
 
 /// The bytes that the file begins with.
 pub(super) const MAGIC: [u8; 8] = *b"\x93STRDB\r\n";
@@ -23,9 +23,9 @@ pub(super) fn explain(bytes: &[u8], _path: &Path) -> Explained {
     let db_id = bytes.get(16..32).and_then(|it| it.first_chunk()).copied().map(DbId);
     Explained {
         name: "identity",
-        title: "the identity",
+        title: "the identity of a Stratal database",
         facts: vec![("db_id", json!(db_id.map(|id| id.to_string()))), ("version", json!(version))],
-        blocks: vec![Block { kind: "identity", range: 0..bytes.len() }],
+        blocks: vec![Block::new("identity", 0..bytes.len())],
         trouble: trouble(bytes, version),
         dump,
     }

@@ -7,7 +7,11 @@ use stratal_manifest::FileName;
 use stratal_types::dump::Dump;
 use stratal_wal::{Error, Lsn, Record, RecordHeader, RecordKind, SegmentHeader, annotate_segment};
 
-use super::{Block, Explained, Trouble, dump_by, file_name};
+use super::{
+    Explained, Trouble,
+    block::{Block, dump_by},
+    file_name,
+};
 
 /// Both copies of the header and what stands around them.
 const HEADER_LEN: usize = 1024;
@@ -33,10 +37,10 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
     let copies = [0, SegmentHeader::MIRROR_OFFSET]
         .map(|at| bytes.get(at..).and_then(<[u8]>::first_chunk).map(SegmentHeader::decode));
     let sound = copies.iter().flatten().find_map(|copy| copy.as_ref().ok()).copied();
-    let header_block = Block { kind: "header", range: 0..bytes.len().min(HEADER_LEN) };
+    let header_block = Block::new("header", 0..bytes.len().min(HEADER_LEN));
     let mut explained = Explained {
         name: "wal",
-        title: "a log segment",
+        title: "a log segment of a Stratal database",
         facts: Vec::new(),
         blocks: vec![header_block],
         trouble: None,
@@ -75,9 +79,30 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
         ("torn_at", json!(is_torn.then_some(found.end))),
     ];
     explained.trouble = trouble(bytes, path, &header, &copies, &found);
+    let torn = found.tear.is_some().then(|| torn_block(bytes, &header, found.end));
     explained.blocks.extend(found.blocks);
+    explained.blocks.extend(torn);
     explained
 }
+
+/// The bytes that stand where a record would: as many as it says, if it is one of this place, or else
+/// all that is not zero.
+fn torn_block(bytes: &[u8], header: &SegmentHeader, start: usize) -> Block {
+    let rest = bytes.get(start..).unwrap_or_default();
+    let said = rest.first_chunk().and_then(|fields| {
+        let fields = RecordHeader::decode(fields).ok()?;
+        let is_own = fields.salt == header.salt && fields.lsn == lsn_at(header, start);
+        usize::try_from(fields.record_len()).ok().filter(|len| is_own && *len <= rest.len())
+    });
+    let len = said.unwrap_or_else(|| {
+        let written = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        written.next_multiple_of(8).min(rest.len())
+    });
+    Block::new(TORN, start..start + len)
+}
+
+/// What is no whole record: the end that a crash left, or damage.
+const TORN: &str = "no whole record";
 
 impl Records {
     /// Reads what is whole, up to the first place where nothing is.
@@ -119,7 +144,7 @@ impl Records {
                 }
             }
         }
-        self.blocks.push(Block { kind, range: self.end..end });
+        self.blocks.push(Block::new(kind, self.end..end));
         self.end = end;
     }
 }
@@ -197,7 +222,12 @@ fn synced_behind(bytes: &[u8], header: &SegmentHeader, offset: usize) -> Lsn {
 
 /// The record as it stands in the file and, of a group, what its payload means.
 fn dump(bytes: &[u8], explained: &Explained, number: usize) -> String {
-    let Some(Block { kind, range }) = explained.blocks.get(number) else { return String::new() };
+    let Some(Block { kind, range, .. }) = explained.blocks.get(number) else {
+        return String::new();
+    };
+    if *kind == TORN {
+        return dump_torn(range.start, bytes.get(range.clone()).unwrap_or_default());
+    }
     let mut text = dump_by(bytes, range, annotate_segment);
     let stored = bytes.get(range.clone()).unwrap_or_default();
     if *kind == "group"
@@ -211,4 +241,22 @@ fn dump(bytes: &[u8], explained: &Explained, number: usize) -> String {
         text.push_str(&dump.finish());
     }
     text
+}
+
+/// The fields of a record as they stand, right or wrong.
+fn dump_torn(offset: usize, bytes: &[u8]) -> String {
+    let mut dump = Dump::at(offset, bytes);
+    let fields = bytes.first_chunk().map(RecordHeader::decode);
+    if let Some(Ok(fields)) = fields {
+        let RecordHeader { payload_len, flags, count, lsn, synced, .. } = fields;
+        dump.note("no whole record: these fields are not verified");
+        dump.field(4, format_args!("payload_len {payload_len}")).field(4, "check").field(4, "salt");
+        dump.field(4, format_args!("flags {flags}")).field(4, format_args!("count {count}"));
+        dump.field(8, format_args!("lsn {lsn}")).field(8, format_args!("synced_lsn {synced}"));
+    }
+    let rest = dump.remaining().len();
+    if rest > 0 {
+        dump.field(rest, "payload, or what is left of it");
+    }
+    dump.finish()
 }

@@ -7,24 +7,29 @@ use stratal_manifest::{
     Comparators, Error, FileName, ManifestHeader, Record, RecordKind, RecoveryMode, TreeVersion,
     annotate_manifest, read_version,
 };
-use stratal_types::comparator_named;
+use stratal_types::{comparator_named, dump::Dump};
 
-use super::{Block, Explained, Trouble, dump_by, file_name};
+use super::{
+    Explained, Trouble,
+    block::{Block, dump_by},
+    file_name,
+};
 
 pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
     let header = bytes.first_chunk().map(ManifestHeader::decode);
     let header_len = bytes.len().min(ManifestHeader::LEN);
     let mut explained = Explained {
         name: "manifest",
-        title: "a manifest",
+        title: "a manifest of a Stratal database",
         facts: Vec::new(),
-        blocks: vec![Block { kind: "header", range: 0..header_len }],
+        blocks: vec![Block::new("header", 0..header_len)],
         trouble: None,
-        dump: |bytes, explained, number| {
-            explained
-                .blocks
-                .get(number)
-                .map_or_else(String::new, |block| dump_by(bytes, &block.range, annotate_manifest))
+        dump: |bytes, explained, number| match explained.blocks.get(number) {
+            Some(block) if block.kind == TORN => {
+                dump_torn(block.range.start, bytes.get(block.range.clone()).unwrap_or_default())
+            }
+            Some(block) => dump_by(bytes, &block.range, annotate_manifest),
+            None => String::new(),
         },
     };
     let header = match header {
@@ -87,10 +92,54 @@ fn records(bytes: &[u8], salt: u32) -> Vec<Block> {
             RecordKind::End => "end",
         };
         let end = at + usize::try_from(record.encoded_len()).unwrap_or(rest.len());
-        blocks.push(Block { kind, range: at..end });
+        blocks.push(Block::new(kind, at..end));
         at = end;
     }
+    blocks.extend(torn_block(bytes, at));
     blocks
+}
+
+/// What stands behind the last whole record, if that is not nothing: as many bytes as a record there
+/// says, or else all that is not zero.
+fn torn_block(bytes: &[u8], start: usize) -> Option<Block> {
+    let rest = bytes.get(start..)?;
+    let written = rest.iter().rposition(|&byte| byte != 0)? + 1;
+    let payload_len = rest.first_chunk().copied().map(u64::from_le_bytes);
+    let said = payload_len.and_then(|len| usize::try_from(len).ok()).and_then(|len| {
+        let len = len.checked_add(Record::HEADER_LEN)?.checked_next_multiple_of(8)?;
+        (len <= rest.len()).then_some(len)
+    });
+    let len = said.unwrap_or(written.next_multiple_of(8).min(rest.len()));
+    Some(Block::new(TORN, start..start + len))
+}
+
+/// What is no whole record: the end that a crash left, or damage.
+const TORN: &str = "no whole record";
+
+/// The fields of a record as they stand, right or wrong.
+fn dump_torn(offset: usize, bytes: &[u8]) -> String {
+    let mut dump = Dump::at(offset, bytes);
+    if bytes.len() >= Record::HEADER_LEN {
+        dump.note("no whole record: these fields are not verified");
+        for (name, len) in [
+            ("payload_len", 8),
+            ("check", 4),
+            ("salt", 4),
+            ("kind", 4),
+            ("zero", 4),
+            ("sequence", 8),
+            ("synced_len", 8),
+        ] {
+            let bytes = dump.remaining().get(..len).unwrap_or_default().iter().rev();
+            let value = bytes.fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+            dump.field(len, format_args!("{name} {value}"));
+        }
+    }
+    let rest = dump.remaining().len();
+    if rest > 0 {
+        dump.field(rest, "payload, or what is left of it");
+    }
+    dump.finish()
 }
 
 fn as_json(tree: &TreeVersion) -> Value {

@@ -4,27 +4,68 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stratal_archive::Half;
-use stratal_sst::{BlockInfo, Table, TableBlock};
+use stratal_sst::{BlockInfo, Error, ReadAt, Table};
 
+use super::{
+    Trouble,
+    block::{Shown, no_block, show},
+    frames::dump_frame,
+};
 use crate::{
     args::{Common, InspectArgs},
     failure::Failure,
-    file::open_table,
+    file::{open_source, try_open_table},
     output::Output,
     table::describe,
 };
 
-pub(super) fn run(args: &InspectArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
+/// What came of explaining a file as a table.
+pub(super) enum Outcome {
+    /// All there is to say was said.
+    Explained,
+    /// It is an archive of another type.
+    OtherArchive,
+    /// It is a table, but without contents, properties or index that can be read.
+    Damaged,
+}
+
+pub(super) fn try_run(
+    args: &InspectArgs,
+    common: &Common,
+    out: &mut Output,
+) -> Result<Outcome, Failure> {
     let path = &args.file;
-    let table = open_table(path, common)?;
+    let table = match try_open_table(path, common)? {
+        Ok(table) => table,
+        Err(Error::NotATable { .. }) => return Ok(Outcome::OtherArchive),
+        Err(error) => return damaged(path, &error),
+    };
+    let blocks = match table.blocks() {
+        Ok(blocks) => blocks,
+        Err(error) => return damaged(path, &error),
+    };
     match args.block {
-        Some(number) => block(path, &table, number, out),
-        None if out.json => out.json(&as_json(path, &table, out)),
-        None => explain(path, &table, out),
+        Some(number) => block(path, &table, &blocks, number, out)?,
+        None if out.json => out.json(&as_json(path, &table, &blocks, out))?,
+        None => explain(path, &table, &blocks, out)?,
+    }
+    Ok(Outcome::Explained)
+}
+
+/// A table that does not open is worth a second look if it is damaged, not if it is something else.
+fn damaged(path: &Path, error: &Error) -> Result<Outcome, Failure> {
+    match Failure::table(path, error) {
+        Failure::Damage(_) => Ok(Outcome::Damaged),
+        failure => Err(failure),
     }
 }
 
-fn explain(path: &Path, table: &Table, out: &mut Output) -> Result<(), Failure> {
+fn explain(
+    path: &Path,
+    table: &Table,
+    blocks: &[BlockInfo],
+    out: &mut Output,
+) -> Result<(), Failure> {
     let info = table.info();
     let toc = table.contents();
     let properties = &info.properties;
@@ -56,9 +97,8 @@ fn explain(path: &Path, table: &Table, out: &mut Output) -> Result<(), Failure> 
         }
     }
 
-    let blocks = table.blocks().map_err(|error| Failure::table(path, &error))?;
     out.line("\nBlocks, as --block N numbers them:")?;
-    for line in block_ranges(&blocks) {
+    for line in block_ranges(blocks) {
         out.line(format!("  {line}"))?;
     }
     Ok(())
@@ -108,33 +148,39 @@ fn block_ranges(blocks: &[BlockInfo]) -> Vec<String> {
     runs.collect()
 }
 
-fn block(path: &Path, table: &Table, number: u64, out: &mut Output) -> Result<(), Failure> {
-    let fail = |error| Failure::table(path, &error);
-    let blocks = table.blocks().map_err(fail)?;
+fn block(
+    path: &Path,
+    table: &Table,
+    blocks: &[BlockInfo],
+    number: u64,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let block = usize::try_from(number).ok().and_then(|number| blocks.get(number));
-    let Some(&block) = block else {
-        let message =
-            format!("{}: there is no block {number}, only {}", path.display(), blocks.len());
-        return Err(Failure::Absent(Some(message)));
+    let Some(&block) = block else { return Err(no_block(path, number, blocks.len())) };
+    let BlockInfo { kind, offset, len, ordinal } = block;
+    let (dump, trouble) = match table.annotate_block(block) {
+        Ok(dump) => (dump, None),
+        Err(error @ Error::Read { .. }) => return Err(Failure::table(path, &error)),
+        Err(error) => {
+            let range = offset..offset.saturating_add(len.into());
+            let stored = open_source(path)?.read(range);
+            let stored = stored.map_err(|error| Failure::io(path, "read", &error))?;
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let what = error.to_string();
+            let trouble = if error.is_corruption() {
+                Trouble::Damage { offset, what }
+            } else {
+                Trouble::Refused { what }
+            };
+            (dump_frame(kind, start, &stored, None), Some(trouble))
+        }
     };
-    let dump = table.annotate_block(block).map_err(fail)?;
-    if out.json {
-        return out.json(&json!({
-            "file": path.display().to_string(), "block": number, "kind": block.kind.name(),
-            "offset": block.offset, "bytes": block.len, "ordinal": block.ordinal, "dump": dump,
-        }));
-    }
-    let BlockInfo { kind, offset, ordinal, .. } = block;
-    let kind = TableBlock::name(kind);
-    out.line(format!(
-        "{}: block {number}, a {kind} block at offset {offset}, ordinal {ordinal}",
-        path.display()
-    ))?;
-    out.line("from..to    bytes                             meaning")?;
-    out.bytes(dump.as_bytes())
+    let title = format!("{} block, ordinal {ordinal}", kind.name());
+    let shown = Shown { number, kind: kind.name(), title, offset, len: len.into(), dump: &dump };
+    show(path, &shown, trouble.as_ref(), out)
 }
 
-fn as_json(path: &Path, table: &Table, out: &Output) -> Value {
+fn as_json(path: &Path, table: &Table, blocks: &[BlockInfo], out: &Output) -> Value {
     let info = table.info();
     let layout: Vec<Value> = layout(table)
         .into_iter()
@@ -145,6 +191,6 @@ fn as_json(path: &Path, table: &Table, out: &Output) -> Value {
     json!({
         "file": path.display().to_string(), "type": "table", "bytes": info.file_len,
         "uid": info.uid.to_string(), "db_id": table.contents().header.db_id.to_string(),
-        "layout": layout, "properties": properties,
+        "layout": layout, "properties": properties, "blocks": blocks.len(),
     })
 }

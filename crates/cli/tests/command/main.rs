@@ -6,5 +6,6 @@ mod table;
 mod database;
 mod damage;
 mod inspect;
+mod blocks;
 mod quickstart;
 mod places;

@@ -1,0 +1,196 @@
+//! The blocks of tables that are damaged: found by their frames, described as far as they can be.
+
+use std::{borrow::Cow, ops::Range, path::Path};
+
+use serde_json::json;
+use stratal_archive::Toc;
+use stratal_block::{
+    BlockContext, BlockId, BlockKind, BlockSpec, Codec, Frame, annotate_frame_with,
+    annotate_sorted_block,
+};
+use stratal_sst::{FILE_TYPE, TableBlock};
+use stratal_types::{FileUid, dump::Dump};
+
+use super::{
+    Explained, Trouble,
+    archive::{self, clipped, copy_of, usizes},
+    block::Block,
+};
+
+/// What is left of a table whose contents, properties or index are damaged: its blocks are found by
+/// their frames, one behind the other, and numbered as if nothing had happened.
+pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
+    let (toc, trouble) = archive::contents(bytes);
+    let Some(toc) = toc.filter(|toc| toc.header.file_type == FILE_TYPE) else {
+        return archive::explain(bytes, path);
+    };
+    let blocks = blocks_by_frames(bytes, &toc);
+    let damaged = blocks.iter().find_map(|block| block.trouble.clone());
+    let readable = blocks.iter().filter(|block| block.trouble.is_none()).count();
+    Explained {
+        name: "table",
+        title: "a sorted table of Stratal that does not open",
+        facts: vec![
+            ("db_id", json!(toc.header.db_id.to_string())),
+            ("uid", json!(toc.header.uid.to_string())),
+            ("readable_blocks", json!(readable)),
+        ],
+        blocks,
+        trouble: trouble.or(damaged),
+        dump: |bytes, explained, number| {
+            let Some(block) = explained.blocks.get(number) else { return String::new() };
+            let uid = archive::contents(bytes).0.map(|toc| toc.header.uid).unwrap_or_default();
+            let stored = clipped(bytes, &block.range);
+            let Some(found) = Found::again(block, uid) else {
+                return Dump::at(block.range.start, stored).finish();
+            };
+            let plain = found.open(stored).ok();
+            dump_frame(found.kind, block.range.start, stored, plain.as_deref())
+        },
+    }
+}
+
+/// A block whose place in the file says what it is.
+struct Found {
+    kind: TableBlock,
+    id: BlockId,
+}
+
+impl Found {
+    const KINDS: [TableBlock; 5] = [
+        TableBlock::Data,
+        TableBlock::Index,
+        TableBlock::Filter,
+        TableBlock::Properties,
+        TableBlock::Tombstones,
+    ];
+
+    fn new(kind: TableBlock, uid: FileUid, ordinal: u64) -> Self {
+        Self { kind, id: BlockId { uid, ordinal, kind: BlockKind(kind.tag()) } }
+    }
+
+    /// The block that was made a [`Block`].
+    fn again(block: &Block, uid: FileUid) -> Option<Self> {
+        let kind = Self::KINDS.into_iter().find(|kind| kind.name() == block.kind)?;
+        Some(Self::new(kind, uid, block.ordinal?))
+    }
+
+    fn block(&self, bytes: &[u8], range: Range<usize>) -> Block {
+        let trouble = self.open(clipped(bytes, &range)).err();
+        let trouble = trouble.map(|error| {
+            if error.is_corruption() {
+                Trouble::damage(range.start, error.to_string())
+            } else {
+                Trouble::Refused { what: error.to_string() }
+            }
+        });
+        let ordinal = Some(self.id.ordinal);
+        Block { ordinal, trouble, ..Block::new(self.kind.name(), range) }
+    }
+
+    /// The payload, if the block is whole.
+    fn open<'a>(&self, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, stratal_block::Error> {
+        BlockSpec::default().resolve(&BlockContext::default())?.open(self.id, stored)
+    }
+}
+
+/// Ordinal of the first data block, and behind it in the order of writing.
+const FIRST_DATA_ORDINAL: u64 = 16;
+
+fn blocks_by_frames(bytes: &[u8], toc: &Toc) -> Vec<Block> {
+    let uid = toc.header.uid;
+    let mut blocks = Vec::new();
+    for entry in &toc.entries {
+        let range = usizes(&entry.range());
+        let copy = copy_of(entry.half) as u64;
+        let (kind, ordinal) = match &entry.tag.0 {
+            b"DATA" => {
+                let mut rest = clipped(bytes, &range);
+                let mut start = range.start;
+                for ordinal in FIRST_DATA_ORDINAL.. {
+                    if rest.is_empty() {
+                        break;
+                    }
+                    // Behind a frame that cannot be told nothing can be found.
+                    let behind = Frame::split_from(rest).map_or(&[][..], |(_, behind)| behind);
+                    let end = start + rest.len() - behind.len();
+                    let found = Found::new(TableBlock::Data, uid, ordinal);
+                    blocks.push(found.block(bytes, start..end));
+                    (rest, start) = (behind, end);
+                }
+                continue;
+            }
+            b"PROP" => (TableBlock::Properties, copy),
+            b"INDX" => (TableBlock::Index, 2 + copy),
+            b"RDEL" => (TableBlock::Tombstones, 6 + copy),
+            b"filt" => (TableBlock::Filter, 4),
+            _ => continue,
+        };
+        blocks.push(Found::new(kind, uid, ordinal).block(bytes, range));
+    }
+    blocks
+}
+
+/// Describes a frame, and `plain`, what its payload decodes to, if that is another.
+pub(super) fn dump_frame(
+    kind: TableBlock,
+    offset: usize,
+    stored: &[u8],
+    plain: Option<&[u8]>,
+) -> String {
+    let frame = Frame::from_exact(stored);
+    let mut dump = Dump::at(offset, stored);
+    match &frame {
+        Ok(_) => annotate_frame_with(&mut dump, |dump, len| annotate_whole(kind, dump, len)),
+        Err(error) => annotate_broken_frame(kind, error, &mut dump),
+    }
+    let mut text = dump.finish();
+    let is_packed = frame.is_ok_and(|frame| frame.header().codec != Codec::None);
+    if let Some(plain) = plain.filter(|_| is_packed) {
+        let mut dump = Dump::new(plain);
+        dump.note("the payload, decompressed");
+        annotate_payload(kind, &mut dump, plain.len());
+        text.push_str(&dump.finish());
+    }
+    text
+}
+
+/// Describes a frame whose header cannot be read: the fields stand where they stand.
+fn annotate_broken_frame(kind: TableBlock, error: &stratal_block::Error, dump: &mut Dump<'_>) {
+    dump.note(format_args!("{error}; the fields as they stand"));
+    let Some(payload_len) = dump.remaining().len().checked_sub(Frame::OVERHEAD) else { return };
+    for (name, len) in [
+        ("magic", 2),
+        ("version", 1),
+        ("kind", 1),
+        ("codec", 1),
+        ("flags", 1),
+        ("reserved", 2),
+        ("stored_len", 4),
+        ("plain_len", 4),
+    ] {
+        dump.field(len, name);
+    }
+    annotate_whole(kind, dump, payload_len);
+    dump.field(Frame::OVERHEAD, "check");
+}
+
+/// Describes a payload of `len` bytes to its end, understood or not.
+fn annotate_whole(kind: TableBlock, dump: &mut Dump<'_>, len: usize) {
+    let before = dump.remaining().len();
+    annotate_payload(kind, dump, len);
+    let described = before.saturating_sub(dump.remaining().len());
+    if described < len {
+        dump.field(len.saturating_sub(described), "payload, not understood");
+    }
+}
+
+fn annotate_payload(kind: TableBlock, dump: &mut Dump<'_>, len: usize) {
+    match kind {
+        TableBlock::Filter => {
+            let bytes = dump.remaining();
+            stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
+        }
+        _ => annotate_sorted_block(dump, len),
+    }
+}
