@@ -22,7 +22,8 @@
 //!
 //! The checks find accidents, not forgeries. This crate knows nothing about what is in a section, and
 //! does no I/O but for the writers' sinks. Without the feature `std` it has all but the writers.
-//! Plain archives of the `sfa` crate are read and written by module [`sfa`].
+//! Plain archives of the `sfa` crate are read and written by module [`sfa`]. A tool like zip, in
+//! `examples/pack`, shows the whole of it at work.
 //!
 //! ```
 //! use std::io::Write;
