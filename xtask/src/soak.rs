@@ -1,7 +1,8 @@
 //! Long runs: the same tests with more time, or tests too long for every commit.
 //!
-//! A run is a row of [`SOAKS`]: a cargo test command and the variables by which its tests learn
-//! what they may take. The tests print the seed with a failure; the same seed finds it again.
+//! A run is a row of [`SOAKS`]: a package, which of its tests, and the variables by which they learn
+//! what they may take. They print what they counted, and the seed with a failure; the same seed finds
+//! it again.
 
 use std::path::Path;
 
@@ -16,19 +17,28 @@ cargo xtask soak list
 struct Soak {
     name: &'static str,
     about: &'static str,
-    /// What cargo is told.
-    command: &'static [&'static str],
+    package: &'static str,
+    tests: Tests,
     /// Variable by which the tests take each option; none where the option has no meaning.
     seed: Option<&'static str>,
     seconds: Option<&'static str>,
     places: Option<&'static str>,
 }
 
+/// Which tests of a package take part.
+enum Tests {
+    /// All of one test target.
+    Target(&'static str),
+    /// Those too long for every run, whose name contains this.
+    Ignored(&'static str),
+}
+
 const SOAKS: &[Soak] = &[
     Soak {
         name: "fuzz",
         about: "every fuzz body on pseudo-random and mutated inputs",
-        command: &["test", "--release", "-p", "stratal-fuzz", "--test", "smoke"],
+        package: "stratal-fuzz",
+        tests: Tests::Target("smoke"),
         seed: Some("STRATAL_FUZZ_SEED"),
         seconds: Some("STRATAL_FUZZ_SECS"),
         places: None,
@@ -36,7 +46,8 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "places",
         about: "the command on a large file of places (--places cities.tsv.zst)",
-        command: &["test", "--release", "-p", "stratal-cli", "--", "--ignored", "places"],
+        package: "stratal-cli",
+        tests: Tests::Ignored("places"),
         seed: None,
         seconds: None,
         places: Some("STRATAL_PLACES"),
@@ -44,7 +55,8 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "compaction",
         about: "histories of one key under the rules of garbage collection",
-        command: &["test", "--release", "-p", "stratal-compaction", "--", "--ignored", "soak"],
+        package: "stratal-compaction",
+        tests: Tests::Ignored("soak"),
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
@@ -52,16 +64,8 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "tree",
         about: "histories of one tree against the model, without a log",
-        command: &[
-            "test",
-            "--release",
-            "-p",
-            "stratal-engine",
-            "--",
-            "--ignored",
-            "soak_model",
-            "--nocapture",
-        ],
+        package: "stratal-engine",
+        tests: Tests::Ignored("soak_model"),
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
@@ -69,16 +73,8 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "model",
         about: "histories of a database against the model",
-        command: &[
-            "test",
-            "--release",
-            "-p",
-            "stratal",
-            "--",
-            "--ignored",
-            "soak_model",
-            "--nocapture",
-        ],
+        package: "stratal",
+        tests: Tests::Ignored("soak_model"),
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
@@ -86,16 +82,8 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "crash",
         about: "workloads of a database crashed at every operation, recoveries too",
-        command: &[
-            "test",
-            "--release",
-            "-p",
-            "stratal",
-            "--",
-            "--ignored",
-            "soak_crash",
-            "--nocapture",
-        ],
+        package: "stratal",
+        tests: Tests::Ignored("soak_crash"),
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
@@ -103,16 +91,8 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "faults",
         about: "workloads of a database with a fault at every operation",
-        command: &[
-            "test",
-            "--release",
-            "-p",
-            "stratal",
-            "--",
-            "--ignored",
-            "soak_faults",
-            "--nocapture",
-        ],
+        package: "stratal",
+        tests: Tests::Ignored("soak_faults"),
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
@@ -146,10 +126,20 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         .ok_or_else(|| format!("no such soak: {name}\n\n{USAGE}\n{}", list()))?;
     let environment = environment(soak, &options(rest)?)?;
     let passed = process::timed(name, || {
-        process::run_tests(process::cargo(root).args(soak.command).envs(environment))
+        process::run_tests(process::cargo(root).args(arguments(soak)).envs(environment))
     })?;
     println!("soak {name}: {passed} passed");
     Ok(())
+}
+
+/// What cargo is told. Tests that pass are heard too: they say what they counted.
+fn arguments(soak: &Soak) -> Vec<&'static str> {
+    let run = ["test", "--release", "-p", soak.package];
+    let chosen: &[&str] = match soak.tests {
+        Tests::Target(name) => &["--test", name, "--", "--nocapture"],
+        Tests::Ignored(name) => &["--", "--ignored", name, "--nocapture"],
+    };
+    run.iter().chain(chosen).copied().collect()
 }
 
 fn list() -> String {
@@ -224,6 +214,16 @@ mod tests {
             [("STRATAL_FUZZ_SEED", "7".to_owned()), ("STRATAL_FUZZ_SECS", "90".to_owned())]
         );
         assert_eq!(environment(soak("fuzz"), &Options::default()), Ok(vec![]));
+    }
+
+    #[test]
+    fn rows_become_commands_whose_tests_are_heard() {
+        let typed = |name| arguments(soak(name)).join(" ");
+        assert_eq!(typed("fuzz"), "test --release -p stratal-fuzz --test smoke -- --nocapture");
+        assert_eq!(
+            typed("tree"),
+            "test --release -p stratal-engine -- --ignored soak_model --nocapture"
+        );
     }
 
     #[test]
