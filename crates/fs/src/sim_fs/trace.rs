@@ -3,7 +3,7 @@ use std::{fmt, path::Path, sync::Arc};
 /// A sort of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each is the method of its name")]
+#[expect(missing_docs, reason = "each is the method of its name")]
 pub enum OpKind {
     Create,
     Open,
