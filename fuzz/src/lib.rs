@@ -59,10 +59,12 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("wal_record", wal::record),
     ("wal_segment_header", wal::segment_header),
     ("wal_replay", wal::replay),
+    ("wal_damaged", wal::damaged),
     ("manifest_edit", manifest::edit),
     ("manifest_record", manifest::record),
     ("manifest_file", manifest::file),
     ("manifest_snapshot", manifest::snapshot),
+    ("manifest_damaged", manifest::damaged),
     ("db_record", db::record),
     ("db_record_of_this_version", db::record_of_this_version),
 ];

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use stratal_manifest::{
-    Comparators, ManifestHeader, Record, RecordKind, RecoveryMode, VersionEdit, VersionSet,
-    annotate_manifest, read_version,
+    Comparators, ManifestHeader, NewTree, Record, RecordKind, RecoveryMode, TreeId, VersionEdit,
+    VersionSet, annotate_manifest, read_version,
 };
 use stratal_types::{DbId, comparator_named, dump::Dump};
+
+use crate::inputs::{SplitMix64, mutated};
 
 /// Reads `data` as an edit, and applies it to nothing.
 ///
@@ -81,6 +83,55 @@ pub fn snapshot(data: &[u8]) {
         Record { kind, sequence, synced_len, payload }.encode_into(header.salt, &mut bytes);
     }
     file(&bytes);
+}
+
+/// Edits that the data chooses, in a file that is then damaged in places that its first eight bytes
+/// choose.
+///
+/// # Panics
+///
+/// If what is read is not the version after some of the edits, without any left out between.
+pub fn damaged(data: &[u8]) {
+    let Some((seed, choices)) = data.split_first_chunk() else { return };
+    let mut set = VersionSet::new(DbId::default(), comparators());
+    let header = ManifestHeader { salt: 1, db_id: DbId::default(), generation: 1 };
+    let mut file = header.encode().to_vec();
+    let mut append = |kind, sequence, edit: &VersionEdit| {
+        let (mut payload, synced_len) = (Vec::new(), file.len() as u64);
+        edit.encode(&mut payload);
+        Record { kind, sequence, synced_len, payload: &payload }
+            .encode_into(header.salt, &mut file);
+    };
+    let mut states = vec![set.current().to_edit()];
+    append(RecordKind::Snapshot, 0, &states[0]);
+    for (sequence, choice) in (1..).zip(choices.iter().take(40)) {
+        let mut edit = VersionEdit::new();
+        let next_tree = set.current().next_tree;
+        match choice % 4 {
+            0 => edit.create_tree(NewTree::new(next_tree, format!("tree {sequence}"), "bytewise")),
+            1 => edit.set_options(TreeId(u64::from(choice / 4)), vec![*choice; 9]),
+            2 => edit.drop_tree(TreeId(u64::from(choice / 4))),
+            _ => edit.set_next_file(set.current().next_file + u64::from(*choice)),
+        };
+        // A tree that is not there has no options and cannot be dropped.
+        if set.apply(&edit).is_err() {
+            edit = VersionEdit::new();
+        }
+        append(RecordKind::Edit, sequence, &edit);
+        states.push(set.current().to_edit());
+    }
+    let read = |bytes: &[u8], mode| {
+        let read = read_version(bytes, 1, DbId::default(), &comparators(), mode);
+        read.ok().map(|(set, _)| set.current().to_edit())
+    };
+    assert_eq!(read(&file, RecoveryMode::Absolute).as_ref(), states.last());
+    let mut random = SplitMix64::new(u64::from_le_bytes(*seed));
+    let damaged = mutated(&mut random, &file, std::slice::from_ref(&file));
+    for mode in [RecoveryMode::Absolute, RecoveryMode::Tail] {
+        if let Some(found) = read(&damaged, mode) {
+            assert!(states.contains(&found), "{mode:?}: a version that never was");
+        }
+    }
 }
 
 fn comparators() -> Comparators {

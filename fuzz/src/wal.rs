@@ -2,12 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use stratal_fs::{Fs, MemFs};
+use stratal_fs::{Access, Fs, MemFs, read_to_vec};
 use stratal_types::{DbId, dump::Dump};
 use stratal_wal::{
     AppendMode, Error, Lsn, Record, Replay, SegmentHeader, Wal, WalContext, WalOptions,
     annotate_segment, segment_file_name,
 };
+
+use crate::inputs::{SplitMix64, mutated};
 
 /// Reads `data` as a record of the segment and place that it says it is of.
 ///
@@ -90,6 +92,48 @@ pub fn replay(data: &[u8]) {
             assert_eq!(again.split_last().map(|(_, before)| before), Some(&found[..]));
         }
         Err(err) => panic!("what was written does not read: {err}"),
+    }
+}
+
+/// Logs pieces of the data and closes the log, then damages it in places that the first eight bytes
+/// choose.
+///
+/// # Panics
+///
+/// If what is replayed is not what was logged, from the begin up to some record.
+pub fn damaged(data: &[u8]) {
+    let Some((seed, data)) = data.split_first_chunk() else { return };
+    let Some((pieces, data)) = data.split_first() else { return };
+    // A log in which nothing was logged has no segment.
+    if data.is_empty() {
+        return;
+    }
+    let fs = MemFs::new();
+    let context = || WalContext {
+        fs: Arc::new(fs.clone()),
+        dir: "/".into(),
+        db_id: DbId::default(),
+        salts: Arc::new(|| 0x5a17),
+    };
+    let options = WalOptions { preallocate: false, ..WalOptions::default() };
+    let created = options.validate().and_then(|spec| Wal::create(context(), spec));
+    let mut wal = created.expect("there is room, and no log yet");
+    let len = data.len().div_ceil(usize::from(*pieces) % 8 + 1).max(1);
+    let logged: Vec<&[u8]> = data.chunks(len).collect();
+    for payload in &logged {
+        wal.append(1, &[payload], AppendMode::Through).expect("there is room");
+    }
+    wal.close().expect("there is room");
+
+    let path = Path::new("/").join(segment_file_name(1));
+    let file = fs.open(&path, Access::ReadWrite).expect("the log has a segment");
+    let bytes = read_to_vec(file.as_ref(), 1 << 20).expect("the segment is small");
+    let mut random = SplitMix64::new(u64::from_le_bytes(*seed));
+    let damaged = mutated(&mut random, &bytes, std::slice::from_ref(&bytes));
+    let written = file.set_len(0).and_then(|()| file.write_all_at(&damaged, 0));
+    written.expect("there is room");
+    if let Ok((found, _)) = take_up(context()) {
+        assert!(logged.starts_with(&found.iter().map(Vec::as_slice).collect::<Vec<_>>()));
     }
 }
 

@@ -14,7 +14,7 @@ use core::{
     panic::PanicInfo,
 };
 
-use stratal_archive::{ArchiveHeader, Opener, Progress};
+use stratal_archive::{ArchiveHeader, Opener, Progress, sfa};
 use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec, Compression};
 use stratal_filter::{Filter, FilterBuilder, FilterSpec};
 use stratal_types::{DbId, FileUid, dump::Dump, key_hash, varint};
@@ -77,6 +77,18 @@ pub extern "C" fn stratal_archive_sections(fill: u8) -> usize {
             Err(_) => return 0,
         }
     }
+}
+
+/// Makes a plain archive of one section and opens it.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_sfa_round_trip(fill: u8) -> bool {
+    let mut file = alloc::vec![fill; 100];
+    let entry = sfa::TocEntry { name: alloc::vec![fill; 3], offset: 0, len: 100 };
+    let toc = sfa::Toc { entries: alloc::vec![entry], offset: 100 };
+    let encoded = toc.encode();
+    file.extend(&encoded);
+    file.extend(sfa::Trailer::of(&encoded, toc.offset).encode());
+    sfa::open(&file) == Ok(toc)
 }
 
 /// Memory for nobody: the library is never run.
