@@ -38,6 +38,43 @@ impl Block {
     }
 }
 
+/// What is no whole record: the end that a crash left, or damage.
+pub(super) const TORN: &str = "no whole record";
+
+/// Marks whole records behind one that is not.
+pub(super) const BEHIND: &str = "behind what is no record";
+
+/// What stands from `start` on, where there is no whole record: that, and whole records behind it, up
+/// to where all is zero. `record` gives kind and length of the whole record at an offset; `said_len`
+/// the length that what stands at an offset claims to have.
+pub(super) fn torn_blocks(
+    bytes: &[u8],
+    start: usize,
+    mut record: impl FnMut(usize) -> Option<(&'static str, usize)>,
+    said_len: impl Fn(&[u8]) -> Option<usize>,
+) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut at = start;
+    while let Some(rest) = bytes.get(at..)
+        && let Some(last) = rest.iter().rposition(|&byte| byte != 0)
+    {
+        if let Some((kind, len)) = record(at) {
+            let label = Some(BEHIND.to_owned());
+            blocks.push(Block { label, ..Block::new(kind, at..at + len) });
+            at += len;
+            continue;
+        }
+        let next = (at + 8..bytes.len()).step_by(8).find(|at| record(*at).is_some());
+        let end = next.unwrap_or_else(|| {
+            let said = said_len(rest).filter(|len| *len <= rest.len()).unwrap_or(0);
+            at + said.max((last + 1).next_multiple_of(8)).min(rest.len())
+        });
+        blocks.push(Block::new(TORN, at..end));
+        at = end;
+    }
+    blocks
+}
+
 /// Blocks of one kind that stand together, on one line.
 pub(super) fn block_ranges(blocks: &[Block]) -> Vec<String> {
     let mut first = 0;

@@ -9,7 +9,7 @@ use stratal_wal::{Error, Lsn, Record, RecordHeader, RecordKind, SegmentHeader, a
 
 use super::{
     Explained, Trouble,
-    block::{Block, dump_by},
+    block::{Block, TORN, dump_by, torn_blocks},
     file_name,
 };
 
@@ -79,30 +79,45 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
         ("torn_at", json!(is_torn.then_some(found.end))),
     ];
     explained.trouble = trouble(bytes, path, &header, &copies, &found);
-    let torn = found.tear.is_some().then(|| torn_block(bytes, &header, found.end));
+    let behind = match found.tear {
+        Some(_) => torn(bytes, &header, found.end),
+        None => Vec::new(),
+    };
+    let records = behind.iter().filter(|block| block.label.is_some()).count();
+    explained.facts.push(("records_behind", json!(records)));
     explained.blocks.extend(found.blocks);
-    explained.blocks.extend(torn);
+    explained.blocks.extend(behind);
     explained
 }
 
-/// The bytes that stand where a record would: as many as it says, if it is one of this place, or else
-/// all that is not zero.
-fn torn_block(bytes: &[u8], header: &SegmentHeader, start: usize) -> Block {
-    let rest = bytes.get(start..).unwrap_or_default();
-    let said = rest.first_chunk().and_then(|fields| {
-        let fields = RecordHeader::decode(fields).ok()?;
-        let is_own = fields.salt == header.salt && fields.lsn == lsn_at(header, start);
-        usize::try_from(fields.record_len()).ok().filter(|len| is_own && *len <= rest.len())
-    });
-    let len = said.unwrap_or_else(|| {
-        let written = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        written.next_multiple_of(8).min(rest.len())
-    });
-    Block::new(TORN, start..start + len)
+fn torn(bytes: &[u8], header: &SegmentHeader, start: usize) -> Vec<Block> {
+    let fields_at = |at: usize| {
+        let fields = RecordHeader::decode(bytes.get(at..)?.first_chunk()?).ok()?;
+        let is_own = fields.salt == header.salt && fields.lsn == lsn_at(header, at);
+        is_own.then_some(fields)
+    };
+    // Bytes that look like records and are none cost a check each: not more than so many.
+    let mut checks_len_left = (bytes.len() as u64).saturating_mul(8);
+    let record = |at: usize| {
+        let fields = fields_at(at)?;
+        checks_len_left = checks_len_left.checked_sub(fields.record_len())?;
+        let record = Record::decode(bytes.get(at..)?, header.salt, fields.lsn).ok()?;
+        Some((name_of(record.kind), usize::try_from(record.encoded_len()).ok()?))
+    };
+    let said_len = |rest: &[u8]| {
+        let fields = fields_at(bytes.len().checked_sub(rest.len())?)?;
+        usize::try_from(fields.record_len()).ok()
+    };
+    torn_blocks(bytes, start, record, said_len)
 }
 
-/// What is no whole record: the end that a crash left, or damage.
-const TORN: &str = "no whole record";
+const fn name_of(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Group => "group",
+        RecordKind::Mark => "mark",
+        RecordKind::End => "end",
+    }
+}
 
 impl Records {
     /// Reads what is whole, up to the first place where nothing is.
@@ -127,11 +142,6 @@ impl Records {
     }
 
     fn take(&mut self, record: &Record<'_>, end: usize) {
-        let kind = match record.kind {
-            RecordKind::Group => "group",
-            RecordKind::Mark => "mark",
-            RecordKind::End => "end",
-        };
         self.is_closed |= record.kind == RecordKind::End;
         self.synced = self.synced.max(record.synced);
         self.last = Some(record.lsn);
@@ -144,7 +154,7 @@ impl Records {
                 }
             }
         }
-        self.blocks.push(Block::new(kind, self.end..end));
+        self.blocks.push(Block::new(name_of(record.kind), self.end..end));
         self.end = end;
     }
 }
@@ -222,14 +232,16 @@ fn synced_behind(bytes: &[u8], header: &SegmentHeader, offset: usize) -> Lsn {
 
 /// The record as it stands in the file and, of a group, what its payload means.
 fn dump(bytes: &[u8], explained: &Explained, number: usize) -> String {
-    let Some(Block { kind, range, .. }) = explained.blocks.get(number) else {
+    let Some(Block { kind, label, range, .. }) = explained.blocks.get(number) else {
         return String::new();
     };
-    if *kind == TORN {
-        return dump_torn(range.start, bytes.get(range.clone()).unwrap_or_default());
-    }
-    let mut text = dump_by(bytes, range, annotate_segment);
     let stored = bytes.get(range.clone()).unwrap_or_default();
+    // The log is described from its begin up to where records end.
+    let mut text = match (*kind, label) {
+        (TORN, _) => dump_record(range.start, stored, "no whole record, its fields not verified"),
+        (_, Some(label)) => dump_record(range.start, stored, &format!("{kind}, {label}")),
+        (_, None) => dump_by(bytes, range, annotate_segment),
+    };
     if *kind == "group"
         && let Some((fields, rest)) = stored.split_first_chunk::<{ RecordHeader::LEN }>()
         && let Ok(fields) = RecordHeader::decode(fields)
@@ -244,19 +256,18 @@ fn dump(bytes: &[u8], explained: &Explained, number: usize) -> String {
 }
 
 /// The fields of a record as they stand, right or wrong.
-fn dump_torn(offset: usize, bytes: &[u8]) -> String {
+fn dump_record(offset: usize, bytes: &[u8], title: &str) -> String {
     let mut dump = Dump::at(offset, bytes);
-    let fields = bytes.first_chunk().map(RecordHeader::decode);
-    if let Some(Ok(fields)) = fields {
+    dump.note(title);
+    if let Some(Ok(fields)) = bytes.first_chunk().map(RecordHeader::decode) {
         let RecordHeader { payload_len, flags, count, lsn, synced, .. } = fields;
-        dump.note("no whole record: these fields are not verified");
         dump.field(4, format_args!("payload_len {payload_len}")).field(4, "check").field(4, "salt");
         dump.field(4, format_args!("flags {flags}")).field(4, format_args!("count {count}"));
         dump.field(8, format_args!("lsn {lsn}")).field(8, format_args!("synced_lsn {synced}"));
     }
     let rest = dump.remaining().len();
     if rest > 0 {
-        dump.field(rest, "payload, or what is left of it");
+        dump.field(rest, "payload and padding");
     }
     dump.finish()
 }

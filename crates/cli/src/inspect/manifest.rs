@@ -11,7 +11,7 @@ use stratal_types::{comparator_named, dump::Dump};
 
 use super::{
     Explained, Trouble,
-    block::{Block, dump_by},
+    block::{Block, TORN, dump_by, torn_blocks},
     file_name,
 };
 
@@ -25,9 +25,7 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
         blocks: vec![Block::new("header", 0..header_len)],
         trouble: None,
         dump: |bytes, explained, number| match explained.blocks.get(number) {
-            Some(block) if block.kind == TORN => {
-                dump_torn(block.range.start, bytes.get(block.range.clone()).unwrap_or_default())
-            }
+            Some(block) if block.kind == TORN || block.label.is_some() => dump_record(block, bytes),
             Some(block) => dump_by(bytes, &block.range, annotate_manifest),
             None => String::new(),
         },
@@ -44,13 +42,16 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
         }
     };
     explained.blocks.extend(records(bytes, header.salt));
-    let count = |kind| explained.blocks.iter().filter(|block| block.kind == kind).count();
+    let (behind, before): (Vec<_>, Vec<_>) =
+        explained.blocks.iter().partition(|block| block.label.is_some());
+    let count = |kind| before.iter().filter(|block| block.kind == kind).count();
     let (snapshots, edits, ends) = (count("snapshot"), count("edit"), count("end"));
     explained.facts = vec![
         ("db_id", json!(header.db_id.to_string())),
         ("generation", json!(header.generation)),
         ("records", json!(snapshots + edits + ends)),
         ("edits", json!(edits)),
+        ("records_behind", json!(behind.len())),
     ];
     let generation = match file_name(path) {
         Some(FileName::Manifest(named)) => named,
@@ -86,41 +87,57 @@ fn records(bytes: &[u8], salt: u32) -> Vec<Block> {
     for sequence in 0.. {
         let rest = bytes.get(at..).unwrap_or_default();
         let Ok(record) = Record::decode(rest, salt, sequence) else { break };
-        let kind = match record.kind {
-            RecordKind::Snapshot => "snapshot",
-            RecordKind::Edit => "edit",
-            RecordKind::End => "end",
-        };
         let end = at + usize::try_from(record.encoded_len()).unwrap_or(rest.len());
-        blocks.push(Block::new(kind, at..end));
+        blocks.push(Block::new(name_of(record.kind), at..end));
         at = end;
     }
-    blocks.extend(torn_block(bytes, at));
+    blocks.extend(torn(bytes, salt, at));
     blocks
 }
 
-/// What stands behind the last whole record, if that is not nothing: as many bytes as a record there
-/// says, or else all that is not zero.
-fn torn_block(bytes: &[u8], start: usize) -> Option<Block> {
-    let rest = bytes.get(start..)?;
-    let written = rest.iter().rposition(|&byte| byte != 0)? + 1;
-    let payload_len = rest.first_chunk().copied().map(u64::from_le_bytes);
-    let said = payload_len.and_then(|len| usize::try_from(len).ok()).and_then(|len| {
-        let len = len.checked_add(Record::HEADER_LEN)?.checked_next_multiple_of(8)?;
-        (len <= rest.len()).then_some(len)
-    });
-    let len = said.unwrap_or(written.next_multiple_of(8).min(rest.len()));
-    Some(Block::new(TORN, start..start + len))
+const fn name_of(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Snapshot => "snapshot",
+        RecordKind::Edit => "edit",
+        RecordKind::End => "end",
+    }
 }
 
-/// What is no whole record: the end that a crash left, or damage.
-const TORN: &str = "no whole record";
+/// What stands behind the records that are whole and in sequence.
+fn torn(bytes: &[u8], salt: u32, start: usize) -> Vec<Block> {
+    // Bytes that look like records and are none cost a check each: not more than so many.
+    let mut checks_len_left = bytes.len().saturating_mul(8);
+    let record = |at: usize| {
+        let rest = bytes.get(at..)?;
+        let own_salt = rest.get(SALT)?.first_chunk().copied().map(u32::from_le_bytes)?;
+        let sequence = rest.get(SEQUENCE)?.first_chunk().copied().map(u64::from_le_bytes)?;
+        let len = said_len(rest).filter(|_| own_salt == salt)?;
+        checks_len_left = checks_len_left.checked_sub(len)?;
+        let record = Record::decode(rest, salt, sequence).ok()?;
+        Some((name_of(record.kind), len))
+    };
+    torn_blocks(bytes, start, record, said_len)
+}
+
+/// Where the salt and the place in the sequence stand in a record.
+const SALT: std::ops::Range<usize> = 12..16;
+const SEQUENCE: std::ops::Range<usize> = 24..32;
+
+/// The length of the record that `rest` begins with, by its own account.
+fn said_len(rest: &[u8]) -> Option<usize> {
+    let payload_len = usize::try_from(u64::from_le_bytes(*rest.first_chunk()?)).ok()?;
+    payload_len.checked_add(Record::HEADER_LEN)?.checked_next_multiple_of(8)
+}
 
 /// The fields of a record as they stand, right or wrong.
-fn dump_torn(offset: usize, bytes: &[u8]) -> String {
-    let mut dump = Dump::at(offset, bytes);
+fn dump_record(block: &Block, bytes: &[u8]) -> String {
+    let bytes = bytes.get(block.range.clone()).unwrap_or_default();
+    let mut dump = Dump::at(block.range.start, bytes);
+    match &block.label {
+        Some(label) => dump.note(format_args!("{}, {label}", block.kind)),
+        None => dump.note("no whole record, its fields not verified"),
+    };
     if bytes.len() >= Record::HEADER_LEN {
-        dump.note("no whole record: these fields are not verified");
         for (name, len) in [
             ("payload_len", 8),
             ("check", 4),
@@ -137,7 +154,7 @@ fn dump_torn(offset: usize, bytes: &[u8]) -> String {
     }
     let rest = dump.remaining().len();
     if rest > 0 {
-        dump.field(rest, "payload, or what is left of it");
+        dump.field(rest, "payload and padding");
     }
     dump.finish()
 }

@@ -213,7 +213,7 @@ fn a_damaged_record_is_dumped_and_named() {
         let file = files.iter().rev().find(|file| file.starts_with(start)).unwrap();
         let (whole, before) = (desk.read(file), blocks(&desk, file));
         let (last, _) = before.last().unwrap();
-        let mut damaged = 0;
+        let (mut damaged, mut behind) = (0, 0);
         for (number, (block, _)) in before.iter().enumerate().skip(1) {
             let range = place(block);
             let mut bytes = whole.clone();
@@ -230,10 +230,17 @@ fn a_damaged_record_is_dumped_and_named() {
             assert_eq!(code == 4, !json["damage"].is_null(), "{json}");
             assert!(code == 4 || code == 0 && place(block).end + 512 >= place(last).end, "{json}");
             damaged += usize::from(code == 4);
-            // What stands before is whole.
-            desk.run(&format!("inspect damaged --block {}", number - 1)).exits(0);
+            // What stands before and behind is whole, and numbered as it was.
+            for (other, (block, _)) in before.iter().enumerate().filter(|it| it.0 != number) {
+                let json = desk.run(&format!("inspect damaged --json --block {other}")).exits(0);
+                let json = json.json();
+                assert_eq!((&json["kind"], place(&json)), (&block["kind"], place(block)));
+                assert_eq!(dumped(&json), whole[place(block)], "{json}");
+                behind += usize::from(json["title"].as_str().unwrap().contains("behind"));
+            }
         }
-        assert!(damaged > 0, "{file}");
+        let records = before.len() - 1;
+        assert!(damaged > 0 && behind == records * (records - 1) / 2, "{file}: {damaged} {behind}");
     }
     let mut bytes = desk.read("IDENTITY");
     bytes[20] ^= 1;
