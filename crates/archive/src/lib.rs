@@ -92,7 +92,7 @@ pub use annotate::{annotate_header, annotate_toc, annotate_trailer};
 pub use error::Error;
 pub use header::ArchiveHeader;
 pub use opener::{Opener, Progress, SEARCH_LEN_MAX, TAIL_LEN};
-pub use section::{Half, SectionHasher, SectionTag, TocEntry};
+pub use section::{Half, Section, SectionHasher, SectionTag, TocEntry};
 pub use toc::{FILE_LEN_MIN, GAP_LEN, MIRRORED_LEN_MAX, Part, SECTIONS_MAX, Toc};
 pub use trailer::Trailer;
 #[cfg(feature = "std")]

@@ -44,6 +44,53 @@ impl fmt::Debug for SectionTag {
     }
 }
 
+/// A sort of section as a type: the tag that names it, and what its bytes mean.
+///
+/// Who writes and who reads such a section share the type, and with it the tag and the rule whether
+/// others may skip it.
+///
+/// ```
+/// use stratal_archive::{Error, Half, Section, SectionHasher, SectionTag, TocEntry};
+///
+/// /// How many items there are. A reader may do without.
+/// struct Count;
+///
+/// impl Section for Count {
+///     const TAG: SectionTag = SectionTag(*b"coun");
+///     type View<'a> = u32;
+///     type Error = Error;
+///     fn parse(bytes: &[u8]) -> Result<u32, Error> {
+///         let what = "a count has four bytes";
+///         let number = bytes.try_into().map_err(|_| Error::Malformed { offset: 0, what })?;
+///         Ok(u32::from_le_bytes(number))
+///     }
+/// }
+///
+/// let mut hasher = SectionHasher::new();
+/// hasher.update(&[7, 0, 0, 0]);
+/// let (half, check) = (Half::Primary, hasher.check());
+/// let entry = TocEntry { tag: Count::TAG, half, offset: 64, len: 4, check };
+/// assert_eq!(entry.view::<Count>(&[7, 0, 0, 0]), Ok(7));
+/// assert!(entry.view::<Count>(&[8, 0, 0, 0]).is_err(), "the check does not hold");
+/// ```
+pub trait Section {
+    /// Names the section, and says whether a reader that does not know it may skip it.
+    const TAG: SectionTag;
+
+    /// What the bytes mean. It may borrow from them.
+    type View<'a>;
+
+    /// Why bytes are no such section.
+    type Error: From<Error>;
+
+    /// Reads the section from its bytes, whose check holds.
+    ///
+    /// # Errors
+    ///
+    /// If they make no sense all the same.
+    fn parse(bytes: &[u8]) -> Result<Self::View<'_>, Self::Error>;
+}
+
 /// The two halves of an archive. What stands in the one and not the other is a section that its
 /// writer did not double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +164,20 @@ impl TocEntry {
     /// bytes do.
     pub fn verify(&self, bytes: &[u8]) -> Result<(), Error> {
         self.compare(len_u64(bytes), || check_of(bytes, 0))
+    }
+
+    /// Verifies `bytes` and reads them as section `S`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSection`] if this is another section, those of [`Self::verify`], and those of
+    /// [`Section::parse`].
+    pub fn view<'a, S: Section>(&self, bytes: &'a [u8]) -> Result<S::View<'a>, S::Error> {
+        if self.tag != S::TAG {
+            return Err(Error::UnknownSection { tag: self.tag }.into());
+        }
+        self.verify(bytes)?;
+        S::parse(bytes)
     }
 
     fn compare(&self, len: u64, check: impl FnOnce() -> u64) -> Result<(), Error> {

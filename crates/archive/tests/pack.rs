@@ -6,7 +6,7 @@ mod pack;
 
 use std::{collections::BTreeMap, io::Write, path::Path};
 
-use stratal_archive::{ArchiveHeader, ArchiveWriter, SectionTag};
+use stratal_archive::{ArchiveHeader, ArchiveWriter, Section, SectionTag};
 use stratal_fs::{Access, Fs, MemFs, read_to_vec};
 use stratal_testkit::Rng;
 
@@ -120,7 +120,7 @@ fn forged(list: &[u8], sections: &[(SectionTag, &[u8])], file_type: [u8; 4]) -> 
         writer.section(*tag).unwrap();
         writer.write_all(bytes).unwrap();
     }
-    writer.section(pack::LIST).unwrap();
+    writer.section(pack::List::TAG).unwrap();
     writer.write_all(list).unwrap();
     writer.finish().unwrap().0
 }

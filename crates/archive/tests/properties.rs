@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, ops::Range};
 use common::{DATA, HEADER, drive, file_of, open, salvage, usizes};
 use proptest::prelude::*;
 use stratal_archive::{
-    ArchiveHeader, Error, GAP_LEN, Half, Opener, Part, SECTIONS_MAX, SectionHasher, SectionTag,
-    Toc, Trailer,
+    ArchiveHeader, Error, GAP_LEN, Half, Opener, Part, SECTIONS_MAX, Section, SectionHasher,
+    SectionTag, Toc, Trailer,
 };
 use stratal_types::{DbId, FileUid};
 
@@ -240,6 +240,37 @@ fn unknown_critical_sections_refuse_the_file_and_others_do_not() {
     assert_eq!(toc.require_known(&[DATA]), Err(Error::UnknownSection { tag: critical }));
     assert!(!toc.require_known(&[DATA]).unwrap_err().is_corruption());
     assert_eq!(toc.require_known(&[DATA, critical]), Ok(()));
+}
+
+/// The length of its bytes, unless they begin with a blank.
+enum Counted {}
+
+impl Section for Counted {
+    const TAG: SectionTag = DATA;
+    type View<'a> = (usize, &'a [u8]);
+    type Error = Error;
+
+    fn parse(bytes: &[u8]) -> Result<(usize, &[u8]), Error> {
+        match bytes {
+            [b' ', ..] => Err(Error::Malformed { offset: 0, what: "a blank" }),
+            _ => Ok((bytes.len(), bytes)),
+        }
+    }
+}
+
+#[test]
+fn a_section_is_read_as_its_own_sort_if_its_check_holds() {
+    let other = SectionTag(*b"DATB");
+    let (_, toc) = file_of(HEADER, &[(DATA, b"four"), (other, b"four")], &[(DATA, b" ")]);
+    let entry = |tag, half| *toc.get(tag, half).unwrap();
+    let primary = entry(DATA, Half::Primary);
+    assert_eq!(primary.view::<Counted>(b"four"), Ok((4, &b"four"[..])));
+    assert!(matches!(primary.view::<Counted>(b"five"), Err(Error::Checksum { .. })));
+    assert!(matches!(primary.view::<Counted>(b"fou"), Err(Error::Truncated { .. })));
+    let mirror = entry(DATA, Half::Mirror).view::<Counted>(b" ");
+    assert_eq!(mirror, Err(Error::Malformed { offset: 0, what: "a blank" }));
+    let foreign = entry(other, Half::Primary).view::<Counted>(b"four");
+    assert_eq!(foreign, Err(Error::UnknownSection { tag: other }));
 }
 
 #[test]

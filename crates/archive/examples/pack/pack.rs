@@ -9,8 +9,8 @@ use std::{
 };
 
 use stratal_archive::{
-    ArchiveHeader, ArchiveWriter, Half, Opener, Part, Progress, SECTIONS_MAX, SectionHasher,
-    SectionTag, Toc, TocEntry,
+    ArchiveHeader, ArchiveWriter, Half, Opener, Part, Progress, SECTIONS_MAX, Section,
+    SectionHasher, SectionTag, Toc, TocEntry,
 };
 use stratal_fs::{Access, File, FileKind, Fs, NewFile, create_dir_synced};
 use stratal_types::{DbId, FileUid};
@@ -24,7 +24,32 @@ pub(crate) const FILE_TYPE: [u8; 4] = *b"PACK";
 /// stands twice; and its upper-case letter refuses the pack to readers that do not know it.
 ///
 /// Each name is its length as a `u16`, little-endian, and its bytes, UTF-8 with `/` between parts.
-pub(crate) const LIST: SectionTag = SectionTag(*b"List");
+pub(crate) enum List {}
+
+impl Section for List {
+    const TAG: SectionTag = SectionTag(*b"List");
+    type View<'a> = Vec<&'a str>;
+    type Error = Box<dyn Error>;
+
+    fn parse(mut bytes: &[u8]) -> Result<Vec<&str>> {
+        let mut names = Vec::new();
+        while let Some((len, rest)) = bytes.split_first_chunk() {
+            let (name, rest) = rest
+                .split_at_checked(u16::from_le_bytes(*len).into())
+                .ok_or("the list ends within a name")?;
+            let name = std::str::from_utf8(name)?;
+            // A pack may come from anywhere: no name leads out of the directory that it is put into.
+            if name.split('/').any(|part| matches!(part, "" | "." | ".."))
+                || name.contains(['\\', '\0'])
+            {
+                return Err(format!("{name:?} is no name for a file").into());
+            }
+            names.push(name);
+            bytes = rest;
+        }
+        if bytes.is_empty() { Ok(names) } else { Err("the list ends within a length".into()) }
+    }
+}
 
 /// Most files in a pack: what is left of the sections besides both copies of the list.
 pub(crate) const FILES_MAX: usize = SECTIONS_MAX - 2;
@@ -101,9 +126,9 @@ pub(crate) fn create(fs: &dyn Fs, path: &Path, inputs: &[&str]) -> Result<Toc> {
         list.extend(u16::try_from(name.len())?.to_le_bytes());
         list.extend(name.as_bytes());
     }
-    writer.section(LIST)?;
+    writer.section(List::TAG)?;
     writer.write_all(&list)?;
-    writer.mirror(LIST, list)?;
+    writer.mirror(List::TAG, list)?;
     let (file, toc) = writer.finish()?;
     let synced = file.finish()?;
     fs.rename(synced.path(), path)?;
@@ -142,7 +167,7 @@ impl Pack {
             let entry = toc.get(tag_of(index), Half::Primary);
             files.push((name, *entry.ok_or("the list names a file that is not there")?));
         }
-        let tags: Vec<_> = (0..files.len()).map(tag_of).chain([LIST]).collect();
+        let tags: Vec<_> = (0..files.len()).map(tag_of).chain([List::TAG]).collect();
         toc.require_known(&tags)?;
         Ok(Self { file, toc, files })
     }
@@ -167,7 +192,7 @@ impl Pack {
                 damage.push(format!("{name}: {error}"));
             }
         }
-        for entry in self.toc.find(LIST) {
+        for entry in self.toc.find(List::TAG) {
             if let Err(error) = self.copy(entry, |_| Ok(()))? {
                 damage.push(format!("list of names, {} copy: {error}", entry.half));
             }
@@ -224,36 +249,17 @@ fn tag_of(index: usize) -> SectionTag {
     SectionTag([b'F', digit(2), digit(1), digit(0)])
 }
 
-/// The names, from the first copy of the list that is whole.
+/// The names, from the first copy of the list that can be read.
 fn read_list(file: &dyn File, toc: &Toc) -> Result<Vec<String>> {
-    let mut first_error = None;
-    for entry in toc.find(LIST) {
+    let mut error = "there is no list of names".into();
+    for entry in toc.find(List::TAG) {
         let bytes = read(file, entry.offset, entry.range().end)?;
-        match entry.verify(&bytes) {
-            Ok(()) => return names_of(&bytes),
-            Err(error) => first_error = first_error.or(Some(error)),
+        match entry.view::<List>(&bytes) {
+            Ok(names) => return Ok(names.into_iter().map(str::to_owned).collect()),
+            Err(failed) => error = failed,
         }
     }
-    Err(first_error.map_or_else(|| "there is no list of names".into(), Box::from))
-}
-
-fn names_of(mut list: &[u8]) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    while let Some((len, rest)) = list.split_first_chunk() {
-        let (name, rest) = rest
-            .split_at_checked(u16::from_le_bytes(*len).into())
-            .ok_or("the list ends within a name")?;
-        let name = std::str::from_utf8(name)?;
-        // A pack may come from anywhere: no name leads out of the directory that it is put into.
-        if name.split('/').any(|part| matches!(part, "" | "." | ".."))
-            || name.contains(['\\', '\0'])
-        {
-            return Err(format!("{name:?} is no name for a file").into());
-        }
-        names.push(name.to_owned());
-        list = rest;
-    }
-    if list.is_empty() { Ok(names) } else { Err("the list ends within a length".into()) }
+    Err(error)
 }
 
 /// Adds the file at `path`, or every file below it.
