@@ -272,3 +272,60 @@ fn fact(name: &str, value: &Value, out: &mut Output) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stratal_testkit::mutate::for_each_mutant;
+    use stratal_types::dump::bytes_of;
+
+    type Explain = fn(&[u8], &Path) -> Explained;
+
+    /// Files, and of how many ways to damage them one is taken.
+    const GOLDEN: [(&str, Explain, u64); 6] = [
+        (include_str!("../../wal/tests/golden/v1/carried.dump"), log::explain, 3),
+        (include_str!("../../manifest/tests/golden/v1/new.dump"), manifest::explain, 1),
+        (include_str!("../../manifest/tests/golden/v1/every_field.dump"), manifest::explain, 5),
+        (include_str!("../../archive/tests/golden/sfa1/odd_names.dump"), archive::explain_plain, 1),
+        (include_str!("../../sst/tests/golden/v1/three_entries.dump"), archive::explain, 31),
+        (include_str!("../../sst/tests/golden/v1/three_entries.dump"), frames::explain, 31),
+    ];
+
+    /// Blocks stand in order, and what is dumped of each are its bytes.
+    fn check(bytes: &[u8], explain: Explain, what: &dyn std::fmt::Display) {
+        let explained = explain(bytes, Path::new("file"));
+        let mut end = 0;
+        for (number, block) in explained.blocks.iter().enumerate() {
+            assert!(block.range.start >= end, "{what}: {block:?}");
+            end = block.range.end;
+            let dump = (explained.dump)(bytes, &explained, number);
+            let stored = dump.split("# the payload").next().and_then(bytes_of);
+            assert_eq!(stored.as_deref(), bytes.get(block.range.clone()), "{what}: {dump}");
+            let len: u64 =
+                block::fields_of(&dump).iter().filter_map(|it| it["bytes"].as_u64()).sum();
+            assert!(len >= block.range.len() as u64, "{what}: {dump}");
+        }
+    }
+
+    #[test]
+    fn every_block_of_every_damaged_file_is_dumped_whole() {
+        let identity = [&identity::MAGIC[..], &[7; 32]].concat();
+        let files = GOLDEN.map(|(golden, explain, one_in)| (bytes_of(golden), explain, one_in));
+        let (mut checked, mut number) = (0, 0);
+        for (whole, explain, one_in) in
+            files.into_iter().chain([(Some(identity), identity::explain as Explain, 1)])
+        {
+            let whole = whole.unwrap();
+            check(&whole, explain, &"whole");
+            for_each_mutant(&whole, |mutation, bytes| {
+                number += 1;
+                if number % one_in == 0 {
+                    check(bytes, explain, &mutation);
+                    checked += 1;
+                }
+            });
+        }
+        println!("{checked} damaged files of {number}");
+        assert!(checked > 10_000, "{checked}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use stratal_types::dump::Dump;
 
-use super::{Error, Toc, TocEntry, Trailer, open, take};
+use super::{Toc, TocEntry, Trailer, open, take};
 use crate::bytes::len_u64;
 
 /// Describes the archive that the rest of `dump` is, from its first byte to its last. If it does not
@@ -13,9 +13,11 @@ pub fn annotate(dump: &mut Dump<'_>) {
         Ok(toc) => toc,
         Err(error) => {
             dump.note(format_args!("not to be opened: {error}"));
-            let before = file.len().saturating_sub(Trailer::LEN);
-            if let Error::Checksum { .. } | Error::Malformed { .. } = error {
-                dump.field(before, "sections and contents");
+            let trailer = file.split_last_chunk::<{ Trailer::LEN }>();
+            if let Some((before, _)) = trailer.filter(|(_, end)| end.starts_with(&Trailer::MAGIC)) {
+                if !before.is_empty() {
+                    dump.field(before.len(), "sections and contents");
+                }
                 annotate_trailer(dump);
             }
             return;

@@ -176,6 +176,10 @@ pub(super) fn explain_plain(bytes: &[u8], _path: &Path) -> Explained {
                 error if error.is_corruption() => Trouble::damage(trailer_start, what),
                 _ => Trouble::Refused { what },
             });
+            if !bytes.get(trailer_start..).is_some_and(is_plain) {
+                explained.blocks.push(Block::new("file", 0..bytes.len()));
+                return explained;
+            }
             explained.blocks.push(Block::new("sections and contents", 0..trailer_start));
         }
     }

@@ -161,7 +161,7 @@ pub(super) fn no_block(path: &Path, number: u64, count: usize) -> Failure {
 
 /// The fields that a dump describes, each with its place, its bytes and its meaning, under the line of
 /// prose that stands before them.
-fn fields_of(dump: &str) -> Vec<Value> {
+pub(super) fn fields_of(dump: &str) -> Vec<Value> {
     struct Field<'a> {
         offset: usize,
         end: usize,

@@ -75,7 +75,9 @@ impl Found {
         Some(Self::new(kind, uid, block.ordinal?))
     }
 
+    /// The block at `range`, or what there is of it.
     fn block(&self, bytes: &[u8], range: Range<usize>) -> Block {
+        let range = range.start.min(bytes.len())..range.end.min(bytes.len());
         let trouble = self.open(clipped(bytes, &range)).err();
         let trouble = trouble.map(|error| {
             if error.is_corruption() {
