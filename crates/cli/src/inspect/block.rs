@@ -55,19 +55,19 @@ pub(super) fn torn_blocks(
 ) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut at = start;
-    while let Some(rest) = bytes.get(at..)
-        && let Some(last) = rest.iter().rposition(|&byte| byte != 0)
-    {
+    let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    while at < written {
         if let Some((kind, len)) = record(at) {
             let label = Some(BEHIND.to_owned());
             blocks.push(Block { label, ..Block::new(kind, at..at + len) });
             at += len;
             continue;
         }
-        let next = (at + 8..bytes.len()).step_by(8).find(|at| record(*at).is_some());
+        let next = (at + 8..written).step_by(8).find(|at| record(*at).is_some());
         let end = next.unwrap_or_else(|| {
+            let rest = bytes.get(at..).unwrap_or_default();
             let said = said_len(rest).filter(|len| *len <= rest.len()).unwrap_or(0);
-            at + said.max((last + 1).next_multiple_of(8)).min(rest.len())
+            at + said.max((written - at).next_multiple_of(8)).min(rest.len())
         });
         blocks.push(Block::new(TORN, at..end));
         at = end;
