@@ -31,6 +31,7 @@ extern crate std;
 mod seqno;
 mod entry;
 mod comparator;
+mod prefix_extractor;
 mod key_range;
 mod tombstone;
 mod cursor;
@@ -51,6 +52,9 @@ pub use key_range::KeyRange;
 #[cfg(feature = "std")]
 pub use metrics::Counters;
 pub use metrics::{Counter, Metrics, NoMetrics};
+pub use prefix_extractor::{
+    DelimitedPrefix, FixedPrefix, NoPrefix, PrefixExtractor, prefix_extractor_named,
+};
 pub use seqno::SeqNo;
 pub use tombstone::{Fragment, Fragments, RangeTombstone, Stretch};
 pub use uid::{DbId, FileUid};
