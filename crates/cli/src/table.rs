@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
-use stratal_filter::FilterSpec;
+use stratal_filter::FilterSize;
 use stratal_sst::{Damage, Properties, TableContext, TableInfo, TableOptions, TableWriter};
 use stratal_types::{Comparator, FileUid, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
@@ -35,7 +35,7 @@ fn write(args: &WriteArgs, out: &mut Output) -> Result<(), Failure> {
             args.comparator
         ))
     })?;
-    let filter = (args.filter_bits > 0.0).then_some(FilterSpec::BitsPerKey(args.filter_bits));
+    let filter = (args.filter_bits > 0.0).then(|| FilterSize::BitsPerKey(args.filter_bits).into());
     let options = TableOptions {
         block_len_target: u32::try_from(args.block_size).unwrap_or(u32::MAX),
         compression: args.compression,

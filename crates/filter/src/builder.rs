@@ -1,40 +1,65 @@
 use alloc::vec::Vec;
 
 use crate::{
-    FilterKind, FilterSpec,
-    header::Header,
+    FilterKind, FilterSpec, Membership,
+    header::{Body, Header, Lines},
+    input::len_u64,
     line::{self, LINE_BITS, LINE_LEN, Line},
     rate,
+    ribbon::{self, Columns, Entry, Mixed},
 };
 
 /// Gathers hashes and writes a filter over them.
 ///
-/// Holds eight bytes per hash until the filter is written: its size follows from their number.
-/// May be used again after each filter, with its memory.
+/// Holds eight bytes per hash until the filter is written: its size follows from their number. To
+/// write a BuRR filter takes some 32 bytes per hash more while it lasts. May be used again after
+/// each filter, with its memory.
 #[derive(Clone, Debug)]
 pub struct FilterBuilder {
     hashes: Vec<u64>,
-    /// Bits per key, in units of 1/256.
-    bits_per_key_256: u32,
-    probes: u8,
+    membership: Membership,
+    plan: Plan,
+}
+
+/// What does not depend on the number of hashes.
+#[derive(Clone, Copy, Debug)]
+enum Plan {
+    BlockedBloom {
+        /// Bits per key, in units of 1/256.
+        bits_per_key_256: u32,
+        probes: u8,
+    },
+    Burr(Columns),
 }
 
 impl FilterBuilder {
-    /// An empty builder. A spec that [`FilterSpec::validate`] refuses counts as the nearest it
-    /// accepts.
+    /// An empty builder of filters over whole keys. A spec that [`FilterSpec::validate`] refuses
+    /// counts as the nearest it accepts.
     pub fn new(spec: FilterSpec) -> Self {
-        let bits_per_key = spec.bits_per_key();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "bits per key are between 1 and 32"
-        )]
-        let bits_per_key_256 = (bits_per_key * 256.0) as u32;
-        Self { hashes: Vec::new(), bits_per_key_256, probes: rate::probes_for(bits_per_key) }
+        let plan = match spec.kind {
+            FilterKind::BlockedBloom => {
+                let bits_per_key = spec.bits_per_key();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "bits per key are between 1 and 32"
+                )]
+                let bits_per_key_256 = (bits_per_key * 256.0) as u32;
+                Plan::BlockedBloom { bits_per_key_256, probes: rate::probes_for(bits_per_key) }
+            }
+            FilterKind::Burr => Plan::Burr(spec.columns()),
+        };
+        Self { hashes: Vec::new(), membership: Membership::WholeKeys, plan }
     }
 
-    /// Adds a hash. Adding the same again changes nothing but the size, and not even that when it
-    /// follows itself, as the versions of one key do.
+    /// The same for filters whose hashes are of something else.
+    #[must_use]
+    pub fn with_membership(self, membership: Membership) -> Self {
+        Self { membership, ..self }
+    }
+
+    /// Adds a hash. Adding the same again changes at most the size, and not even that in a BuRR
+    /// filter, or when it follows itself, as the versions of one key do.
     #[inline]
     pub fn add(&mut self, hash: u64) {
         if self.hashes.last() != Some(&hash) {
@@ -52,66 +77,123 @@ impl FilterBuilder {
         self.hashes.is_empty()
     }
 
-    /// Bytes that [`finish_into`](Self::finish_into) would append now.
+    /// Bytes that [`finish_into`](Self::finish_into) would append now: exactly for a blocked Bloom
+    /// filter; for a BuRR filter over different hashes within a hundredth and 300 bytes.
     pub fn filter_len(&self) -> usize {
-        match self.lines() {
-            0 => 0,
-            lines => Header::LEN + lines as usize * LINE_LEN,
+        match self.plan {
+            _ if self.is_empty() => 0,
+            Plan::BlockedBloom { bits_per_key_256, .. } => {
+                Header::LEN + self.lines(bits_per_key_256) as usize * LINE_LEN
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "an estimate, of what fits in memory, and saturating"
+            )]
+            Plan::Burr(columns) => {
+                let bits = self.hashes.len() as f64 * columns.bits_per_key();
+                Header::LEN + (bits / 8.0) as usize
+            }
         }
     }
 
-    /// Appends a filter over the hashes to `out`, and forgets them. Appends nothing if there are
-    /// none: an empty set has no filter.
+    /// Appends a filter over the hashes to `out`, and forgets them. Whether a filter was written.
     ///
-    /// A filter is at most 1 GiB; when more hashes are added than that has room for, it is still
-    /// right, but wrong more often. O(hashes), each touching one line.
-    pub fn finish_into(&mut self, out: &mut Vec<u8>) {
-        let lines = self.lines();
-        if lines == 0 {
-            return;
-        }
+    /// Nothing is if there are no hashes: an empty set has no filter. Neither is it if a BuRR filter
+    /// would exceed 1 GiB, or in the case, not known to have happened, that no seed suits the
+    /// hashes: what has no filter is read without. A blocked Bloom filter is at most 1 GiB too; with
+    /// more hashes than that has room for it is still right, but wrong more often.
+    ///
+    /// The same hashes give the same bytes, those of a BuRR filter in whichever order they were
+    /// added. O(hashes), each touching one line, for a blocked Bloom filter; O(hashes × log hashes)
+    /// for a BuRR filter.
+    pub fn finish_into(&mut self, out: &mut Vec<u8>) -> bool {
+        let written = !self.is_empty()
+            && match self.plan {
+                Plan::BlockedBloom { bits_per_key_256, probes } => {
+                    let lines = Lines { probes, count: self.lines(bits_per_key_256) };
+                    self.write_lines(lines, out);
+                    true
+                }
+                Plan::Burr(columns) => self.write_ribbon(columns, out),
+            };
+        self.hashes.clear();
+        written
+    }
+
+    fn write_lines(&self, lines: Lines, out: &mut Vec<u8>) {
         let header = Header {
-            kind: FilterKind::BlockedBloom,
-            probes: self.probes,
-            lines,
-            keys: hashes_u64(self.hashes.len()),
+            membership: self.membership,
+            keys: len_u64(self.hashes.len()),
+            body: Body::BlockedBloom(lines),
         };
         let start = out.len();
-        out.reserve_exact(self.filter_len());
+        let len = Header::LEN + lines.count as usize * LINE_LEN;
+        out.reserve_exact(len);
         out.extend_from_slice(&header.encode());
-        out.resize(start + self.filter_len(), 0);
+        out.resize(start + len, 0);
         let bits = out.get_mut(start + Header::LEN..).unwrap_or_default();
-        insert_all(bits.as_chunks_mut().0, &self.hashes, lines, self.probes);
-        self.hashes.clear();
+        insert_all(bits.as_chunks_mut().0, &self.hashes, lines);
+    }
+
+    fn write_ribbon(&self, columns: Columns, out: &mut Vec<u8>) -> bool {
+        let hashes = || self.hashes.iter().copied();
+        let entries = |seed| {
+            let keys = hashes().map(|hash| Key(Mixed::first(hash, seed)));
+            let mut keys: Vec<Key> = keys.collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
+        };
+        let header =
+            |keys, shape| Header { membership: self.membership, keys, body: Body::Burr(shape) };
+        ribbon::write(columns, entries, header, out)
     }
 
     /// Lines that the hashes need.
-    fn lines(&self) -> u32 {
-        let bits_256 = hashes_u64(self.hashes.len()).saturating_mul(self.bits_per_key_256.into());
+    fn lines(&self, bits_per_key_256: u32) -> u32 {
+        let bits_256 = len_u64(self.hashes.len()).saturating_mul(bits_per_key_256.into());
         let lines = bits_256.div_ceil(u64::from(LINE_BITS) * 256);
-        u32::try_from(lines).unwrap_or(u32::MAX).min(Header::LINES_MAX)
+        u32::try_from(lines).unwrap_or(u32::MAX).min(Lines::COUNT_MAX)
     }
 }
 
-/// Appends a filter over `hashes` to `out`, nothing if there are none.
+/// Appends a filter over `hashes` to `out`, nothing if there are none. Whether a filter was written.
 ///
 /// Like a [`FilterBuilder`] that is given each of them.
-pub fn build(spec: FilterSpec, hashes: &[u64], out: &mut Vec<u8>) {
+pub fn build(spec: FilterSpec, hashes: &[u64], out: &mut Vec<u8>) -> bool {
     let mut builder = FilterBuilder::new(spec);
     for &hash in hashes {
         builder.add(hash);
     }
-    builder.finish_into(out);
+    builder.finish_into(out)
 }
 
-fn insert_all(lines: &mut [Line], hashes: &[u64], line_count: u32, probes: u8) {
+fn insert_all(lines: &mut [Line], hashes: &[u64], in_lines: Lines) {
     for &hash in hashes {
-        if let Some(line) = lines.get_mut(line::index_of(hash, line_count)) {
-            line::insert(line, hash, probes);
+        if let Some(line) = lines.get_mut(line::index_of(hash, in_lines.count)) {
+            line::insert(line, hash, in_lines.probes);
         }
     }
 }
 
-fn hashes_u64(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
+/// A hash that is answered for with its fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(Mixed);
+
+impl Entry for Key {
+    #[inline]
+    fn mixed(self) -> Mixed {
+        self.0
+    }
+
+    fn with_mixed(self, mixed: Mixed) -> Self {
+        Self(mixed)
+    }
+
+    #[inline]
+    fn result(self, coefficients: u64) -> [u64; 2] {
+        Mixed::fingerprint(coefficients)
+    }
 }

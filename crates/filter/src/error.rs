@@ -1,4 +1,4 @@
-/// Why a filter could not be specified or read.
+/// Why a filter could not be specified, written or read.
 ///
 /// Whatever the reason, a reader can always do without: no filter is a filter that says "maybe".
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -15,6 +15,15 @@ pub enum Error {
         min: f64,
         /// The largest accepted.
         max: f64,
+    },
+
+    /// A hash was given two values. Nothing was written.
+    #[error("hash {hash:#018x} is to give both {} and {}", .values[0], .values[1])]
+    Conflict {
+        /// The hash.
+        hash: u64,
+        /// Two of the values it was added with.
+        values: [u16; 2],
     },
 
     /// The input ended before the filter did. More bytes may fix it.
@@ -42,7 +51,7 @@ pub enum Error {
         known: u8,
     },
 
-    /// The filter is of a kind this build does not read.
+    /// What is stored is of a kind this build does not read, or not as what it was asked for.
     #[error("unknown filter kind {tag:#04x}")]
     UnknownKind {
         /// The tag found.
@@ -69,6 +78,7 @@ impl Error {
         match self {
             Self::Magic { .. } | Self::Field { .. } => true,
             Self::InvalidSpec { .. }
+            | Self::Conflict { .. }
             | Self::Truncated { .. }
             | Self::UnknownVersion { .. }
             | Self::UnknownKind { .. } => false,

@@ -1,17 +1,19 @@
-use core::fmt;
+use core::{fmt, num::NonZeroU64};
 
 use crate::{
-    Error, FilterKind,
-    header::Header,
-    line::{self, LINE_BITS, Line},
+    Error, FilterKind, Membership,
+    header::{Body, Header, Lines},
+    line::{self, Line},
     rate,
 };
 
 /// A filter in the bytes it was written as.
 ///
-/// `B` is whatever holds them: a slice, a `Vec`, a reference-counted buffer out of a cache. A probe
-/// reads 64 bytes of it, which are one cache line if the bytes begin at an address divisible by 64
-/// and two neighbouring ones otherwise.
+/// `B` is whatever holds them: a slice, a `Vec`, a reference-counted buffer out of a cache, a mapped
+/// file. A probe of a blocked Bloom filter reads 64 bytes of it, which are one cache line if the
+/// bytes begin at an address divisible by 64 and two neighbouring ones otherwise; a probe of a BuRR
+/// filter eight bytes for each bit of its answer, in one piece, and one byte out of a table that is
+/// two hundred times smaller than the filter.
 #[derive(Clone)]
 pub struct Filter<B> {
     bytes: B,
@@ -24,34 +26,68 @@ impl<B: AsRef<[u8]>> Filter<B> {
     /// # Errors
     ///
     /// [`Error::Truncated`] when bytes are missing; [`Error::UnknownVersion`] and
-    /// [`Error::UnknownKind`] when the filter is newer than this build; otherwise one for which
-    /// [`Error::is_corruption`] holds.
+    /// [`Error::UnknownKind`] when the filter is newer than this build, or no filter but a
+    /// [`Retrieval`](crate::Retrieval); otherwise one for which [`Error::is_corruption`] holds.
     pub fn parse(bytes: B) -> Result<Self, Error> {
         let header = Header::decode(bytes.as_ref())?;
+        if let Body::Retrieval(_) = header.body {
+            return Err(Error::UnknownKind { tag: crate::header::RETRIEVAL_TAG });
+        }
         Ok(Self { bytes, header })
     }
 
-    /// Whether `hash` may have been added. `false` is certain.
+    /// Whether the key with this `hash` may have been added. `false` is certain.
+    ///
+    /// A filter over prefixes alone knows nothing about keys: they may have been.
     #[inline]
     pub fn may_contain(&self, hash: u64) -> bool {
-        contains(self.lines(), self.header, hash)
+        !self.header.membership.has_keys() || self.contains(hash)
     }
 
-    /// Answers for each hash in `hashes`, in the same place of `answers`; where one of the two is
-    /// longer, its rest is left alone.
+    /// Whether a key may have been added from which `extractor`, given by its
+    /// [`id`](stratal_types::PrefixExtractor::id), cuts the prefix with this `hash`. `false` is
+    /// certain.
     ///
-    /// Faster than asking one by one when the filter is larger than the processor's caches: the
-    /// lines of several hashes are on their way at once.
+    /// A filter that was not built under the extractor does not know: there may be such a key.
+    #[inline]
+    pub fn may_contain_prefix(&self, extractor: NonZeroU64, hash: u64) -> bool {
+        self.header.membership.extractor() != Some(extractor) || self.contains(hash)
+    }
+
+    /// Answers [`may_contain`](Self::may_contain) for each hash in `hashes`, in the same place of
+    /// `answers`; where one of the two is longer, its rest is left alone.
+    ///
+    /// Faster than asking one by one when the filter is larger than the processor's caches: what
+    /// several hashes look at is on its way at once.
     pub fn may_contain_batch(&self, hashes: &[u64], answers: &mut [bool]) {
-        let (lines, header) = (self.lines(), self.header);
-        for (&hash, answer) in hashes.iter().zip(answers) {
-            *answer = contains(lines, header, hash);
+        if !self.header.membership.has_keys() {
+            hashes.iter().zip(answers).for_each(|(_, answer)| *answer = true);
+            return;
+        }
+        match &self.header.body {
+            Body::BlockedBloom(in_lines) => {
+                let lines = self.lines();
+                for (&hash, answer) in hashes.iter().zip(answers) {
+                    *answer = line_contains(lines, *in_lines, hash);
+                }
+            }
+            Body::Burr(shape) | Body::Retrieval(shape) => {
+                shape.contains_each(self.bytes.as_ref(), hashes, answers);
+            }
         }
     }
 
     /// How the filter works.
     pub fn kind(&self) -> FilterKind {
-        self.header.kind
+        match self.header.body {
+            Body::BlockedBloom(_) => FilterKind::BlockedBloom,
+            Body::Burr(_) | Body::Retrieval(_) => FilterKind::Burr,
+        }
+    }
+
+    /// Of what the hashes are.
+    pub fn membership(&self) -> Membership {
+        self.header.membership
     }
 
     /// Hashes that were added.
@@ -60,14 +96,23 @@ impl<B: AsRef<[u8]>> Filter<B> {
     }
 
     /// Bits per hash, header not counted.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate needs no 53 bits")]
     pub fn bits_per_key(&self) -> f64 {
-        f64::from(LINE_BITS) / self.keys_per_line()
+        let bytes = self.bytes.as_ref().len().saturating_sub(Header::LEN);
+        bytes as f64 * 8.0 / self.header.keys as f64
     }
 
     /// The share of absent keys that the filter is expected to take for present; 1 if it is so
     /// full that it says nothing.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate needs no 53 bits")]
     pub fn estimated_fpr(&self) -> f64 {
-        rate::false_positive_rate(self.keys_per_line(), self.header.probes)
+        match self.header.body {
+            Body::BlockedBloom(lines) => {
+                let keys_per_line = self.header.keys as f64 / f64::from(lines.count);
+                rate::false_positive_rate(keys_per_line, lines.probes)
+            }
+            Body::Burr(shape) | Body::Retrieval(shape) => shape.columns.rate(),
+        }
     }
 
     /// What holds the bytes.
@@ -80,9 +125,12 @@ impl<B: AsRef<[u8]>> Filter<B> {
         self.bytes
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "an estimate needs no 53 bits")]
-    fn keys_per_line(&self) -> f64 {
-        self.header.keys as f64 / f64::from(self.header.lines)
+    #[inline]
+    fn contains(&self, hash: u64) -> bool {
+        match &self.header.body {
+            Body::BlockedBloom(in_lines) => line_contains(self.lines(), *in_lines, hash),
+            Body::Burr(shape) | Body::Retrieval(shape) => shape.contains(self.bytes.as_ref(), hash),
+        }
     }
 
     #[inline]
@@ -93,9 +141,9 @@ impl<B: AsRef<[u8]>> Filter<B> {
 
 /// A line that is not there (the bytes changed since they were parsed) may contain anything.
 #[inline]
-fn contains(lines: &[Line], header: Header, hash: u64) -> bool {
-    let line = lines.get(line::index_of(hash, header.lines));
-    line.is_none_or(|line| line::contains(line, hash, header.probes))
+fn line_contains(lines: &[Line], in_lines: Lines, hash: u64) -> bool {
+    let line = lines.get(line::index_of(hash, in_lines.count));
+    line.is_none_or(|line| line::contains(line, hash, in_lines.probes))
 }
 
 impl<B> fmt::Debug for Filter<B> {

@@ -1,140 +1,194 @@
-use crate::{Error, line::LINE_LEN, rate::PROBES_MAX};
-
-/// How a filter works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FilterKind {
-    /// A Bloom filter whose probes for one key all fall into one line of 64 bytes.
-    BlockedBloom,
-}
-
-impl FilterKind {
-    /// The byte on disk. Never renumbered; retired tags stay retired.
-    pub const fn tag(self) -> u8 {
-        match self {
-            Self::BlockedBloom => 1,
-        }
-    }
-
-    /// The name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BlockedBloom => "blocked bloom",
-        }
-    }
-
-    /// The kind with this byte on disk.
-    pub const fn from_tag(tag: u8) -> Option<Self> {
-        match tag {
-            1 => Some(Self::BlockedBloom),
-            _ => None,
-        }
-    }
-}
+use crate::{
+    Error, FilterKind, Membership,
+    input::{in_range, len_u64, take},
+    line::LINE_LEN,
+    rate::PROBES_MAX,
+    ribbon::Shape,
+};
 
 pub(crate) const MAGIC: [u8; 4] = *b"SFLT";
 pub(crate) const VERSION: u8 = 1;
 
-/// What stands before the lines.
+/// The tag, among those of [`FilterKind`], of what is no filter but a retrieval.
+pub(crate) const RETRIEVAL_TAG: u8 = 4;
+
+/// What stands before the lines or layers.
 ///
-/// # Layout (v1)
+/// # Layout (v1) of a blocked Bloom filter
 ///
 /// ```text
 /// offset  size  field        unit / encoding
 ///      0     4  magic        b"SFLT"
 ///      4     1  version      1
-///      5     1  kind         FilterKind tag
+///      5     1  kind         1 blocked Bloom filter
 ///      6     1  probes       bits set per key, 1 to 16
-///      7     1  reserved     zero
+///      7     1  membership   of what the hashes are
 ///      8     4  lines        u32 LE, 1 to 2^24
 ///     12     4  reserved     zero
 ///     16     8  keys         u64 LE, hashes added, at least 1
-///     24    40  reserved     zero
+///     24    32  reserved     zero
+///     56     8  extractor    u64 LE; zero without prefixes
 ///     64   64n  lines        n = lines, 512 bits each
 /// ```
+///
+/// That of a ribbon is at [`Shape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) kind: FilterKind,
-    pub(crate) probes: u8,
-    pub(crate) lines: u32,
+    pub(crate) membership: Membership,
     pub(crate) keys: u64,
+    pub(crate) body: Body,
+}
+
+/// What the header says about what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    BlockedBloom(Lines),
+    Burr(Shape),
+    Retrieval(Shape),
+}
+
+/// The lines of a blocked Bloom filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lines {
+    pub(crate) probes: u8,
+    pub(crate) count: u32,
+}
+
+impl Lines {
+    /// Most lines: 1 GiB of them.
+    pub(crate) const COUNT_MAX: u32 = 1 << 24;
+}
+
+impl Body {
+    /// The name in reports.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::BlockedBloom(_) => FilterKind::BlockedBloom.name(),
+            Self::Burr(_) => FilterKind::Burr.name(),
+            Self::Retrieval(_) => "retrieval",
+        }
+    }
+
+    pub(crate) fn tag(&self) -> u8 {
+        match self {
+            Self::BlockedBloom(_) => FilterKind::BlockedBloom.tag(),
+            Self::Burr(_) => FilterKind::Burr.tag(),
+            Self::Retrieval(_) => RETRIEVAL_TAG,
+        }
+    }
+
+    /// Bytes, with the header, of the whole.
+    fn len(&self) -> u64 {
+        match self {
+            Self::BlockedBloom(lines) => {
+                len_u64(Header::LEN) + u64::from(lines.count) * len_u64(LINE_LEN)
+            }
+            Self::Burr(shape) | Self::Retrieval(shape) => shape.end(),
+        }
+    }
 }
 
 impl Header {
     /// Bytes: one line, so that lines are aligned to 64 bytes whenever the whole is.
     pub(crate) const LEN: usize = LINE_LEN;
-    /// Most lines: 1 GiB of them.
-    pub(crate) const LINES_MAX: u32 = 1 << 24;
 
-    pub(crate) fn encode(self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
+    pub(crate) fn encode(&self) -> [u8; Self::LEN] {
+        let (parameter, front, back) = match &self.body {
+            Body::BlockedBloom(lines) => {
+                let [a, b, c, d] = lines.count.to_le_bytes();
+                (lines.probes, [a, b, c, d, 0, 0, 0, 0], [0; 32])
+            }
+            Body::Burr(shape) | Body::Retrieval(shape) => {
+                let (front, back) = shape.encode();
+                (shape.columns.whole, front, back)
+            }
+        };
+        let extractor = self.membership.extractor().map_or(0, core::num::NonZeroU64::get);
         let fields = MAGIC
             .into_iter()
-            .chain([VERSION, self.kind.tag(), self.probes, 0])
-            .chain(self.lines.to_le_bytes())
-            .chain([0; 4])
-            .chain(self.keys.to_le_bytes());
+            .chain([VERSION, self.body.tag(), parameter, self.membership.tag()])
+            .chain(front)
+            .chain(self.keys.to_le_bytes())
+            .chain(back)
+            .chain(extractor.to_le_bytes());
+        let mut bytes = [0; Self::LEN];
         for (byte, field) in bytes.iter_mut().zip(fields) {
             *byte = field;
         }
         bytes
     }
 
-    /// Reads and checks every field. The lines are the rest of `bytes`, no more and no fewer.
+    /// Reads and checks every field. What follows is the rest of `bytes`, no more and no less.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let header_len = len_u64(Self::LEN);
         let mut input = bytes;
-        let magic = take(&mut input)?;
+        let magic = take(&mut input, header_len)?;
         if magic != MAGIC {
             return Err(Error::Magic { found: magic });
         }
-        let [version] = take(&mut input)?;
+        let [version] = take(&mut input, header_len)?;
         if version != VERSION {
             return Err(Error::UnknownVersion { found: version, known: VERSION });
         }
-        let [tag] = take(&mut input)?;
-        let kind = FilterKind::from_tag(tag).ok_or(Error::UnknownKind { tag })?;
-        let [probes] = take(&mut input)?;
-        let reserved_7: [u8; 1] = take(&mut input)?;
-        let lines = u32::from_le_bytes(take(&mut input)?);
-        let reserved_12: [u8; 4] = take(&mut input)?;
-        let keys = u64::from_le_bytes(take(&mut input)?);
-        let reserved_24: [u8; 40] = take(&mut input)?;
+        let [tag] = take(&mut input, header_len)?;
+        let kind = FilterKind::from_tag(tag);
+        if kind.is_none() && tag != RETRIEVAL_TAG {
+            return Err(Error::UnknownKind { tag });
+        }
+        let [parameter] = take(&mut input, header_len)?;
+        let [membership] = take(&mut input, header_len)?;
+        let front: [u8; 8] = take(&mut input, header_len)?;
+        let keys = u64::from_le_bytes(take(&mut input, header_len)?);
+        let back: [u8; 32] = take(&mut input, header_len)?;
+        let extractor = u64::from_le_bytes(take(&mut input, header_len)?);
 
-        let reserved = [&reserved_7[..], &reserved_12, &reserved_24];
-        let nonzero = reserved.into_iter().flatten().copied().max().unwrap_or(0);
-        in_range("reserved", nonzero.into(), 0, 0)?;
-        in_range("probes", probes.into(), 1, PROBES_MAX.into())?;
-        in_range("lines", lines.into(), 1, Self::LINES_MAX.into())?;
+        let body = match kind {
+            Some(FilterKind::BlockedBloom) => Body::BlockedBloom(lines(parameter, front, back)?),
+            Some(FilterKind::Burr) => {
+                Body::Burr(Shape::decode(parameter, front, back, header_len)?)
+            }
+            None => Body::Retrieval(Shape::decode(parameter, front, back, header_len)?),
+        };
         in_range("keys", keys, 1, u64::MAX)?;
+        let membership = match body {
+            Body::Retrieval(shape) => {
+                in_range("extra", shape.columns.extra.into(), 0, 0)?;
+                in_range("membership", membership.into(), 0, 0)?;
+                in_range("extractor", extractor, 0, 0)?;
+                Membership::WholeKeys
+            }
+            Body::BlockedBloom(_) | Body::Burr(_) => decode_membership(membership, extractor)?,
+        };
 
-        let header = Self { kind, probes, lines, keys };
-        let (needed, available) = (header.filter_len(), len_u64(bytes));
+        let header = Self { membership, keys, body };
+        let (needed, available) = (header.body.len(), len_u64(bytes.len()));
         if available < needed {
             return Err(Error::Truncated { needed, available });
         }
         in_range("length", available, needed, needed)?;
+        if let Body::Burr(_) | Body::Retrieval(_) = header.body {
+            let padding = bytes.last_chunk::<{ Shape::PADDING_LEN }>();
+            let nonzero = padding.into_iter().flatten().copied().max().unwrap_or(0);
+            in_range("reserved", nonzero.into(), 0, 0)?;
+        }
         Ok(header)
     }
-
-    /// Bytes of the whole filter.
-    fn filter_len(self) -> u64 {
-        len_u64(&[0; Self::LEN]) + u64::from(self.lines) * len_u64(&[0; LINE_LEN])
-    }
 }
 
-fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(Error::Field { field, value, min, max }) }
+/// The fields of a blocked Bloom filter at 6, at 8 to 16 and at 24 to 56.
+fn lines(probes: u8, front: [u8; 8], back: [u8; 32]) -> Result<Lines, Error> {
+    let [a, b, c, d, reserved @ ..] = front;
+    let count = u32::from_le_bytes([a, b, c, d]);
+    let nonzero = reserved.into_iter().chain(back).max().unwrap_or(0);
+    in_range("reserved", nonzero.into(), 0, 0)?;
+    in_range("probes", probes.into(), 1, PROBES_MAX.into())?;
+    in_range("lines", count.into(), 1, Lines::COUNT_MAX.into())?;
+    Ok(Lines { probes, count })
 }
 
-fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Error> {
-    let (field, rest) = input.split_first_chunk().ok_or_else(|| Error::Truncated {
-        needed: len_u64(&[0; Header::LEN]),
-        available: len_u64(input),
-    })?;
-    *input = rest;
-    Ok(*field)
-}
-
-fn len_u64(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+fn decode_membership(tag: u8, extractor: u64) -> Result<Membership, Error> {
+    in_range("membership", tag.into(), 0, Membership::TAG_MAX.into())?;
+    let (min, max) = if tag == 0 { (0, 0) } else { (1, u64::MAX) };
+    let refused = Error::Field { field: "extractor", value: extractor, min, max };
+    Membership::from_tag(tag, extractor).ok_or(refused)
 }

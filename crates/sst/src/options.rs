@@ -16,7 +16,8 @@ pub struct TableOptions {
     pub compression: Compression,
     /// What finds damage. Default XXH3.
     pub checksum: Checksum,
-    /// How large, or how sharp, the filter is; `None` writes none. Default 10 bits per key.
+    /// How the filter works, and how large, or how sharp, it is; `None` writes none. Default blocked
+    /// Bloom, 10 bits per key.
     pub filter: Option<FilterSpec>,
 }
 
@@ -35,7 +36,7 @@ impl Default for TableOptions {
             block_len_target: Self::BLOCK_LEN_TARGET_DEFAULT,
             compression: Compression::Lz4,
             checksum: Checksum::Xxh3,
-            filter: Some(FilterSpec::BitsPerKey(10.0)),
+            filter: Some(FilterSpec::default()),
         }
     }
 }
@@ -100,6 +101,8 @@ fn invalid(option: &'static str, value: &impl std::fmt::Debug, error: &impl ToSt
 
 #[cfg(test)]
 mod tests {
+    use stratal_filter::FilterSize;
+
     use super::*;
 
     #[test]
@@ -119,7 +122,7 @@ mod tests {
             ),
             (
                 TableOptions {
-                    filter: Some(FilterSpec::BitsPerKey(-1.0)),
+                    filter: Some(FilterSize::BitsPerKey(-1.0).into()),
                     ..TableOptions::default()
                 },
                 "filter",

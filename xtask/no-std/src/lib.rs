@@ -16,7 +16,9 @@ use core::{
 
 use stratal_archive::{ArchiveHeader, Opener, Progress, sfa};
 use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec, Compression};
-use stratal_filter::{Filter, FilterBuilder, FilterSpec};
+use stratal_filter::{
+    Filter, FilterBuilder, FilterKind, FilterSize, FilterSpec, Retrieval, RetrievalBuilder,
+};
 use stratal_types::{DbId, FileUid, dump::Dump, key_hash, varint};
 
 /// Prints a number and reads it back.
@@ -42,16 +44,31 @@ pub extern "C" fn stratal_block_round_trip(ordinal: u64) -> bool {
     codec.open(id, &stored).is_ok_and(|opened| opened[..] == plain)
 }
 
-/// Builds a filter and asks it.
+/// Builds a filter of each kind and asks it.
 #[unsafe(no_mangle)]
 pub extern "C" fn stratal_filter_round_trip(keys: u32) -> bool {
-    let mut builder = FilterBuilder::new(FilterSpec::BitsPerKey(10.0));
+    FilterKind::ALL.into_iter().all(|kind| filter_round_trip(kind, keys))
+}
+
+fn filter_round_trip(kind: FilterKind, keys: u32) -> bool {
+    let mut builder = FilterBuilder::new(FilterSpec { kind, size: FilterSize::default() });
     let hashes = (0..keys).map(|key| key_hash(&key.to_le_bytes()));
     hashes.clone().for_each(|hash| builder.add(hash));
     let mut bytes = Vec::new();
     builder.finish_into(&mut bytes);
     Filter::parse(&bytes[..])
         .is_ok_and(|filter| hashes.into_iter().all(|hash| filter.may_contain(hash)))
+}
+
+/// Builds a retrieval and asks it.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_retrieval_round_trip(key: u64, value: u16) -> bool {
+    let mut bytes = Vec::new();
+    let built = RetrievalBuilder::new(16).and_then(|mut builder| {
+        builder.add(key, value)?;
+        builder.finish_into(&mut bytes)
+    });
+    built.is_ok() && Retrieval::parse(&bytes[..]).is_ok_and(|values| values.get(key) == value)
 }
 
 /// Opens what has the header of an archive; gives the number of its sections.

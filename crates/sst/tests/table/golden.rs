@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::support::{Entry, context, forward, open, write, write_model};
 use stratal_block::Compression;
-use stratal_filter::FilterSpec;
+use stratal_filter::FilterSize;
 use stratal_sst::{TableContext, TableOptions};
 use stratal_testkit::{Model, golden};
 use stratal_types::{Bytewise, Comparator, EntryKind, Reverse, Trailer, dump::bytes_of};
@@ -61,7 +61,7 @@ fn v1_every_kind_over_several_blocks_with_a_filter() {
         entries.push(entry(&format!("key {i}"), 9, kind, &value));
         entries.push(entry(&format!("key {i}"), 4, EntryKind::Put, &value));
     }
-    let filter = Some(FilterSpec::BitsPerKey(10.0));
+    let filter = Some(FilterSize::BitsPerKey(10.0).into());
     let options = TableOptions { block_len_target: 512, filter, ..plain() };
     check("every_kind.dump", Arc::new(Bytewise), options, &entries);
 }

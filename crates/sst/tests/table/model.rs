@@ -7,7 +7,7 @@ use crate::support::{
 };
 use proptest::prelude::*;
 use stratal_block::{Checksum, Compression};
-use stratal_filter::FilterSpec;
+use stratal_filter::{FilterKind, FilterSize, FilterSpec};
 use stratal_sst::{Table, TableOptions};
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
@@ -24,8 +24,9 @@ fn options() -> impl Strategy<Value = TableOptions> {
     let checksum = prop_oneof![Just(Checksum::Xxh3), Just(Checksum::Crc32c)];
     let filter = prop_oneof![
         Just(None),
-        Just(Some(FilterSpec::BitsPerKey(10.0))),
-        Just(Some(FilterSpec::FalsePositiveRate(0.2))),
+        Just(Some(FilterSize::BitsPerKey(10.0).into())),
+        Just(Some(FilterSize::FalsePositiveRate(0.2).into())),
+        Just(Some(FilterSpec { kind: FilterKind::Burr, size: FilterSize::default() })),
     ];
     (block_len_target, compression, checksum, filter).prop_map(
         |(block_len_target, compression, checksum, filter)| TableOptions {
