@@ -77,6 +77,21 @@ impl<B: AsRef<[u8]>> Filter<B> {
         }
     }
 
+    /// Loads what a probe for `hash` would read, and waits for none of it.
+    ///
+    /// Who is about to probe several filters that are larger than the processor's caches does so for
+    /// each of them first: what they read is then on its way at once.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        match &self.header.body {
+            Body::BlockedBloom(in_lines) => {
+                let line = self.lines().get(line::index_of(hash, in_lines.count));
+                core::hint::black_box(line.and_then(|line| line.first().copied()));
+            }
+            Body::Burr(shape) | Body::Retrieval(shape) => shape.touch(self.bytes.as_ref(), hash),
+        }
+    }
+
     /// How the filter works.
     pub fn kind(&self) -> FilterKind {
         match self.header.body {

@@ -219,6 +219,7 @@ fn bytes_that_vanish_after_parsing_answer_maybe() {
     }
     for bytes in [sample(), burr(8.5), burr(12.3)] {
         let filter = Filter::parse(Vanishing(false.into(), bytes)).unwrap();
+        filter.prefetch(0);
         assert!(filter.may_contain(0));
         let mut answers = [false; 3];
         filter.may_contain_batch(&[1, 2, 3], &mut answers);
@@ -316,6 +317,7 @@ fn probe_all(bytes: &[u8]) -> Result<usize, Error> {
         Ok(filter) => {
             assert!((0.0..=1.0).contains(&filter.estimated_fpr()));
             assert!(filter.bits_per_key() > 0.0);
+            filter.prefetch(0);
             Ok(hashes().filter(|&hash| filter.may_contain(hash)).count())
         }
         Err(Error::UnknownKind { tag: 4 }) => {

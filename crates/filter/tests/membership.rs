@@ -228,6 +228,7 @@ proptest! {
         let mut answers = vec![false; asked.len()];
         filter.may_contain_batch(&asked, &mut answers);
         for (hash, answer) in asked.into_iter().zip(answers) {
+            filter.prefetch(hash);
             prop_assert_eq!(answer, filter.may_contain(hash));
             prop_assert!(answer || !members.contains(&hash));
         }

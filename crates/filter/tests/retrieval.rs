@@ -2,7 +2,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test may panic, and prints what it measured"
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a test may panic, prints what it measured, and cuts values out of hashes"
 )]
 
 use std::collections::BTreeMap;

@@ -115,13 +115,25 @@ impl Shape {
     /// even the last layer has bumped it, which no writer lets happen.
     #[inline]
     fn find(&self, bytes: &[u8], hash: u64) -> Option<(&Layer, usize, Mixed)> {
-        let mut mixed = Mixed::first(hash, self.seed);
-        for layer in self.layers.iter().take_while(|layer| layer.starts > 0) {
+        let mixed = Mixed::first(hash, self.seed);
+        let [first, ..] = &self.layers;
+        let start = mixed.start(first.starts);
+        if first.is_bumped(bytes, start) {
+            self.find_behind(bytes, mixed)
+        } else {
+            Some((first, start, mixed))
+        }
+    }
+
+    /// The same behind the first layer, for the few hashes that it bumps.
+    #[cold]
+    fn find_behind(&self, bytes: &[u8], mut mixed: Mixed) -> Option<(&Layer, usize, Mixed)> {
+        for layer in self.layers.iter().skip(1).take_while(|layer| layer.starts > 0) {
+            mixed = mixed.next();
             let start = mixed.start(layer.starts);
             if !layer.is_bumped(bytes, start) {
                 return Some((layer, start, mixed));
             }
-            mixed = mixed.next();
         }
         None
     }
@@ -167,6 +179,9 @@ impl Shape {
     }
 }
 
+/// Hashes whose bytes are on their way at once.
+const AT_ONCE: usize = 16;
+
 /// Calls a method that is compiled for each number of columns.
 macro_rules! for_columns {
     ($self:ident.$method:ident($($argument:expr),*)) => {
@@ -209,9 +224,22 @@ impl Shape {
         hashes: &[u64],
         answers: &mut [bool],
     ) {
-        for (&hash, answer) in hashes.iter().zip(answers) {
-            *answer = self.contains_in::<COLUMNS, WORDS>(bytes, hash);
+        for (hashes, answers) in hashes.chunks(AT_ONCE).zip(answers.chunks_mut(AT_ONCE)) {
+            for &hash in hashes {
+                self.touch(bytes, hash);
+            }
+            for (&hash, answer) in hashes.iter().zip(answers) {
+                *answer = self.contains_in::<COLUMNS, WORDS>(bytes, hash);
+            }
         }
+    }
+
+    /// Loads what a probe for `hash` would most likely read, and waits for none of it.
+    #[inline]
+    pub(crate) fn touch(&self, bytes: &[u8], hash: u64) {
+        let [first, ..] = &self.layers;
+        let start = Mixed::first(hash, self.seed).start(first.starts);
+        first.touch(bytes, start, self.columns.whole.into());
     }
 
     /// The value that was added with `hash`.
