@@ -55,7 +55,11 @@ pub fn payload(data: &[u8]) {
         };
         let checksum = Checksum::Crc32c;
         let header = FrameHeader { kind: ID.kind, codec, checksum, stored_len, plain_len };
-        frame_resealed(&[&header.encode()[..], payload, &[0; 8]].concat());
+        let mut frame = Vec::new();
+        header.encode_into(&mut frame);
+        frame.extend_from_slice(payload);
+        frame.extend_from_slice(&[0; 8]);
+        frame_resealed(&frame);
     }
 }
 
@@ -92,7 +96,8 @@ fn open(stored: &[u8]) {
 }
 
 fn codec() -> BlockCodec {
-    match BlockSpec::default().resolve(&BlockContext { limits: LIMITS }) {
+    match BlockSpec::default().resolve(&BlockContext { limits: LIMITS, ..BlockContext::default() })
+    {
         Ok(codec) => codec,
         Err(error) => panic!("the default spec is valid: {error}"),
     }

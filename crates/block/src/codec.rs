@@ -1,23 +1,29 @@
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
+use core::fmt;
 
 use crate::{
-    BlockId, BlockSpec, Codec, Compression, Error, Frame, FrameHeader, Limits,
-    compression::decompress_into,
+    BlockContext, BlockId, BlockSpec, Codec, Compression, Dictionary, Error, Frame, FrameHeader,
+    Limits,
+    compression::{Compressor, decompress_into},
 };
 
 /// Seals payloads into frames and opens them again.
 ///
 /// Made by [`BlockSpec::resolve`], cheap to clone, shared by any number of threads. What the spec
-/// says concerns sealing; opening follows each block's header, so that any codec opens any block.
-#[derive(Clone, Debug)]
+/// says concerns sealing; opening follows each block's header, so that any codec opens any block
+/// for which it has what the block needs.
+#[derive(Clone)]
 pub struct BlockCodec {
     spec: BlockSpec,
+    compressor: Compressor,
     limits: Limits,
+    dictionaries: Arc<[Dictionary]>,
 }
 
 impl BlockCodec {
-    pub(crate) const fn new(spec: BlockSpec, limits: Limits) -> Self {
-        Self { spec, limits }
+    pub(crate) fn new(spec: BlockSpec, compressor: Compressor, context: &BlockContext) -> Self {
+        let dictionaries = context.dictionaries.clone().into();
+        Self { spec, compressor, limits: context.limits, dictionaries }
     }
 
     /// What blocks are sealed with.
@@ -64,45 +70,56 @@ impl BlockCodec {
             min: 0,
             max: plain_len_max.into(),
         })?;
-        let mut header = FrameHeader {
+        let raw = FrameHeader {
             kind: id.kind,
             codec: Codec::None,
             checksum: self.spec.checksum,
             stored_len: plain_len,
             plain_len,
         };
-        out.reserve(plain.len().saturating_add(Frame::OVERHEAD));
-        out.extend_from_slice(&header.encode());
-        let payload_at = out.len();
-        if let Some(stored_len) = self.append_compressed(plain, plain_len, out)? {
-            header = FrameHeader { codec: self.spec.compression.codec(), stored_len, ..header };
-            if let Some(place) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
-                *place = header.encode();
-            }
+        let header = if let Some(header) = self.append_compressed(raw, plain, out)? {
+            header
         } else {
-            out.truncate(payload_at);
+            out.reserve(plain.len().saturating_add(Frame::OVERHEAD));
+            raw.encode_into(out);
             out.extend_from_slice(plain);
-        }
+            raw
+        };
         let check = self.spec.checksum.check(out.get(start..).unwrap_or_default(), id);
         out.extend_from_slice(&check.to_le_bytes());
         Ok(header.frame_len())
     }
 
-    /// Appends `plain` compressed, and returns its length if that is worth storing.
+    /// Appends header and payload of `plain` compressed, and returns the header; appends nothing if
+    /// that is not worth storing. `raw` is the header of the payload as it is.
     fn append_compressed(
         &self,
+        raw: FrameHeader,
         plain: &[u8],
-        plain_len: u32,
         out: &mut Vec<u8>,
-    ) -> Result<Option<u32>, Error> {
+    ) -> Result<Option<FrameHeader>, Error> {
         if self.spec.compression == Compression::None {
             return Ok(None);
         }
-        let stored_len = self.spec.compression.compress(plain, out)?;
-        Ok(u32::try_from(stored_len).ok().filter(|&stored_len| {
-            u64::from(stored_len) * 8 <= u64::from(plain_len) * 7
-                && u64::from(plain_len) <= self.limits.plain_len_from(stored_len)
-        }))
+        let start = out.len();
+        let codec = self.spec.compression.codec();
+        out.reserve(plain.len().saturating_add(Frame::OVERHEAD));
+        FrameHeader { codec, ..raw }.encode_into(out);
+        let compressed_len = self.compressor.compress(plain, out)?;
+        let plain_len = u64::from(raw.plain_len);
+        let stored_len = u32::try_from(compressed_len).ok().filter(|&stored_len| {
+            u64::from(stored_len) * 8 <= plain_len * 7
+                && plain_len <= self.limits.plain_len_from(stored_len)
+        });
+        let Some(stored_len) = stored_len else {
+            out.truncate(start);
+            return Ok(None);
+        };
+        let header = FrameHeader { codec, stored_len, ..raw };
+        if let Some(place) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+            *place = header.encode_fixed();
+        }
+        Ok(Some(header))
     }
 
     /// Verifies that `stored` is the block that `id` names, and decodes its payload; lends it where
@@ -112,14 +129,15 @@ impl BlockCodec {
     ///
     /// Those of [`verify`](crate::verify), [`Error::TooLong`] over the [`Limits`], and
     /// [`Error::Codec`] or [`Error::LengthMismatch`] if the payload does not decode to what the
-    /// header says. [`Error::Unsupported`] if its codec is not compiled in.
+    /// header says. [`Error::Unsupported`] if its codec is not compiled in, and
+    /// [`Error::MissingDictionary`] if the context had not the dictionary that it names.
     pub fn open<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
         let frame = self.verified(id, stored)?;
         if frame.header().codec == Codec::None {
             return Ok(Cow::Borrowed(frame.payload()));
         }
         let mut plain = Vec::new();
-        decode(&frame, &mut plain)?;
+        self.decode(&frame, &mut plain)?;
         Ok(Cow::Owned(plain))
     }
 
@@ -130,7 +148,12 @@ impl BlockCodec {
     ///
     /// Those of [`open`](Self::open). What `out` then holds is not specified.
     pub fn open_into(&self, id: BlockId, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        decode(&self.verified(id, stored)?, out)
+        self.decode(&self.verified(id, stored)?, out)
+    }
+
+    fn decode(&self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let FrameHeader { codec, plain_len, .. } = *frame.header();
+        decompress_into(codec, frame.payload(), &self.dictionaries, plain_len as usize, out)
     }
 
     fn verified<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Frame<'a>, Error> {
@@ -148,7 +171,13 @@ impl BlockCodec {
     }
 }
 
-fn decode(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-    let FrameHeader { codec, plain_len, .. } = *frame.header();
-    decompress_into(codec, frame.payload(), plain_len as usize, out)
+impl fmt::Debug for BlockCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spec, limits, dictionaries, compressor: _ } = self;
+        f.debug_struct("BlockCodec")
+            .field("spec", spec)
+            .field("limits", limits)
+            .field("dictionaries", dictionaries)
+            .finish_non_exhaustive()
+    }
 }

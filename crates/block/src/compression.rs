@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use crate::{Codec, Error};
+use crate::{Codec, Dictionary, DictionaryId, Error};
 
 /// How payloads are compressed when written. Reading follows the block's own header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,6 +16,13 @@ pub enum Compression {
         /// −5 to 22, faster to smaller; 0 is the library's default.
         level: i32,
     },
+    /// Zstandard with a dictionary, which the context supplies. Needs the `zstd` feature.
+    ZstdDictionary {
+        /// −5 to 22, faster to smaller; 0 is the library's default.
+        level: i32,
+        /// Which dictionary.
+        id: DictionaryId,
+    },
 }
 
 impl Compression {
@@ -30,28 +37,57 @@ impl Compression {
             Self::None => Codec::None,
             Self::Lz4 => Codec::Lz4,
             Self::Zstd { .. } => Codec::Zstd,
+            Self::ZstdDictionary { id, .. } => Codec::ZstdDictionary(id),
         }
     }
 
-    pub(crate) fn validate(self) -> Result<Self, Error> {
-        if let Self::Zstd { level } = self {
-            if !(Self::ZSTD_LEVEL_MIN..=Self::ZSTD_LEVEL_MAX).contains(&level) {
-                return Err(Error::InvalidArgument {
-                    field: "zstd level",
-                    value: level.into(),
-                    min: Self::ZSTD_LEVEL_MIN.into(),
-                    max: Self::ZSTD_LEVEL_MAX.into(),
-                });
+    /// Validates it and gets ready what it needs.
+    pub(crate) fn resolve(self, dictionaries: &[Dictionary]) -> Result<Compressor, Error> {
+        Ok(match self {
+            Self::None => Compressor::None,
+            Self::Lz4 => Compressor::Lz4,
+            Self::Zstd { level } => Compressor::Zstd { level: checked(level)? },
+            Self::ZstdDictionary { level, id } => {
+                let level = checked(level)?;
+                Compressor::ZstdDictionary(zstd::encoder(find(dictionaries, id)?, level)?)
             }
-            if cfg!(not(feature = "zstd")) {
-                return Err(NO_ZSTD);
-            }
-        }
-        Ok(self)
+        })
     }
+}
 
+fn checked(level: i32) -> Result<i32, Error> {
+    let (min, max) = (Compression::ZSTD_LEVEL_MIN, Compression::ZSTD_LEVEL_MAX);
+    if !(min..=max).contains(&level) {
+        return Err(Error::InvalidArgument {
+            field: "zstd level",
+            value: level.into(),
+            min: min.into(),
+            max: max.into(),
+        });
+    }
+    if cfg!(not(feature = "zstd")) {
+        return Err(NO_ZSTD);
+    }
+    Ok(level)
+}
+
+fn find(dictionaries: &[Dictionary], id: DictionaryId) -> Result<&Dictionary, Error> {
+    let found = dictionaries.iter().find(|dictionary| dictionary.id() == id);
+    found.ok_or(Error::MissingDictionary { id })
+}
+
+/// A [`Compression`] that is ready to work.
+#[derive(Clone)]
+pub(crate) enum Compressor {
+    None,
+    Lz4,
+    Zstd { level: i32 },
+    ZstdDictionary(zstd::Encoder),
+}
+
+impl Compressor {
     /// Appends `plain` compressed to `out`; returns how many bytes that took.
-    pub(crate) fn compress(self, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
+    pub(crate) fn compress(&self, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
         let added = match self {
             Self::None => {
@@ -60,8 +96,13 @@ impl Compression {
             }
             Self::Lz4 => lz4::compress(plain, room_for(out, lz4::len_max(plain.len())))?,
             Self::Zstd { level } => {
-                zstd::compress(level, plain, room_for(out, zstd::len_max(plain.len())))?
+                zstd::compress(*level, plain, room_for(out, zstd::len_max(plain.len())))?
             }
+            Self::ZstdDictionary(encoder) => zstd::compress_with_dictionary(
+                encoder,
+                plain,
+                room_for(out, zstd::len_max(plain.len())),
+            )?,
         };
         out.truncate(start.saturating_add(added));
         Ok(added)
@@ -72,6 +113,7 @@ impl Compression {
 pub(crate) fn decompress_into(
     codec: Codec,
     stored: &[u8],
+    dictionaries: &[Dictionary],
     plain_len: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
@@ -83,23 +125,30 @@ pub(crate) fn decompress_into(
         }
         Codec::Lz4 => lz4::decompress_into(stored, plain_len, out),
         Codec::Zstd => zstd::decompress_into(stored, plain_len, out),
+        Codec::ZstdDictionary(id) => find(dictionaries, id).and_then(|dictionary| {
+            zstd::decompress_with_dictionary_into(stored, dictionary, plain_len, out)
+        }),
     };
-    let checked = decoded.and(if out.len() == plain_len {
-        Ok(())
-    } else {
-        Err(Error::LengthMismatch {
-            field: "decoded payload",
-            expected: plain_len as u64,
-            actual: out.len() as u64,
-        })
-    });
+    let checked = decoded.and_then(|()| exactly(out.len(), plain_len));
     if checked.is_err() {
         out.clear();
     }
     checked
 }
 
-const NO_ZSTD: Error = Error::Unsupported { what: "zstd", found: Codec::Zstd.tag() as u32 };
+fn exactly(actual: usize, plain_len: usize) -> Result<(), Error> {
+    if actual == plain_len {
+        return Ok(());
+    }
+    Err(Error::LengthMismatch {
+        field: "decoded payload",
+        expected: plain_len as u64,
+        actual: actual as u64,
+    })
+}
+
+pub(crate) const NO_ZSTD: Error =
+    Error::Unsupported { what: "zstd", found: Codec::Zstd.tag() as u32 };
 
 /// Lengthens `out` by `len` bytes and lends those.
 fn room_for(out: &mut Vec<u8>, len: usize) -> &mut [u8] {
@@ -213,8 +262,13 @@ mod lz4 {
 
 #[cfg(feature = "zstd")]
 mod zstd {
-    use super::{Codec, Error, Vec, reuse};
-    use ::zstd::bulk;
+    use super::{Codec, Dictionary, Error, Vec, reuse};
+    use crate::dictionary::MALFORMED;
+    use ::zstd::{
+        bulk,
+        zstd_safe::{CCtx, CDict, DCtx},
+    };
+    use alloc::sync::Arc;
     use core::cell::Cell;
 
     pub(super) fn len_max(plain_len: usize) -> usize {
@@ -234,10 +288,31 @@ mod zstd {
                     kept.insert((level, context))
                 }
             };
-            context.compress_to_buffer(plain, out).map_err(|_| Error::Codec {
-                codec: Codec::Zstd,
-                reason: "the library cannot compress it, most likely for want of memory",
-            })
+            context.compress_to_buffer(plain, out).map_err(|_| cannot_compress())
+        })
+    }
+
+    /// A dictionary, ready for writing at one level.
+    pub(crate) type Encoder = Arc<CDict<'static>>;
+
+    pub(super) fn encoder(dictionary: &Dictionary, level: i32) -> Result<Encoder, Error> {
+        CDict::try_create(dictionary.bytes(), level).map(Arc::new).ok_or(MALFORMED)
+    }
+
+    pub(super) fn compress_with_dictionary(
+        encoder: &Encoder,
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        std::thread_local! {
+            static CONTEXT: Cell<Option<CCtx<'static>>> = const { Cell::new(None) };
+        }
+        reuse::with(&CONTEXT, plain.len(), |kept| {
+            let context = match kept {
+                Some(context) => context,
+                None => kept.insert(CCtx::try_create().ok_or_else(no_context)?),
+            };
+            context.compress_using_cdict(out, plain, encoder).map_err(|_| cannot_compress())
         })
     }
 
@@ -246,21 +321,48 @@ mod zstd {
         plain_len: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        with_decoder(plain_len, |context| {
+            out.clear();
+            out.reserve_exact(plain_len);
+            context.decompress(out, stored).map(drop)
+        })
+    }
+
+    pub(super) fn decompress_with_dictionary_into(
+        stored: &[u8],
+        dictionary: &Dictionary,
+        plain_len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        with_decoder(plain_len, |context| {
+            out.clear();
+            out.reserve_exact(plain_len);
+            context.decompress_using_ddict(out, stored, dictionary.decoder()).map(drop)
+        })
+    }
+
+    fn with_decoder<R>(
+        plain_len: usize,
+        decode: impl FnOnce(&mut DCtx<'static>) -> Result<R, usize>,
+    ) -> Result<R, Error> {
         std::thread_local! {
-            static CONTEXT: Cell<Option<bulk::Decompressor<'static>>> = const { Cell::new(None) };
+            static CONTEXT: Cell<Option<DCtx<'static>>> = const { Cell::new(None) };
         }
         reuse::with(&CONTEXT, plain_len, |kept| {
             let context = match kept {
                 Some(context) => context,
-                None => kept.insert(bulk::Decompressor::new().map_err(|_| no_context())?),
+                None => kept.insert(DCtx::try_create().ok_or_else(no_context)?),
             };
-            out.clear();
-            out.reserve_exact(plain_len);
-            context
-                .decompress_to_buffer(stored, out)
-                .map(drop)
+            decode(context)
                 .map_err(|_| Error::Codec { codec: Codec::Zstd, reason: "it does not decode" })
         })
+    }
+
+    const fn cannot_compress() -> Error {
+        Error::Codec {
+            codec: Codec::Zstd,
+            reason: "the library cannot compress it, most likely for want of memory",
+        }
     }
 
     const fn no_context() -> Error {
@@ -271,17 +373,42 @@ mod zstd {
 /// What stands in where the provider is not compiled in.
 #[cfg(not(feature = "zstd"))]
 mod zstd {
-    use super::{Error, NO_ZSTD, Vec};
+    use super::{Dictionary, Error, NO_ZSTD, Vec};
+
+    /// There is none.
+    #[derive(Clone)]
+    pub(crate) enum Encoder {}
 
     pub(super) const fn len_max(_: usize) -> usize {
         0
+    }
+
+    pub(super) const fn encoder(_: &Dictionary, _: i32) -> Result<Encoder, Error> {
+        Err(NO_ZSTD)
     }
 
     pub(super) const fn compress(_: i32, _: &[u8], _: &mut [u8]) -> Result<usize, Error> {
         Err(NO_ZSTD)
     }
 
+    pub(super) const fn compress_with_dictionary(
+        encoder: &Encoder,
+        _: &[u8],
+        _: &mut [u8],
+    ) -> Result<usize, Error> {
+        match *encoder {}
+    }
+
     pub(super) const fn decompress_into(_: &[u8], _: usize, _: &mut Vec<u8>) -> Result<(), Error> {
+        Err(NO_ZSTD)
+    }
+
+    pub(super) const fn decompress_with_dictionary_into(
+        _: &[u8],
+        _: &Dictionary,
+        _: usize,
+        _: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         Err(NO_ZSTD)
     }
 }
@@ -295,20 +422,27 @@ mod tests {
         (0u32..).flat_map(|i| (i / 3 * 7).to_le_bytes()).take(len).collect()
     }
 
-    fn compressions() -> Vec<Compression> {
+    fn dictionary() -> Dictionary {
+        Dictionary::new(&sample(500)).unwrap()
+    }
+
+    fn compressors() -> Vec<(Compression, Compressor)> {
         let mut all = vec![Compression::None, Compression::Lz4];
         if cfg!(feature = "zstd") {
             all.extend([-5, 0, 1, 19].map(|level| Compression::Zstd { level }));
+            let id = dictionary().id();
+            all.extend([-5, 3, 19].map(|level| Compression::ZstdDictionary { level, id }));
         }
-        all
+        let resolve = |compression: Compression| compression.resolve(&[dictionary()]).unwrap();
+        all.into_iter().map(|compression| (compression, resolve(compression))).collect()
     }
 
     #[test]
     fn bytes_do_not_depend_on_what_was_compressed_before() {
-        for compression in compressions() {
+        for (compression, compressor) in compressors() {
             let compress = |len| {
                 let mut out = vec![];
-                compression.compress(&sample(len), &mut out).unwrap();
+                compressor.compress(&sample(len), &mut out).unwrap();
                 out
             };
             let first = compress(4096);
@@ -321,14 +455,16 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_used_again_keeps_nothing_of_the_past() {
-        for compression in compressions() {
+        for (compression, compressor) in compressors() {
             let mut out = vec![0xee; 10_000];
             for len in [5000, 0, 1, 4096, 300] {
                 let mut stored = vec![];
-                compression.compress(&sample(len), &mut stored).unwrap();
-                decompress_into(compression.codec(), &stored, len, &mut out).unwrap();
+                compressor.compress(&sample(len), &mut stored).unwrap();
+                let known = [dictionary()];
+                let codec = compression.codec();
+                decompress_into(codec, &stored, &known, len, &mut out).unwrap();
                 assert_eq!(out, sample(len), "{compression:?}");
-                let wrong = decompress_into(compression.codec(), &stored, len + 1, &mut out);
+                let wrong = decompress_into(codec, &stored, &known, len + 1, &mut out);
                 assert!(wrong.unwrap_err().is_corruption());
                 assert!(out.is_empty());
             }

@@ -1,4 +1,4 @@
-use crate::Codec;
+use crate::{Codec, DictionaryId};
 
 /// Why a block could not be written or read.
 ///
@@ -83,6 +83,20 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The block needs a dictionary that the context does not have.
+    #[error("dictionary {id} is needed and not given")]
+    MissingDictionary {
+        /// What it is called.
+        id: DictionaryId,
+    },
+
+    /// The bytes are no dictionary, or none can be made of the samples.
+    #[error("no dictionary: {reason}")]
+    Dictionary {
+        /// Why.
+        reason: &'static str,
+    },
+
     /// A sorted block contradicts itself.
     #[error("malformed sorted block at byte {offset}: {what}")]
     Malformed {
@@ -117,9 +131,11 @@ impl Error {
             | Self::LengthMismatch { .. }
             | Self::Codec { .. }
             | Self::Malformed { .. } => true,
-            Self::Truncated { .. } | Self::Unsupported { .. } | Self::InvalidArgument { .. } => {
-                false
-            }
+            Self::Truncated { .. }
+            | Self::Unsupported { .. }
+            | Self::MissingDictionary { .. }
+            | Self::Dictionary { .. }
+            | Self::InvalidArgument { .. } => false,
         }
     }
 }

@@ -1,6 +1,8 @@
+use alloc::vec::Vec;
+
 use stratal_types::dump::Dump;
 
-use crate::{BlockId, BlockKind, Checksum, Error};
+use crate::{BlockId, BlockKind, Checksum, DictionaryId, Error};
 
 /// A block as stored: header, payload and check.
 ///
@@ -11,13 +13,14 @@ use crate::{BlockId, BlockKind, Checksum, Error};
 ///      0     2  magic        b"SB"
 ///      2     1  version      1
 ///      3     1  kind         the writer's number for the block's role
-///      4     1  codec        0 none, 1 lz4, 2 zstd
+///      4     1  codec        0 none, 1 lz4, 2 zstd, 3 zstd with a dictionary
 ///      5     1  flags        bit 0: the check is CRC-32C; other bits 0
 ///      6     2  reserved     0
 ///      8     4  stored_len   u32, bytes of the payload as stored
 ///     12     4  plain_len    u32, bytes of the payload once decoded
-///     16     n  payload      n = stored_len
-///   16+n     8  check        u64, over bytes 0..16+n and the block's identity
+///     16     d  dictionary   u64, id of the dictionary; d = 8 if codec is 3, else 0
+///   16+d     n  payload      n = stored_len
+/// 16+d+n     8  check        u64, over bytes 0..16+d+n and the block's identity
 /// ```
 ///
 /// All integers are little-endian. A frame that was split off is complete and its header is well
@@ -30,7 +33,7 @@ pub struct Frame<'a> {
     check: u64,
 }
 
-/// The fixed-size start of a [`Frame`].
+/// The start of a [`Frame`], up to its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// What the block is for.
@@ -55,6 +58,8 @@ pub enum Codec {
     Lz4,
     /// One Zstandard frame.
     Zstd,
+    /// One Zstandard frame, made with the dictionary of this id.
+    ZstdDictionary(DictionaryId),
 }
 
 const MAGIC: [u8; 2] = *b"SB";
@@ -69,33 +74,37 @@ impl Codec {
             Self::None => 0,
             Self::Lz4 => 1,
             Self::Zstd => 2,
+            Self::ZstdDictionary(_) => 3,
         }
     }
 
-    /// The codec with this tag, or `None` for a byte without meaning.
-    pub const fn from_tag(tag: u8) -> Option<Self> {
-        Some(match tag {
-            0 => Self::None,
-            1 => Self::Lz4,
-            2 => Self::Zstd,
-            _ => return None,
-        })
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Lz4 => "Lz4",
+            Self::Zstd => "Zstd",
+            Self::ZstdDictionary(_) => "Zstd with a dictionary",
+        }
     }
 }
 
 impl FrameHeader {
-    /// Length on disk, in bytes.
+    /// Length on disk of the fields that every header has, in bytes.
     pub const LEN: usize = 16;
 
-    /// Decodes a header and checks what a header alone can get wrong.
+    /// Splits a header off the front of `bytes`, and checks what a header alone can get wrong;
+    /// returns it and the rest.
     ///
     /// # Errors
     ///
-    /// [`Error::NotABlock`], [`Error::Unsupported`] for a newer version, codec or flag, and
-    /// [`Error::LengthMismatch`] if a payload stored as it is states two lengths.
+    /// [`Error::NotABlock`], [`Error::Unsupported`] for a newer version, codec or flag,
+    /// [`Error::LengthMismatch`] if a payload stored as it is states two lengths, and
+    /// [`Error::Truncated`] when bytes are missing.
     #[inline]
-    pub fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
-        let [m0, m1, version, kind, codec, flags, r0, r1, s0, s1, s2, s3, p0, p1, p2, p3] = *bytes;
+    pub fn split_from(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
+        let (fixed, rest) = bytes.split_first_chunk().ok_or_else(|| truncated(Frame::OVERHEAD))?;
+        let [m0, m1, version, kind, codec, flags, r0, r1, s0, s1, s2, s3, p0, p1, p2, p3] = *fixed;
         if [m0, m1] != MAGIC {
             return Err(Error::NotABlock { found: [m0, m1] });
         }
@@ -110,16 +119,29 @@ impl FrameHeader {
         if reserved != 0 {
             return Err(unsupported("block header's reserved field", reserved.into()));
         }
-        let header = Self {
+        let mut header = Self {
             kind: BlockKind(kind),
-            codec: Codec::from_tag(codec)
-                .ok_or_else(|| unsupported("block codec", codec.into()))?,
+            codec: Codec::None,
             checksum: match flags & FLAG_CRC32C {
                 0 => Checksum::Xxh3,
                 _ => Checksum::Crc32c,
             },
             stored_len: u32::from_le_bytes([s0, s1, s2, s3]),
             plain_len: u32::from_le_bytes([p0, p1, p2, p3]),
+        };
+        let mut rest = rest;
+        header.codec = match codec {
+            0 => Codec::None,
+            1 => Codec::Lz4,
+            2 => Codec::Zstd,
+            3 => {
+                let (id, behind) = rest
+                    .split_first_chunk()
+                    .ok_or_else(|| truncated(Frame::OVERHEAD + DictionaryId::LEN))?;
+                rest = behind;
+                Codec::ZstdDictionary(DictionaryId(u64::from_le_bytes(*id)))
+            }
+            _ => return Err(unsupported("block codec", codec.into())),
         };
         if header.codec == Codec::None && header.stored_len != header.plain_len {
             return Err(Error::LengthMismatch {
@@ -128,11 +150,19 @@ impl FrameHeader {
                 actual: header.plain_len.into(),
             });
         }
-        Ok(header)
+        Ok((header, rest))
     }
 
-    /// Encodes the header.
-    pub const fn encode(&self) -> [u8; Self::LEN] {
+    /// Appends the header to `out`.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.encode_fixed());
+        if let Codec::ZstdDictionary(id) = self.codec {
+            out.extend_from_slice(&id.0.to_le_bytes());
+        }
+    }
+
+    /// The fields that every header has.
+    pub(crate) const fn encode_fixed(&self) -> [u8; Self::LEN] {
         let [m0, m1] = MAGIC;
         let flags = match self.checksum {
             Checksum::Xxh3 => 0,
@@ -144,30 +174,37 @@ impl FrameHeader {
         [m0, m1, VERSION, kind, codec, flags, 0, 0, s0, s1, s2, s3, p0, p1, p2, p3]
     }
 
+    /// Length of the header on disk, in bytes: 16, and 8 more if it names a dictionary.
+    pub const fn encoded_len(&self) -> usize {
+        match self.codec {
+            Codec::ZstdDictionary(_) => Self::LEN + DictionaryId::LEN,
+            _ => Self::LEN,
+        }
+    }
+
     /// Length of the frame that starts with this header, in bytes.
     pub const fn frame_len(&self) -> usize {
         self.covered_len().saturating_add(CHECK_LEN)
     }
 
     const fn covered_len(&self) -> usize {
-        Self::LEN.saturating_add(self.stored_len as usize)
+        self.encoded_len().saturating_add(self.stored_len as usize)
     }
 }
 
 impl<'a> Frame<'a> {
-    /// Bytes that a frame adds to its payload.
+    /// Bytes that a frame adds to its payload, if nothing is enabled: header and check.
     pub const OVERHEAD: usize = FrameHeader::LEN + CHECK_LEN;
 
     /// Splits one frame off the front of `bytes`; returns it and the rest. Allocates nothing.
     ///
     /// # Errors
     ///
-    /// Those of [`FrameHeader::decode`], and [`Error::Truncated`] when bytes are missing.
+    /// Those of [`FrameHeader::split_from`], and [`Error::Truncated`] when bytes are missing.
     #[inline]
     pub fn split_from(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
         let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
-        let head = bytes.first_chunk().ok_or_else(|| truncated(Self::OVERHEAD))?;
-        let header = FrameHeader::decode(head)?;
+        let (header, _) = FrameHeader::split_from(bytes)?;
         let missing = || truncated(header.frame_len());
         let (covered, rest) = bytes.split_at_checked(header.covered_len()).ok_or_else(missing)?;
         let (check, rest) = rest.split_first_chunk().ok_or_else(missing)?;
@@ -222,7 +259,7 @@ impl<'a> Frame<'a> {
 
     /// The payload as stored.
     pub fn payload(&self) -> &'a [u8] {
-        self.covered.get(FrameHeader::LEN..).unwrap_or_default()
+        self.covered.get(self.header.encoded_len()..).unwrap_or_default()
     }
 
     /// The stored check.
@@ -282,16 +319,19 @@ pub fn annotate_frame_with(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'
             return;
         }
     };
-    let [_, _, _, _, _, flags, ..] = header.encode();
+    let [_, _, _, _, _, flags, ..] = header.encode_fixed();
     let FrameHeader { kind, codec, checksum, stored_len, plain_len } = header;
     dump.field(2, "magic \"SB\"")
         .field(1, format_args!("version {VERSION}"))
         .field(1, format_args!("kind {}", kind.0))
-        .field(1, format_args!("codec {}, {codec:?}", codec.tag()))
+        .field(1, format_args!("codec {}, {}", codec.tag(), codec.name()))
         .field(1, format_args!("flags {flags:#04x}"))
         .field(2, "reserved")
         .field(4, format_args!("stored_len {stored_len}"))
         .field(4, format_args!("plain_len {plain_len}"));
+    if let Codec::ZstdDictionary(id) = codec {
+        dump.field(DictionaryId::LEN, format_args!("dictionary {id}"));
+    }
     match codec {
         Codec::None => payload(dump, stored_len as usize),
         _ => {

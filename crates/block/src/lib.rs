@@ -60,6 +60,7 @@ extern crate std;
 
 mod identity;
 mod checksum;
+mod dictionary;
 mod compression;
 mod spec;
 mod frame;
@@ -70,6 +71,7 @@ mod error;
 pub use checksum::Checksum;
 pub use codec::BlockCodec;
 pub use compression::Compression;
+pub use dictionary::{Dictionary, DictionaryId};
 pub use error::Error;
 pub use frame::{
     Codec, Frame, FrameHeader, annotate_frame, annotate_frame_with, reidentify, verify,

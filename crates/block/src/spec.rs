@@ -1,4 +1,6 @@
-use crate::{BlockCodec, Checksum, Compression, Error};
+use alloc::vec::Vec;
+
+use crate::{BlockCodec, Checksum, Compression, Dictionary, Error};
 
 /// How blocks are written: plain data, one field per independent choice.
 ///
@@ -16,6 +18,8 @@ pub struct BlockSpec {
 pub struct BlockContext {
     /// What a reader accepts and a writer keeps to.
     pub limits: Limits,
+    /// Dictionaries that blocks may need, to write and to read. Default: none.
+    pub dictionaries: Vec<Dictionary>,
 }
 
 /// Bounds on what a block may ask of its reader.
@@ -52,9 +56,10 @@ impl BlockSpec {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a compression level out of range, [`Error::Unsupported`] for a
-    /// provider that is not compiled in.
+    /// provider that is not compiled in, and [`Error::MissingDictionary`] for a dictionary that the
+    /// context does not have.
     pub fn resolve(self, context: &BlockContext) -> Result<BlockCodec, Error> {
-        let compression = self.compression.validate()?;
-        Ok(BlockCodec::new(Self { compression, ..self }, context.limits))
+        let compressor = self.compression.resolve(&context.dictionaries)?;
+        Ok(BlockCodec::new(self, compressor, context))
     }
 }

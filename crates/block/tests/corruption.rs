@@ -35,7 +35,8 @@ fn a_damaged_frame_does_not_open() {
 fn a_damaged_frame_whose_check_was_made_to_fit_opens_or_fails_by_name() {
     let limits = Limits { plain_len_max: 1 << 20, ratio_max: 1 << 15 };
     for (name, codec) in codecs() {
-        let codec = codec.spec().resolve(&BlockContext { limits }).unwrap();
+        let codec =
+            codec.spec().resolve(&BlockContext { limits, ..BlockContext::default() }).unwrap();
         let stored = codec.seal(ID, &sample()).unwrap();
         let (mut opened, mut refused, mut out) = (0, 0, vec![]);
         let counts = for_each_mutant(&stored, |what, mutant| {

@@ -24,14 +24,14 @@ fn codec(checksum: Checksum, compression: Compression) -> BlockCodec {
 
 fn with_limits(compression: Compression, limits: Limits) -> BlockCodec {
     let spec = BlockSpec { compression, ..BlockSpec::default() };
-    spec.resolve(&BlockContext { limits }).unwrap()
+    spec.resolve(&BlockContext { limits, ..BlockContext::default() }).unwrap()
 }
 
 fn specs() -> impl Strategy<Value = BlockSpec> {
     let checksum = prop::sample::select(vec![Checksum::Xxh3, Checksum::Crc32c]);
     let mut compressions = vec![Compression::None, Compression::Lz4];
     if cfg!(feature = "zstd") {
-        compressions.extend([-5, 1, 3, 9].map(|level| Compression::Zstd { level }));
+        compressions.extend([-5, 1, 3, 9, 22].map(|level| Compression::Zstd { level }));
     }
     (checksum, prop::sample::select(compressions))
         .prop_map(|(checksum, compression)| BlockSpec { checksum, compression })
@@ -183,7 +183,7 @@ fn newer_blocks_are_unsupported_and_not_corrupt() {
     let stored = codec(Checksum::Xxh3, Compression::None).seal(ID, b"payload").unwrap();
     for (at, value, message) in [
         (2, 2, "block version 0x2 is not supported by this build"),
-        (4, 3, "block codec 0x3 is not supported by this build"),
+        (4, 4, "block codec 0x4 is not supported by this build"),
         (5, 0x82, "block flags 0x82 is not supported by this build"),
         (7, 1, "block header's reserved field 0x100 is not supported by this build"),
     ] {
@@ -205,7 +205,9 @@ fn an_absurd_length_is_refused_before_anything_is_allocated() {
         plain_len,
     };
     let frame = |header: FrameHeader, payload: &[u8]| {
-        let covered = [&header.encode()[..], payload].concat();
+        let mut covered = vec![];
+        header.encode_into(&mut covered);
+        covered.extend_from_slice(payload);
         [&covered[..], &check_of(ID, &covered).to_le_bytes()].concat()
     };
     let refused = |codec: &BlockCodec, header, payload: &[u8]| {
@@ -258,6 +260,39 @@ fn levels_of_zstd_have_a_range() {
             assert!(!error.is_corruption(), "{error}");
         }
     }
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn a_dictionary_is_found_by_its_name() {
+    let row = |i: u64| format!("\"station\": {}, \"country\": \"AD\", \"state\": \"open\"", i * 77);
+    let samples: Vec<String> = (0..2000).map(row).collect();
+    let trained = stratal_block::Dictionary::train(&samples, 2000).unwrap();
+    assert_eq!(Dictionary::train(&samples, 2000).unwrap().bytes(), trained.bytes());
+    let other = stratal_block::Dictionary::new(&[b'x'; 100]).unwrap();
+
+    let compression = Compression::ZstdDictionary { level: 3, id: trained.id() };
+    let spec = BlockSpec { compression, ..BlockSpec::default() };
+    let resolve = |spec: BlockSpec, dictionaries| {
+        spec.resolve(&BlockContext { dictionaries, ..BlockContext::default() })
+    };
+    let missing = Error::MissingDictionary { id: trained.id() };
+    assert_eq!(resolve(spec, vec![other.clone()]).unwrap_err(), missing);
+
+    let both = vec![other.clone(), stratal_block::Dictionary::new(trained.bytes()).unwrap()];
+    let codec = resolve(spec, both).unwrap();
+    let plain = row(2001);
+    let stored = codec.seal(ID, plain.as_bytes()).unwrap();
+    let header = verify(ID, &stored).unwrap();
+    assert_eq!(header.codec, Codec::ZstdDictionary(trained.id()));
+    assert_eq!(header.frame_len(), stored.len());
+    assert!(header.stored_len < 30, "without a dictionary it would be about 60: {header:?}");
+    assert_eq!(codec.open(ID, &stored).unwrap()[..], *plain.as_bytes());
+
+    let reader = resolve(BlockSpec::default(), vec![other]).unwrap();
+    assert_eq!(reader.open(ID, &stored).unwrap_err(), missing);
+    assert!(!missing.is_corruption());
+    assert!(missing.to_string().contains(&trained.id().to_string()));
 }
 
 #[cfg(not(feature = "zstd"))]
