@@ -3,7 +3,7 @@
 
 use stratal_block::{
     BlockCodec, BlockContext, BlockId, BlockKind, BlockSpec, Checksum, Codec, Error, Frame,
-    FrameHeader, Limits, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
+    FrameHeader, Limits, Seal, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
     annotate_frame_with, annotate_sorted_block, verify,
 };
 use stratal_types::{
@@ -54,7 +54,8 @@ pub fn payload(data: &[u8]) {
             _ => u32::from_le_bytes(*plain_len) % (LIMITS.plain_len_max + 2),
         };
         let checksum = Checksum::Crc32c;
-        let header = FrameHeader { kind: ID.kind, codec, checksum, stored_len, plain_len };
+        let (kind, seal) = (ID.kind, Seal::None);
+        let header = FrameHeader { kind, codec, checksum, seal, stored_len, plain_len };
         let mut frame = Vec::new();
         header.encode_into(&mut frame);
         frame.extend_from_slice(payload);

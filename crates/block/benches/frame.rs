@@ -35,7 +35,7 @@ fn main() {
 }
 
 fn measure(name: &str, compression: Compression, checksum: Checksum, len: usize) {
-    let spec = BlockSpec { checksum, compression };
+    let spec = BlockSpec { checksum, compression, ..BlockSpec::default() };
     let codec = spec.resolve(&BlockContext::default()).unwrap();
     let id = BlockId { uid: FileUid([7; 16]), ordinal: 1, kind: BlockKind(1) };
     let plains: Vec<Vec<u8>> = (0..BLOCKS as u64).map(|seed| half_random(seed, len)).collect();

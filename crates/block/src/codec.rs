@@ -2,9 +2,9 @@ use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use core::fmt;
 
 use crate::{
-    BlockContext, BlockId, BlockSpec, Codec, Compression, Dictionary, Error, Frame, FrameHeader,
-    Limits,
-    compression::{Compressor, decompress_into},
+    BlockContext, BlockId, BlockSpec, Codec, Compression, Dictionary, Error, FileKey, Frame,
+    FrameHeader, Limits, Seal,
+    compression::{Compressor, decompress, decompress_into},
 };
 
 /// Seals payloads into frames and opens them again.
@@ -18,12 +18,13 @@ pub struct BlockCodec {
     compressor: Compressor,
     limits: Limits,
     dictionaries: Arc<[Dictionary]>,
+    key: Option<FileKey>,
 }
 
 impl BlockCodec {
     pub(crate) fn new(spec: BlockSpec, compressor: Compressor, context: &BlockContext) -> Self {
-        let dictionaries = context.dictionaries.clone().into();
-        Self { spec, compressor, limits: context.limits, dictionaries }
+        let BlockContext { limits, dictionaries, key } = context.clone();
+        Self { spec, compressor, limits, dictionaries: dictionaries.into(), key }
     }
 
     /// What blocks are sealed with.
@@ -49,8 +50,9 @@ impl BlockCodec {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] over [`Limits::plain_len_max`], and [`Error::Codec`] if the
-    /// compressor fails. `out` is as before.
+    /// [`Error::InvalidArgument`] over [`Limits::plain_len_max`], and for the ordinal of a sealed
+    /// block from [`FileKey::ORDINAL_END`] on; [`Error::WrongKey`] if the key is another file's; and
+    /// [`Error::Codec`] if the compressor fails. `out` is as before.
     pub fn seal_into(&self, id: BlockId, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
         let sealed = self.append_frame(id, plain, out);
@@ -62,7 +64,9 @@ impl BlockCodec {
 
     fn append_frame(&self, id: BlockId, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
-        let plain_len_max = self.limits.plain_len_max;
+        let BlockSpec { checksum, seal, .. } = self.spec;
+        let overhead = u32::from(seal.overhead());
+        let plain_len_max = self.limits.plain_len_max.min(u32::MAX - overhead);
         let plain_len = u32::try_from(plain.len()).ok().filter(|&len| len <= plain_len_max);
         let plain_len = plain_len.ok_or_else(|| Error::InvalidArgument {
             field: "plain_len",
@@ -73,18 +77,26 @@ impl BlockCodec {
         let raw = FrameHeader {
             kind: id.kind,
             codec: Codec::None,
-            checksum: self.spec.checksum,
-            stored_len: plain_len,
+            checksum,
+            seal,
+            stored_len: plain_len.saturating_add(overhead),
             plain_len,
         };
         let header = if let Some(header) = self.append_compressed(raw, plain, out)? {
             header
         } else {
-            out.reserve(plain.len().saturating_add(Frame::OVERHEAD));
+            out.reserve(raw.frame_len());
             raw.encode_into(out);
             out.extend_from_slice(plain);
             raw
         };
+        if seal != Seal::None {
+            let key = self.key_for(id)?;
+            let payload_at = start.saturating_add(header.encoded_len());
+            let payload = out.get_mut(payload_at..).unwrap_or_default();
+            let tag = key.encrypt(id, &header, payload)?;
+            out.extend_from_slice(&tag);
+        }
         let check = self.spec.checksum.check(out.get(start..).unwrap_or_default(), id);
         out.extend_from_slice(&check.to_le_bytes());
         Ok(header.frame_len())
@@ -107,9 +119,12 @@ impl BlockCodec {
         FrameHeader { codec, ..raw }.encode_into(out);
         let compressed_len = self.compressor.compress(plain, out)?;
         let plain_len = u64::from(raw.plain_len);
-        let stored_len = u32::try_from(compressed_len).ok().filter(|&stored_len| {
-            u64::from(stored_len) * 8 <= plain_len * 7
-                && plain_len <= self.limits.plain_len_from(stored_len)
+        let stored_len = u32::try_from(compressed_len).ok().and_then(|compressed_len| {
+            let worthwhile = u64::from(compressed_len) * 8 <= plain_len * 7
+                && plain_len <= self.limits.plain_len_from(compressed_len.into());
+            // It is below `raw.stored_len`, which has the seal's overhead in it.
+            let saved = raw.plain_len.saturating_sub(compressed_len);
+            worthwhile.then_some(raw.stored_len.saturating_sub(saved))
         });
         let Some(stored_len) = stored_len else {
             out.truncate(start);
@@ -130,14 +145,16 @@ impl BlockCodec {
     /// Those of [`verify`](crate::verify), [`Error::TooLong`] over the [`Limits`], and
     /// [`Error::Codec`] or [`Error::LengthMismatch`] if the payload does not decode to what the
     /// header says. [`Error::Unsupported`] if its codec is not compiled in, and
-    /// [`Error::MissingDictionary`] if the context had not the dictionary that it names.
+    /// [`Error::MissingDictionary`] if the context had not the dictionary that it names. Of a sealed
+    /// block, [`Error::KeyNeeded`], [`Error::WrongKey`] and [`Error::SealBroken`].
     pub fn open<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
         let frame = self.verified(id, stored)?;
-        if frame.header().codec == Codec::None {
+        let FrameHeader { codec, seal, .. } = frame.header();
+        if (*codec, *seal) == (Codec::None, Seal::None) {
             return Ok(Cow::Borrowed(frame.payload()));
         }
         let mut plain = Vec::new();
-        self.decode(&frame, &mut plain)?;
+        self.decode(id, &frame, &mut plain)?;
         Ok(Cow::Owned(plain))
     }
 
@@ -148,21 +165,43 @@ impl BlockCodec {
     ///
     /// Those of [`open`](Self::open). What `out` then holds is not specified.
     pub fn open_into(&self, id: BlockId, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.decode(&self.verified(id, stored)?, out)
+        self.decode(id, &self.verified(id, stored)?, out)
     }
 
-    fn decode(&self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let FrameHeader { codec, plain_len, .. } = *frame.header();
-        decompress_into(codec, frame.payload(), &self.dictionaries, plain_len as usize, out)
+    fn decode(&self, id: BlockId, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let FrameHeader { codec, seal, plain_len, .. } = *frame.header();
+        let plain_len = plain_len as usize;
+        if seal == Seal::None {
+            return decompress_into(codec, frame.payload(), &self.dictionaries, plain_len, out);
+        }
+        let key = self.key_for(id)?;
+        if codec == Codec::None {
+            out.resize(plain_len, 0);
+            return key.decrypt(id, frame.header(), frame.payload(), out);
+        }
+        // What is decrypted stands behind the place for what it decodes to.
+        out.resize(plain_len.saturating_add(frame.header().compressed_len()), 0);
+        let (plain, compressed) = out.split_at_mut_checked(plain_len).unwrap_or_default();
+        key.decrypt(id, frame.header(), frame.payload(), compressed)?;
+        decompress(codec, compressed, &self.dictionaries, plain)?;
+        out.truncate(plain_len);
+        Ok(())
+    }
+
+    /// The key, if it is the one for this block.
+    fn key_for(&self, id: BlockId) -> Result<&FileKey, Error> {
+        let key = self.key.as_ref().ok_or(Error::KeyNeeded { epoch: None })?;
+        key.check_id(id).map(|()| key)
     }
 
     fn verified<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Frame<'a>, Error> {
         let frame = Frame::from_exact(stored)?;
-        let FrameHeader { codec, stored_len, plain_len, .. } = *frame.header();
+        let FrameHeader { codec, plain_len, .. } = *frame.header();
         frame.verify(id)?;
         let mut limit = u64::from(self.limits.plain_len_max);
         if codec != Codec::None {
-            limit = limit.min(self.limits.plain_len_from(stored_len));
+            let compressed_len = frame.header().compressed_len() as u64;
+            limit = limit.min(self.limits.plain_len_from(compressed_len));
         }
         if u64::from(plain_len) > limit {
             return Err(Error::TooLong { field: "plain_len", len: plain_len.into(), limit });
@@ -173,11 +212,12 @@ impl BlockCodec {
 
 impl fmt::Debug for BlockCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spec, limits, dictionaries, compressor: _ } = self;
+        let Self { spec, limits, dictionaries, key, compressor: _ } = self;
         f.debug_struct("BlockCodec")
             .field("spec", spec)
             .field("limits", limits)
             .field("dictionaries", dictionaries)
+            .field("key", key)
             .finish_non_exhaustive()
     }
 }

@@ -136,6 +136,24 @@ pub(crate) fn decompress_into(
     checked
 }
 
+/// Decodes `stored`, which is compressed, to all of `out`.
+pub(crate) fn decompress(
+    codec: Codec,
+    stored: &[u8],
+    dictionaries: &[Dictionary],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let written = match codec {
+        Codec::None => return Err(Error::Codec { codec, reason: "it is not compressed" }),
+        Codec::Lz4 => lz4::decompress(stored, out)?,
+        Codec::Zstd => zstd::decompress(stored, out)?,
+        Codec::ZstdDictionary(id) => {
+            zstd::decompress_with_dictionary(stored, find(dictionaries, id)?, out)?
+        }
+    };
+    exactly(written, out.len())
+}
+
 fn exactly(actual: usize, plain_len: usize) -> Result<(), Error> {
     if actual == plain_len {
         return Ok(());
@@ -245,7 +263,14 @@ mod lz4 {
     ) -> Result<(), Error> {
         // What `out` held before is overwritten, or cut off below; it need not be cleared.
         out.resize(plain_len, 0);
-        let written = block::decompress_into(stored, out).map_err(|error| {
+        let written = decompress(stored, out)?;
+        out.truncate(written);
+        Ok(())
+    }
+
+    /// Returns how much it decodes to.
+    pub(super) fn decompress(stored: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        block::decompress_into(stored, out).map_err(|error| {
             use block::DecompressError as E;
             let reason = match error {
                 E::OutputTooSmall { .. } => "it decodes to more than its header says",
@@ -254,9 +279,7 @@ mod lz4 {
                 _ => "it does not decode",
             };
             Error::Codec { codec: Codec::Lz4, reason }
-        })?;
-        out.truncate(written);
-        Ok(())
+        })
     }
 }
 
@@ -341,6 +364,22 @@ mod zstd {
         })
     }
 
+    /// Returns how much it decodes to.
+    pub(super) fn decompress(stored: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        with_decoder(out.len(), |context| context.decompress(out, stored))
+    }
+
+    /// Returns how much it decodes to.
+    pub(super) fn decompress_with_dictionary(
+        stored: &[u8],
+        dictionary: &Dictionary,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        with_decoder(out.len(), |context| {
+            context.decompress_using_ddict(out, stored, dictionary.decoder())
+        })
+    }
+
     fn with_decoder<R>(
         plain_len: usize,
         decode: impl FnOnce(&mut DCtx<'static>) -> Result<R, usize>,
@@ -409,6 +448,18 @@ mod zstd {
         _: usize,
         _: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        Err(NO_ZSTD)
+    }
+
+    pub(super) const fn decompress(_: &[u8], _: &mut [u8]) -> Result<usize, Error> {
+        Err(NO_ZSTD)
+    }
+
+    pub(super) const fn decompress_with_dictionary(
+        _: &[u8],
+        _: &Dictionary,
+        _: &mut [u8],
+    ) -> Result<usize, Error> {
         Err(NO_ZSTD)
     }
 }

@@ -1,3 +1,5 @@
+use alloc::{format, string::String};
+
 use crate::{Codec, DictionaryId};
 
 /// Why a block could not be written or read.
@@ -97,6 +99,32 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The block, or the file, is sealed, and the key for it is not there.
+    #[error("sealed, and {}", needed_key(*.epoch))]
+    KeyNeeded {
+        /// The epoch of the root key that is needed, if that is known.
+        epoch: Option<u32>,
+    },
+
+    /// The key is another file's, or derived from another root key.
+    #[error("the key of epoch {epoch} is not the one of this file")]
+    WrongKey {
+        /// The epoch of the root key that was taken.
+        epoch: u32,
+    },
+
+    /// The check holds, and the seal does not: the block was made by somebody without the key, or is
+    /// another one of the file's whose check was made to fit.
+    #[error("the seal of block {ordinal} is broken")]
+    SealBroken {
+        /// The block's ordinal.
+        ordinal: u64,
+    },
+
+    /// A sealed block belongs where it was sealed. To move it, open it and seal it anew.
+    #[error("a sealed block cannot be moved as it is")]
+    Sealed,
+
     /// A sorted block contradicts itself.
     #[error("malformed sorted block at byte {offset}: {what}")]
     Malformed {
@@ -130,12 +158,23 @@ impl Error {
             | Self::TooLong { .. }
             | Self::LengthMismatch { .. }
             | Self::Codec { .. }
+            | Self::SealBroken { .. }
             | Self::Malformed { .. } => true,
             Self::Truncated { .. }
             | Self::Unsupported { .. }
             | Self::MissingDictionary { .. }
             | Self::Dictionary { .. }
+            | Self::KeyNeeded { .. }
+            | Self::WrongKey { .. }
+            | Self::Sealed
             | Self::InvalidArgument { .. } => false,
         }
+    }
+}
+
+fn needed_key(epoch: Option<u32>) -> String {
+    match epoch {
+        Some(epoch) => format!("there is no root key of epoch {epoch}"),
+        None => String::from("no key was given"),
     }
 }

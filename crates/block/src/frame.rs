@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use stratal_types::dump::Dump;
 
-use crate::{BlockId, BlockKind, Checksum, DictionaryId, Error};
+use crate::{BlockId, BlockKind, Checksum, DictionaryId, Error, Seal};
 
 /// A block as stored: header, payload and check.
 ///
@@ -14,9 +14,9 @@ use crate::{BlockId, BlockKind, Checksum, DictionaryId, Error};
 ///      2     1  version      1
 ///      3     1  kind         the writer's number for the block's role
 ///      4     1  codec        0 none, 1 lz4, 2 zstd, 3 zstd with a dictionary
-///      5     1  flags        bit 0: the check is CRC-32C; other bits 0
+///      5     1  flags        bit 0: the check is CRC-32C; bits 1 and 2: the seal; other bits 0
 ///      6     2  reserved     0
-///      8     4  stored_len   u32, bytes of the payload as stored
+///      8     4  stored_len   u32, bytes of the payload as stored, tag included
 ///     12     4  plain_len    u32, bytes of the payload once decoded
 ///     16     d  dictionary   u64, id of the dictionary; d = 8 if codec is 3, else 0
 ///   16+d     n  payload      n = stored_len
@@ -42,7 +42,9 @@ pub struct FrameHeader {
     pub codec: Codec,
     /// What protects the block.
     pub checksum: Checksum,
-    /// Length of the payload as stored, in bytes.
+    /// What the payload is encrypted with.
+    pub seal: Seal,
+    /// Length of the payload as stored, in bytes; that of the seal's tag included.
     pub stored_len: u32,
     /// Length of the payload once decoded, in bytes.
     pub plain_len: u32,
@@ -65,6 +67,8 @@ pub enum Codec {
 const MAGIC: [u8; 2] = *b"SB";
 const VERSION: u8 = 1;
 const FLAG_CRC32C: u8 = 1;
+const SEAL_SHIFT: u32 = 1;
+const SEAL_MASK: u8 = 0b110;
 const CHECK_LEN: usize = size_of::<u64>();
 
 impl Codec {
@@ -75,6 +79,13 @@ impl Codec {
             Self::Lz4 => 1,
             Self::Zstd => 2,
             Self::ZstdDictionary(_) => 3,
+        }
+    }
+
+    pub(crate) const fn dictionary(self) -> Option<DictionaryId> {
+        match self {
+            Self::ZstdDictionary(id) => Some(id),
+            _ => None,
         }
     }
 
@@ -98,7 +109,7 @@ impl FrameHeader {
     /// # Errors
     ///
     /// [`Error::NotABlock`], [`Error::Unsupported`] for a newer version, codec or flag,
-    /// [`Error::LengthMismatch`] if a payload stored as it is states two lengths, and
+    /// [`Error::LengthMismatch`] if the lengths contradict each other, and
     /// [`Error::Truncated`] when bytes are missing.
     #[inline]
     pub fn split_from(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
@@ -112,9 +123,9 @@ impl FrameHeader {
         if version != VERSION {
             return Err(unsupported("block version", version.into()));
         }
-        if flags & !FLAG_CRC32C != 0 {
-            return Err(unsupported("block flags", flags.into()));
-        }
+        let seal = Seal::from_tag((flags & SEAL_MASK) >> SEAL_SHIFT)
+            .filter(|_| flags & !(FLAG_CRC32C | SEAL_MASK) == 0)
+            .ok_or_else(|| unsupported("block flags", flags.into()))?;
         let reserved = u16::from_le_bytes([r0, r1]);
         if reserved != 0 {
             return Err(unsupported("block header's reserved field", reserved.into()));
@@ -126,6 +137,7 @@ impl FrameHeader {
                 0 => Checksum::Xxh3,
                 _ => Checksum::Crc32c,
             },
+            seal,
             stored_len: u32::from_le_bytes([s0, s1, s2, s3]),
             plain_len: u32::from_le_bytes([p0, p1, p2, p3]),
         };
@@ -143,11 +155,16 @@ impl FrameHeader {
             }
             _ => return Err(unsupported("block codec", codec.into())),
         };
-        if header.codec == Codec::None && header.stored_len != header.plain_len {
+        let overhead = u64::from(seal.overhead());
+        let expected = match header.codec {
+            Codec::None => u64::from(header.plain_len).saturating_add(overhead),
+            _ => overhead.max(header.stored_len.into()),
+        };
+        if u64::from(header.stored_len) != expected {
             return Err(Error::LengthMismatch {
-                field: "plain_len",
-                expected: header.stored_len.into(),
-                actual: header.plain_len.into(),
+                field: "stored_len",
+                expected,
+                actual: header.stored_len.into(),
             });
         }
         Ok((header, rest))
@@ -164,10 +181,11 @@ impl FrameHeader {
     /// The fields that every header has.
     pub(crate) const fn encode_fixed(&self) -> [u8; Self::LEN] {
         let [m0, m1] = MAGIC;
-        let flags = match self.checksum {
+        let flag_crc32c = match self.checksum {
             Checksum::Xxh3 => 0,
             Checksum::Crc32c => FLAG_CRC32C,
         };
+        let flags = flag_crc32c | self.seal.tag() << SEAL_SHIFT;
         let [s0, s1, s2, s3] = self.stored_len.to_le_bytes();
         let [p0, p1, p2, p3] = self.plain_len.to_le_bytes();
         let (kind, codec) = (self.kind.0, self.codec.tag());
@@ -180,6 +198,11 @@ impl FrameHeader {
             Codec::ZstdDictionary(_) => Self::LEN + DictionaryId::LEN,
             _ => Self::LEN,
         }
+    }
+
+    /// Length of the payload without the seal's tag, in bytes.
+    pub(crate) const fn compressed_len(&self) -> usize {
+        (self.stored_len as usize).saturating_sub(self.seal.overhead() as usize)
     }
 
     /// Length of the frame that starts with this header, in bytes.
@@ -257,7 +280,7 @@ impl<'a> Frame<'a> {
         &self.header
     }
 
-    /// The payload as stored.
+    /// The payload as stored: compressed, encrypted, with the tag.
     pub fn payload(&self) -> &'a [u8] {
         self.covered.get(self.header.encoded_len()..).unwrap_or_default()
     }
@@ -284,13 +307,16 @@ pub fn verify(id: BlockId, stored: &[u8]) -> Result<FrameHeader, Error> {
 ///
 /// # Errors
 ///
-/// Those of [`Frame::from_exact`], and [`Error::WrongKind`] if block, `old` and `new` are not of one
-/// kind.
+/// Those of [`Frame::from_exact`], [`Error::WrongKind`] if block, `old` and `new` are not of one
+/// kind, and [`Error::Sealed`]: the seal binds the block to its place.
 pub fn reidentify(stored: &mut [u8], old: BlockId, new: BlockId) -> Result<(), Error> {
     let frame = Frame::from_exact(stored)?;
     let kind = frame.header.kind;
     if let Some(other) = [old, new].into_iter().find(|id| id.kind != kind) {
         return Err(Error::WrongKind { expected: other.kind.0, found: kind.0 });
+    }
+    if frame.header.seal != Seal::None {
+        return Err(Error::Sealed);
     }
     let checksum = frame.header.checksum;
     let check = frame.check ^ checksum.identity(old) ^ checksum.identity(new);
@@ -320,23 +346,35 @@ pub fn annotate_frame_with(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'
         }
     };
     let [_, _, _, _, _, flags, ..] = header.encode_fixed();
-    let FrameHeader { kind, codec, checksum, stored_len, plain_len } = header;
+    let FrameHeader { kind, codec, checksum, seal, stored_len, plain_len } = header;
     dump.field(2, "magic \"SB\"")
         .field(1, format_args!("version {VERSION}"))
         .field(1, format_args!("kind {}", kind.0))
         .field(1, format_args!("codec {}, {}", codec.tag(), codec.name()))
-        .field(1, format_args!("flags {flags:#04x}"))
+        .field(1, format_args!("flags {flags:#04x}{}", seal_name(seal)))
         .field(2, "reserved")
         .field(4, format_args!("stored_len {stored_len}"))
         .field(4, format_args!("plain_len {plain_len}"));
     if let Codec::ZstdDictionary(id) = codec {
         dump.field(DictionaryId::LEN, format_args!("dictionary {id}"));
     }
-    match codec {
-        Codec::None => payload(dump, stored_len as usize),
-        _ => {
+    match (codec, seal) {
+        (Codec::None, Seal::None) => payload(dump, stored_len as usize),
+        (_, Seal::None) => {
             dump.field(stored_len as usize, "payload, compressed");
+        }
+        _ => {
+            dump.field(header.compressed_len(), "payload, encrypted")
+                .field(seal.overhead().into(), "tag of the seal");
         }
     }
     dump.field(CHECK_LEN, format_args!("check, {checksum:?}"));
+}
+
+const fn seal_name(seal: Seal) -> &'static str {
+    match seal {
+        Seal::None => "",
+        Seal::Aes256Gcm => ", AES-256-GCM",
+        Seal::ChaCha20Poly1305 => ", ChaCha20-Poly1305",
+    }
 }

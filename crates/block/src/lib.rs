@@ -5,7 +5,8 @@
 //!
 //! * A **frame** surrounds any payload with 24 bytes: lengths, codec, and a check that covers the
 //!   bytes and *who the block is* ([`BlockId`]), so that a block in a wrong place is noticed like a
-//!   damaged one. A [`BlockSpec`] is resolved once into a [`BlockCodec`], which seals and opens.
+//!   damaged one. A [`BlockSpec`] is resolved once, with the keys and dictionaries of a
+//!   [`BlockContext`], into a [`BlockCodec`], which seals and opens: checks, compresses, encrypts.
 //! * A **sorted block** ([`SortedBlock`], [`SortedBlockBuilder`]) is such a payload: rows in internal
 //!   order, in a layout made for search rather than decoding. Point reads compare one byte of the
 //!   key's hash, eight rows at a time; seeks count the first bytes of keys; both touch a few cache
@@ -43,8 +44,9 @@
 //! # Features
 //!
 //! `std` (default): hash instructions chosen at run time, codec contexts kept per thread. Without it
-//! the crate needs `alloc` and computes the same bytes. `zstd` (default): the zstd provider, which
-//! needs `std` and a C compiler; blocks that use it fail with [`Error::Unsupported`] otherwise.
+//! the crate needs `alloc` and computes the same bytes. The others choose providers, all of them by
+//! default; a block that needs one that is not there fails with [`Error::Unsupported`], by name:
+//! `zstd`, which needs `std` and a C compiler; `aes-gcm` and `chacha20poly1305`, which need neither.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -62,6 +64,8 @@ mod identity;
 mod checksum;
 mod dictionary;
 mod compression;
+mod seal;
+mod key;
 mod spec;
 mod frame;
 mod codec;
@@ -77,6 +81,8 @@ pub use frame::{
     Codec, Frame, FrameHeader, annotate_frame, annotate_frame_with, reidentify, verify,
 };
 pub use identity::{BlockId, BlockKind};
+pub use key::{FileKey, FileKeyInfo, KeyRing, RootKey};
+pub use seal::Seal;
 pub use sorted::{
     EntryView, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
     annotate_sorted_block,

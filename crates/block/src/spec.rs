@@ -1,16 +1,18 @@
 use alloc::vec::Vec;
 
-use crate::{BlockCodec, Checksum, Compression, Dictionary, Error};
+use crate::{BlockCodec, Checksum, Compression, Dictionary, Error, FileKey, Seal};
 
 /// How blocks are written: plain data, one field per independent choice.
 ///
-/// The default is XXH3 and no compression.
+/// The default is XXH3, and nothing else enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BlockSpec {
     /// The check. Default: [`Checksum::Xxh3`].
     pub checksum: Checksum,
     /// The compression. Default: [`Compression::None`].
     pub compression: Compression,
+    /// The encryption, of what compression left. Default: [`Seal::None`].
+    pub seal: Seal,
 }
 
 /// What the process supplies for reading and writing blocks.
@@ -20,6 +22,8 @@ pub struct BlockContext {
     pub limits: Limits,
     /// Dictionaries that blocks may need, to write and to read. Default: none.
     pub dictionaries: Vec<Dictionary>,
+    /// The key of the file whose blocks these are. Default: none.
+    pub key: Option<FileKey>,
 }
 
 /// Bounds on what a block may ask of its reader.
@@ -44,9 +48,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The longest payload that `stored_len` bytes may decode to.
-    pub(crate) fn plain_len_from(self, stored_len: u32) -> u64 {
-        u64::from(stored_len).saturating_mul(self.ratio_max.into())
+    /// The longest payload that `compressed_len` bytes may decode to.
+    pub(crate) fn plain_len_from(self, compressed_len: u64) -> u64 {
+        compressed_len.saturating_mul(self.ratio_max.into())
     }
 }
 
@@ -56,9 +60,12 @@ impl BlockSpec {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a compression level out of range, [`Error::Unsupported`] for a
-    /// provider that is not compiled in, and [`Error::MissingDictionary`] for a dictionary that the
-    /// context does not have.
+    /// provider that is not compiled in, [`Error::MissingDictionary`] and [`Error::KeyNeeded`] for
+    /// what the context does not have.
     pub fn resolve(self, context: &BlockContext) -> Result<BlockCodec, Error> {
+        if self.seal.supported()? != Seal::None && context.key.is_none() {
+            return Err(Error::KeyNeeded { epoch: None });
+        }
         let compressor = self.compression.resolve(&context.dictionaries)?;
         Ok(BlockCodec::new(self, compressor, context))
     }

@@ -110,7 +110,9 @@ fn codecs() -> Vec<(&'static str, BlockCodec)> {
         specs.push(("zstd, crc32c", Checksum::Crc32c, Compression::Zstd { level: 3 }));
     }
     let resolve = |checksum, compression| {
-        BlockSpec { checksum, compression }.resolve(&BlockContext::default()).unwrap()
+        BlockSpec { checksum, compression, ..BlockSpec::default() }
+            .resolve(&BlockContext::default())
+            .unwrap()
     };
     specs
         .into_iter()

@@ -125,7 +125,9 @@ fn frame_reads(
     compression: Compression,
     plain: &[u8],
 ) -> (String, String) {
-    let codec = BlockSpec { checksum, compression }.resolve(&BlockContext::default()).unwrap();
+    let codec = BlockSpec { checksum, compression, ..BlockSpec::default() }
+        .resolve(&BlockContext::default())
+        .unwrap();
     let dump = |bytes: &[u8]| {
         let mut dump = Dump::new(bytes);
         match SortedBlock::parse(plain) {

@@ -69,7 +69,7 @@ impl TableOptions {
             filter.validate().map_err(|error| invalid("filter", &filter, &error))?;
         }
         let resolve = |compression| {
-            BlockSpec { checksum: self.checksum, compression }
+            BlockSpec { checksum: self.checksum, compression, ..BlockSpec::default() }
                 .resolve(&BlockContext::default())
                 .map_err(|error| invalid("compression", &compression, &error))
         };

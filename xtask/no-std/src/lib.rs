@@ -15,7 +15,9 @@ use core::{
 };
 
 use stratal_archive::{ArchiveHeader, Opener, Progress, sfa};
-use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec, Compression};
+use stratal_block::{
+    BlockContext, BlockId, BlockKind, BlockSpec, Compression, FileKey, FileKeyInfo, RootKey, Seal,
+};
 use stratal_filter::{
     Filter, FilterBuilder, FilterKind, FilterSize, FilterSpec, Retrieval, RetrievalBuilder,
 };
@@ -36,9 +38,13 @@ pub extern "C" fn stratal_types_round_trip(number: u64) -> bool {
 /// Seals a block and opens it.
 #[unsafe(no_mangle)]
 pub extern "C" fn stratal_block_round_trip(ordinal: u64) -> bool {
-    let spec = BlockSpec { compression: Compression::Lz4, ..BlockSpec::default() };
-    let Ok(codec) = spec.resolve(&BlockContext::default()) else { return false };
     let id = BlockId { uid: FileUid([7; 16]), ordinal, kind: BlockKind(1) };
+    let info = FileKeyInfo { db_id: DbId::default(), kind: 1, uid: id.uid, salt: [9; 32] };
+    let key = FileKey::derive(&RootKey::new(1, [5; 32]), &info);
+    let seal = if ordinal % 2 == 0 { Seal::Aes256Gcm } else { Seal::ChaCha20Poly1305 };
+    let spec = BlockSpec { compression: Compression::Lz4, seal, ..BlockSpec::default() };
+    let context = BlockContext { key: Some(key), ..BlockContext::default() };
+    let Ok(codec) = spec.resolve(&context) else { return false };
     let plain = black_box([42; 1000]);
     let Ok(stored) = codec.seal(id, &plain) else { return false };
     codec.open(id, &stored).is_ok_and(|opened| opened[..] == plain)
