@@ -3,8 +3,8 @@
 
 use stratal_block::{
     BlockCodec, BlockContext, BlockId, BlockKind, BlockSpec, Checksum, Codec, Error, Frame,
-    FrameHeader, Limits, Seal, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
-    annotate_frame_with, annotate_sorted_block, verify,
+    FrameHeader, Limits, Parity, Seal, SortedBlock, SortedBlockBuilder, SortedBlockOptions,
+    SortedCursor, annotate_frame_with, annotate_sorted_block, verify,
 };
 use stratal_types::{
     Bytewise, Comparator, EntryKind, FileUid, Reverse, SeqNo, Shortlex, Trailer, dump::Dump,
@@ -54,8 +54,8 @@ pub fn payload(data: &[u8]) {
             _ => u32::from_le_bytes(*plain_len) % (LIMITS.plain_len_max + 2),
         };
         let checksum = Checksum::Crc32c;
-        let (kind, seal) = (ID.kind, Seal::None);
-        let header = FrameHeader { kind, codec, checksum, seal, stored_len, plain_len };
+        let (kind, seal, parity) = (ID.kind, Seal::None, Parity::None);
+        let header = FrameHeader { kind, codec, checksum, seal, parity, stored_len, plain_len };
         let mut frame = Vec::new();
         header.encode_into(&mut frame);
         frame.extend_from_slice(payload);
@@ -92,7 +92,7 @@ fn open(stored: &[u8]) {
         assert!(verify(ID, stored).is_ok_and(|header| header.plain_len as usize == plain.len()));
         let sealed = codec.seal(ID, &plain);
         let opened = sealed.as_ref().map(|sealed| codec.open(ID, sealed));
-        assert!(opened.is_ok_and(|opened| opened.is_ok_and(|opened| opened == plain)));
+        assert!(opened.is_ok_and(|opened| opened.is_ok_and(|opened| opened[..] == plain)));
     }
 }
 

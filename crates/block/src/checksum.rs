@@ -35,12 +35,12 @@ impl Checksum {
 }
 
 #[cfg(feature = "std")]
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
 #[cfg(not(feature = "std"))]
-use portable::crc32c;
+pub(crate) use portable::crc32c;
 
 /// CRC-32C by tables, eight bytes a step: where no instructions may be asked for, and the twin that
 /// the tests compare with.
@@ -88,7 +88,7 @@ mod portable {
         tables
     }
 
-    pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+    pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
         let (words, tail) = bytes.as_chunks::<8>();
         let mut crc = u32::MAX;
         for word in words {

@@ -3,8 +3,10 @@ use core::fmt;
 
 use crate::{
     BlockContext, BlockId, BlockSpec, Codec, Compression, Dictionary, Error, FileKey, Frame,
-    FrameHeader, Limits, Seal,
+    FrameHeader, Limits, Opened, Outcome, Parity, Seal,
     compression::{Compressor, decompress, decompress_into},
+    heal::heal,
+    parity::write_trailer,
 };
 
 /// Seals payloads into frames and opens them again.
@@ -64,7 +66,7 @@ impl BlockCodec {
 
     fn append_frame(&self, id: BlockId, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
-        let BlockSpec { checksum, seal, .. } = self.spec;
+        let BlockSpec { checksum, seal, parity, .. } = self.spec;
         let overhead = u32::from(seal.overhead());
         let plain_len_max = self.limits.plain_len_max.min(u32::MAX - overhead);
         let plain_len = u32::try_from(plain.len()).ok().filter(|&len| len <= plain_len_max);
@@ -79,6 +81,7 @@ impl BlockCodec {
             codec: Codec::None,
             checksum,
             seal,
+            parity,
             stored_len: plain_len.saturating_add(overhead),
             plain_len,
         };
@@ -97,8 +100,11 @@ impl BlockCodec {
             let tag = key.encrypt(id, &header, payload)?;
             out.extend_from_slice(&tag);
         }
-        let check = self.spec.checksum.check(out.get(start..).unwrap_or_default(), id);
+        let check = checksum.check(out.get(start..).unwrap_or_default(), id);
         out.extend_from_slice(&check.to_le_bytes());
+        if parity != Parity::None {
+            write_trailer(&header, check, start, out)?;
+        }
         Ok(header.frame_len())
     }
 
@@ -138,24 +144,35 @@ impl BlockCodec {
     }
 
     /// Verifies that `stored` is the block that `id` names, and decodes its payload; lends it where
-    /// it was stored as it is.
+    /// it was stored as it is. A damaged block that has parity is repaired first, and verified then.
     ///
     /// # Errors
     ///
-    /// Those of [`verify`](crate::verify), [`Error::TooLong`] over the [`Limits`], and
-    /// [`Error::Codec`] or [`Error::LengthMismatch`] if the payload does not decode to what the
-    /// header says. [`Error::Unsupported`] if its codec is not compiled in, and
-    /// [`Error::MissingDictionary`] if the context had not the dictionary that it names. Of a sealed
-    /// block, [`Error::KeyNeeded`], [`Error::WrongKey`] and [`Error::SealBroken`].
-    pub fn open<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
-        let frame = self.verified(id, stored)?;
+    /// Those of [`verify`](crate::verify), [`Error::Lost`] where there is more damage than parity,
+    /// [`Error::TooLong`] over the [`Limits`], and [`Error::Codec`] or [`Error::LengthMismatch`] if
+    /// the payload does not decode to what the header says. [`Error::Unsupported`] if its codec,
+    /// cipher or, where it is needed, parity is not compiled in, and [`Error::MissingDictionary`] if
+    /// the context had not the dictionary that it names. Of a sealed block, [`Error::KeyNeeded`],
+    /// [`Error::WrongKey`] and [`Error::SealBroken`].
+    pub fn open<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Opened<'a>, Error> {
+        let frame = match self.verified(id, stored) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let healed = heal(id, stored, error)?;
+                let mut plain = Vec::new();
+                self.decode(id, &self.verified(id, &healed)?, &mut plain)?;
+                return Ok(Opened { payload: Cow::Owned(plain), outcome: Outcome::Healed });
+            }
+        };
         let FrameHeader { codec, seal, .. } = frame.header();
-        if (*codec, *seal) == (Codec::None, Seal::None) {
-            return Ok(Cow::Borrowed(frame.payload()));
-        }
-        let mut plain = Vec::new();
-        self.decode(id, &frame, &mut plain)?;
-        Ok(Cow::Owned(plain))
+        let payload = if (*codec, *seal) == (Codec::None, Seal::None) {
+            Cow::Borrowed(frame.payload())
+        } else {
+            let mut plain = Vec::new();
+            self.decode(id, &frame, &mut plain)?;
+            Cow::Owned(plain)
+        };
+        Ok(Opened { payload, outcome: Outcome::Clean })
     }
 
     /// Like [`open`](Self::open), into a buffer that is used again: `out` holds the payload
@@ -164,8 +181,19 @@ impl BlockCodec {
     /// # Errors
     ///
     /// Those of [`open`](Self::open). What `out` then holds is not specified.
-    pub fn open_into(&self, id: BlockId, stored: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.decode(id, &self.verified(id, stored)?, out)
+    pub fn open_into(
+        &self,
+        id: BlockId,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, Error> {
+        match self.verified(id, stored) {
+            Ok(frame) => self.decode(id, &frame, out).map(|()| Outcome::Clean),
+            Err(error) => {
+                let healed = heal(id, stored, error)?;
+                self.decode(id, &self.verified(id, &healed)?, out).map(|()| Outcome::Healed)
+            }
+        }
     }
 
     fn decode(&self, id: BlockId, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {

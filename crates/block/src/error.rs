@@ -125,6 +125,20 @@ pub enum Error {
     #[error("a sealed block cannot be moved as it is")]
     Sealed,
 
+    /// More of the block is damaged than its parity can repair.
+    #[error("{damaged} shards or words are damaged, which is more than can be repaired")]
+    Lost {
+        /// Shards that are not as they were written; of SEC-DED, words.
+        damaged: usize,
+    },
+
+    /// The parity cannot be had.
+    #[error("no parity: {reason}")]
+    Parity {
+        /// Why.
+        reason: &'static str,
+    },
+
     /// A sorted block contradicts itself.
     #[error("malformed sorted block at byte {offset}: {what}")]
     Malformed {
@@ -159,6 +173,7 @@ impl Error {
             | Self::LengthMismatch { .. }
             | Self::Codec { .. }
             | Self::SealBroken { .. }
+            | Self::Lost { .. }
             | Self::Malformed { .. } => true,
             Self::Truncated { .. }
             | Self::Unsupported { .. }
@@ -167,6 +182,7 @@ impl Error {
             | Self::KeyNeeded { .. }
             | Self::WrongKey { .. }
             | Self::Sealed
+            | Self::Parity { .. }
             | Self::InvalidArgument { .. } => false,
         }
     }

@@ -1,10 +1,13 @@
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 
 use stratal_types::dump::Dump;
 
-use crate::{BlockId, BlockKind, Checksum, DictionaryId, Error, Seal};
+use crate::{
+    BlockId, BlockKind, Checksum, DictionaryId, Error, Parity, Seal,
+    parity::{annotate_trailer, reidentify_tail},
+};
 
-/// A block as stored: header, payload and check.
+/// A block as stored: header, payload, check, and a trailer if it has parity.
 ///
 /// # Layout (v1)
 ///
@@ -14,13 +17,16 @@ use crate::{BlockId, BlockKind, Checksum, DictionaryId, Error, Seal};
 ///      2     1  version      1
 ///      3     1  kind         the writer's number for the block's role
 ///      4     1  codec        0 none, 1 lz4, 2 zstd, 3 zstd with a dictionary
-///      5     1  flags        bit 0: the check is CRC-32C; bits 1 and 2: the seal; other bits 0
-///      6     2  reserved     0
+///      5     1  flags        bit 0: the check is CRC-32C; bits 1 and 2: the seal; bits 3 and 4: the
+///                            parity; other bits 0
+///      6     1  data         shards of data; 0 if the parity has no shards
+///      7     1  parity       shards of parity; 0 if it has none
 ///      8     4  stored_len   u32, bytes of the payload as stored, tag included
 ///     12     4  plain_len    u32, bytes of the payload once decoded
 ///     16     d  dictionary   u64, id of the dictionary; d = 8 if codec is 3, else 0
 ///   16+d     n  payload      n = stored_len
 /// 16+d+n     8  check        u64, over bytes 0..16+d+n and the block's identity
+/// 24+d+n     t  trailer      only with parity
 /// ```
 ///
 /// All integers are little-endian. A frame that was split off is complete and its header is well
@@ -31,6 +37,7 @@ pub struct Frame<'a> {
     /// Header and payload.
     covered: &'a [u8],
     check: u64,
+    trailer: &'a [u8],
 }
 
 /// The start of a [`Frame`], up to its payload.
@@ -44,6 +51,8 @@ pub struct FrameHeader {
     pub checksum: Checksum,
     /// What the payload is encrypted with.
     pub seal: Seal,
+    /// What the block has to be repaired from.
+    pub parity: Parity,
     /// Length of the payload as stored, in bytes; that of the seal's tag included.
     pub stored_len: u32,
     /// Length of the payload once decoded, in bytes.
@@ -69,6 +78,8 @@ const VERSION: u8 = 1;
 const FLAG_CRC32C: u8 = 1;
 const SEAL_SHIFT: u32 = 1;
 const SEAL_MASK: u8 = 0b110;
+const PARITY_SHIFT: u32 = 3;
+const PARITY_MASK: u8 = 0b11000;
 const CHECK_LEN: usize = size_of::<u64>();
 
 impl Codec {
@@ -115,7 +126,9 @@ impl FrameHeader {
     pub fn split_from(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
         let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
         let (fixed, rest) = bytes.split_first_chunk().ok_or_else(|| truncated(Frame::OVERHEAD))?;
-        let [m0, m1, version, kind, codec, flags, r0, r1, s0, s1, s2, s3, p0, p1, p2, p3] = *fixed;
+        let [m0, m1, version, kind, codec, flags, data, parity, s0, s1, s2, s3, p0, p1, p2, p3] =
+            *fixed;
+        let shards = [data, parity];
         if [m0, m1] != MAGIC {
             return Err(Error::NotABlock { found: [m0, m1] });
         }
@@ -123,21 +136,22 @@ impl FrameHeader {
         if version != VERSION {
             return Err(unsupported("block version", version.into()));
         }
+        let checksum = match flags & FLAG_CRC32C {
+            0 => Checksum::Xxh3,
+            _ => Checksum::Crc32c,
+        };
         let seal = Seal::from_tag((flags & SEAL_MASK) >> SEAL_SHIFT)
-            .filter(|_| flags & !(FLAG_CRC32C | SEAL_MASK) == 0)
+            .filter(|_| flags & !(FLAG_CRC32C | SEAL_MASK | PARITY_MASK) == 0)
             .ok_or_else(|| unsupported("block flags", flags.into()))?;
-        let reserved = u16::from_le_bytes([r0, r1]);
-        if reserved != 0 {
-            return Err(unsupported("block header's reserved field", reserved.into()));
-        }
+        let parity = Parity::from_tags((flags & PARITY_MASK) >> PARITY_SHIFT, shards)
+            .filter(|parity| parity.goes_with(checksum))
+            .ok_or_else(|| unsupported("block shards", u16::from_le_bytes(shards).into()))?;
         let mut header = Self {
             kind: BlockKind(kind),
             codec: Codec::None,
-            checksum: match flags & FLAG_CRC32C {
-                0 => Checksum::Xxh3,
-                _ => Checksum::Crc32c,
-            },
+            checksum,
             seal,
+            parity,
             stored_len: u32::from_le_bytes([s0, s1, s2, s3]),
             plain_len: u32::from_le_bytes([p0, p1, p2, p3]),
         };
@@ -185,11 +199,12 @@ impl FrameHeader {
             Checksum::Xxh3 => 0,
             Checksum::Crc32c => FLAG_CRC32C,
         };
-        let flags = flag_crc32c | self.seal.tag() << SEAL_SHIFT;
+        let (scheme, [data, parity]) = self.parity.tags();
+        let flags = flag_crc32c | self.seal.tag() << SEAL_SHIFT | scheme << PARITY_SHIFT;
         let [s0, s1, s2, s3] = self.stored_len.to_le_bytes();
         let [p0, p1, p2, p3] = self.plain_len.to_le_bytes();
         let (kind, codec) = (self.kind.0, self.codec.tag());
-        [m0, m1, VERSION, kind, codec, flags, 0, 0, s0, s1, s2, s3, p0, p1, p2, p3]
+        [m0, m1, VERSION, kind, codec, flags, data, parity, s0, s1, s2, s3, p0, p1, p2, p3]
     }
 
     /// Length of the header on disk, in bytes: 16, and 8 more if it names a dictionary.
@@ -207,7 +222,8 @@ impl FrameHeader {
 
     /// Length of the frame that starts with this header, in bytes.
     pub const fn frame_len(&self) -> usize {
-        self.covered_len().saturating_add(CHECK_LEN)
+        let trailer_len = self.parity.overhead(self.stored_len as usize);
+        self.covered_len().saturating_add(CHECK_LEN).saturating_add(trailer_len)
     }
 
     const fn covered_len(&self) -> usize {
@@ -231,7 +247,9 @@ impl<'a> Frame<'a> {
         let missing = || truncated(header.frame_len());
         let (covered, rest) = bytes.split_at_checked(header.covered_len()).ok_or_else(missing)?;
         let (check, rest) = rest.split_first_chunk().ok_or_else(missing)?;
-        Ok((Self { header, covered, check: u64::from_le_bytes(*check) }, rest))
+        let trailer_len = header.parity.overhead(header.stored_len as usize);
+        let (trailer, rest) = rest.split_at_checked(trailer_len).ok_or_else(missing)?;
+        Ok((Self { header, covered, check: u64::from_le_bytes(*check), trailer }, rest))
     }
 
     /// Takes `stored` as exactly one frame.
@@ -289,9 +307,16 @@ impl<'a> Frame<'a> {
     pub const fn check(&self) -> u64 {
         self.check
     }
+
+    /// What stands behind the check: nothing, or parity. The check does not cover it.
+    pub const fn trailer(&self) -> &'a [u8] {
+        self.trailer
+    }
 }
 
 /// Checks that `stored` is exactly the block that `id` names, without decoding the payload.
+///
+/// Repairs nothing and does not look at parity; [`scrub`](crate::scrub) does both.
 ///
 /// # Errors
 ///
@@ -318,10 +343,15 @@ pub fn reidentify(stored: &mut [u8], old: BlockId, new: BlockId) -> Result<(), E
     if frame.header.seal != Seal::None {
         return Err(Error::Sealed);
     }
-    let checksum = frame.header.checksum;
-    let check = frame.check ^ checksum.identity(old) ^ checksum.identity(new);
-    if let Some(place) = stored.last_chunk_mut() {
+    let header = frame.header;
+    let difference = header.checksum.identity(old) ^ header.checksum.identity(new);
+    let check = frame.check ^ difference;
+    let check_at = header.covered_len();
+    if let Some(place) = stored.get_mut(check_at..).and_then(<[u8]>::first_chunk_mut) {
         *place = check.to_le_bytes();
+    }
+    if header.parity != Parity::None {
+        reidentify_tail(&header, stored, difference);
     }
     Ok(())
 }
@@ -346,13 +376,17 @@ pub fn annotate_frame_with(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'
         }
     };
     let [_, _, _, _, _, flags, ..] = header.encode_fixed();
-    let FrameHeader { kind, codec, checksum, seal, stored_len, plain_len } = header;
+    let FrameHeader { kind, codec, checksum, seal, parity, stored_len, plain_len } = header;
+    let shards = match parity.shards() {
+        (0, 0) => String::from("reserved"),
+        (data, parity) => format!("shards: {data} data, {parity} parity"),
+    };
     dump.field(2, "magic \"SB\"")
         .field(1, format_args!("version {VERSION}"))
         .field(1, format_args!("kind {}", kind.0))
         .field(1, format_args!("codec {}, {}", codec.tag(), codec.name()))
-        .field(1, format_args!("flags {flags:#04x}{}", seal_name(seal)))
-        .field(2, "reserved")
+        .field(1, format_args!("flags {flags:#04x}{}{}", seal_name(seal), parity_name(parity)))
+        .field(2, shards)
         .field(4, format_args!("stored_len {stored_len}"))
         .field(4, format_args!("plain_len {plain_len}"));
     if let Codec::ZstdDictionary(id) = codec {
@@ -369,6 +403,9 @@ pub fn annotate_frame_with(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'
         }
     }
     dump.field(CHECK_LEN, format_args!("check, {checksum:?}"));
+    if parity != Parity::None {
+        annotate_trailer(dump, &header);
+    }
 }
 
 const fn seal_name(seal: Seal) -> &'static str {
@@ -376,5 +413,14 @@ const fn seal_name(seal: Seal) -> &'static str {
         Seal::None => "",
         Seal::Aes256Gcm => ", AES-256-GCM",
         Seal::ChaCha20Poly1305 => ", ChaCha20-Poly1305",
+    }
+}
+
+const fn parity_name(parity: Parity) -> &'static str {
+    match parity {
+        Parity::None => "",
+        Parity::SecDed => ", SEC-DED",
+        Parity::Xor { .. } => ", XOR",
+        Parity::ReedSolomon { .. } => ", Reed-Solomon",
     }
 }

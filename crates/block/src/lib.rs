@@ -6,7 +6,8 @@
 //! * A **frame** surrounds any payload with 24 bytes: lengths, codec, and a check that covers the
 //!   bytes and *who the block is* ([`BlockId`]), so that a block in a wrong place is noticed like a
 //!   damaged one. A [`BlockSpec`] is resolved once, with the keys and dictionaries of a
-//!   [`BlockContext`], into a [`BlockCodec`], which seals and opens: checks, compresses, encrypts.
+//!   [`BlockContext`], into a [`BlockCodec`], which seals and opens. On the way out it compresses,
+//!   encrypts, checks and adds parity; on the way back it heals what was damaged ([`Outcome`]).
 //! * A **sorted block** ([`SortedBlock`], [`SortedBlockBuilder`]) is such a payload: rows in internal
 //!   order, in a layout made for search rather than decoding. Point reads compare one byte of the
 //!   key's hash, eight rows at a time; seeks count the first bytes of keys; both touch a few cache
@@ -46,7 +47,8 @@
 //! `std` (default): hash instructions chosen at run time, codec contexts kept per thread. Without it
 //! the crate needs `alloc` and computes the same bytes. The others choose providers, all of them by
 //! default; a block that needs one that is not there fails with [`Error::Unsupported`], by name:
-//! `zstd`, which needs `std` and a C compiler; `aes-gcm` and `chacha20poly1305`, which need neither.
+//! `zstd`, which needs `std` and a C compiler; `aes-gcm`, `chacha20poly1305` and `reed-solomon`, which
+//! need neither.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -66,8 +68,10 @@ mod dictionary;
 mod compression;
 mod seal;
 mod key;
+mod parity;
 mod spec;
 mod frame;
+mod heal;
 mod codec;
 mod sorted;
 mod error;
@@ -80,8 +84,10 @@ pub use error::Error;
 pub use frame::{
     Codec, Frame, FrameHeader, annotate_frame, annotate_frame_with, reidentify, verify,
 };
+pub use heal::{Opened, Outcome, Scrubbed, scrub};
 pub use identity::{BlockId, BlockKind};
 pub use key::{FileKey, FileKeyInfo, KeyRing, RootKey};
+pub use parity::Parity;
 pub use seal::Seal;
 pub use sorted::{
     EntryView, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,

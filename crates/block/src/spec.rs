@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use crate::{BlockCodec, Checksum, Compression, Dictionary, Error, FileKey, Seal};
+use crate::{BlockCodec, Checksum, Compression, Dictionary, Error, FileKey, Parity, Seal};
 
 /// How blocks are written: plain data, one field per independent choice.
 ///
@@ -13,6 +13,8 @@ pub struct BlockSpec {
     pub compression: Compression,
     /// The encryption, of what compression left. Default: [`Seal::None`].
     pub seal: Seal,
+    /// What a damaged block can be repaired from. Default: [`Parity::None`].
+    pub parity: Parity,
 }
 
 /// What the process supplies for reading and writing blocks.
@@ -59,12 +61,17 @@ impl BlockSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a compression level out of range, [`Error::Unsupported`] for a
+    /// [`Error::InvalidArgument`] for a compression level or a number of shards out of range,
+    /// [`Error::Parity`] for Reed-Solomon parity with a check of 32 bits, [`Error::Unsupported`] for a
     /// provider that is not compiled in, [`Error::MissingDictionary`] and [`Error::KeyNeeded`] for
     /// what the context does not have.
     pub fn resolve(self, context: &BlockContext) -> Result<BlockCodec, Error> {
         if self.seal.supported()? != Seal::None && context.key.is_none() {
             return Err(Error::KeyNeeded { epoch: None });
+        }
+        self.parity.validate()?;
+        if !self.parity.goes_with(self.checksum) {
+            return Err(Error::Parity { reason: "Reed-Solomon needs a check of 64 bits" });
         }
         let compressor = self.compression.resolve(&context.dictionaries)?;
         Ok(BlockCodec::new(self, compressor, context))

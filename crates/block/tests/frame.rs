@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use stratal_block::{
     BlockCodec, BlockContext, BlockId, BlockKind, BlockSpec, Checksum, Codec, Compression, Error,
-    Frame, FrameHeader, Limits, Seal, reidentify, verify,
+    Frame, FrameHeader, Limits, Parity, Seal, reidentify, verify,
 };
 use stratal_types::FileUid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -137,7 +137,7 @@ fn a_payload_stored_as_it_is_is_lent() {
     let codec = codec(Checksum::Xxh3, Compression::None);
     let stored = codec.seal(ID, b"payload").unwrap();
     let opened = codec.open(ID, &stored).unwrap();
-    assert!(matches!(opened, Cow::Borrowed(b"payload")));
+    assert!(matches!(opened.payload, Cow::Borrowed(b"payload")));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn newer_blocks_are_unsupported_and_not_corrupt() {
         (2, 2, "block version 0x2 is not supported by this build"),
         (4, 4, "block codec 0x4 is not supported by this build"),
         (5, 0x86, "block flags 0x86 is not supported by this build"),
-        (7, 1, "block header's reserved field 0x100 is not supported by this build"),
+        (7, 1, "block shards 0x100 is not supported by this build"),
     ] {
         let mut newer = stored.clone();
         newer[at] = value;
@@ -207,6 +207,7 @@ fn an_absurd_length_is_refused_before_anything_is_allocated() {
         codec,
         checksum: Checksum::Xxh3,
         seal: Seal::None,
+        parity: Parity::None,
         stored_len,
         plain_len,
     };

@@ -1,11 +1,16 @@
 //! Frames with everything that can be enabled: every released version still reads, and what the
 //! current one decides, it still writes.
-#![cfg(all(feature = "zstd", feature = "aes-gcm", feature = "chacha20poly1305"))]
+#![cfg(all(
+    feature = "zstd",
+    feature = "aes-gcm",
+    feature = "chacha20poly1305",
+    feature = "reed-solomon"
+))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use stratal_block::{
     BlockContext, BlockId, BlockKind, BlockSpec, Compression, Dictionary, FileKey, FileKeyInfo,
-    RootKey, Seal, annotate_frame,
+    Parity, RootKey, Seal, annotate_frame,
 };
 use stratal_testkit::{golden, read_golden};
 use stratal_types::{
@@ -34,9 +39,33 @@ fn v1_frame_sealed_with_chacha() {
 }
 
 #[test]
+fn v1_frame_with_secded() {
+    parity_reads_and_writes("v1/frame_sec_ded", Parity::SecDed, b"some payload");
+}
+
+#[test]
+fn v1_frame_with_xor() {
+    parity_reads_and_writes("v1/frame_xor", Parity::Xor { data: 2 }, &payload(100));
+}
+
+/// Three shards of data make two chunks of two, the last one short.
+#[test]
+fn v1_frame_with_reed_solomon() {
+    let parity = Parity::ReedSolomon { data: 3, parity: 2 };
+    parity_reads_and_writes("v1/frame_reed_solomon", parity, &payload(160));
+}
+
+#[test]
+fn v1_frame_of_nothing_with_parity() {
+    let parity = Parity::ReedSolomon { data: 4, parity: 2 };
+    parity_reads_and_writes("v1/frame_reed_solomon_empty", parity, b"");
+}
+
+#[test]
 fn format_md_has_the_dumps() {
     let format_md = include_str!("../FORMAT.md");
-    for name in ["v1/frame_dictionary", "v1/frame_aes_256_gcm"] {
+    for name in ["v1/frame_dictionary", "v1/frame_aes_256_gcm", "v1/frame_sec_ded", "v1/frame_xor"]
+    {
         assert!(format_md.contains(&read_golden(path(name))), "{name} is not in FORMAT.md");
     }
 }
@@ -50,6 +79,17 @@ fn sealed_reads_and_writes(name: &str, seal: Seal) {
     let context = BlockContext { key, ..BlockContext::default() };
     let spec = BlockSpec { seal, ..BlockSpec::default() };
     let (stored, written) = reads(name, spec, &context, b"some payload");
+    assert_eq!(stored, written, "{name} is released: a new layout is a new version");
+}
+
+fn payload(len: u8) -> Vec<u8> {
+    (0..len).map(|i| i.wrapping_mul(37) ^ 0x5a).collect()
+}
+
+#[track_caller]
+fn parity_reads_and_writes(name: &str, parity: Parity, plain: &[u8]) {
+    let spec = BlockSpec { parity, ..BlockSpec::default() };
+    let (stored, written) = reads(name, spec, &BlockContext::default(), plain);
     assert_eq!(stored, written, "{name} is released: a new layout is a new version");
 }
 

@@ -361,7 +361,7 @@ impl Inner {
             offset,
             source,
         })?;
-        Ok(match plain {
+        Ok(match plain.payload {
             std::borrow::Cow::Borrowed(plain) => stored.slice_ref(plain),
             std::borrow::Cow::Owned(plain) => plain.into(),
         })

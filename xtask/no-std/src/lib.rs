@@ -16,7 +16,8 @@ use core::{
 
 use stratal_archive::{ArchiveHeader, Opener, Progress, sfa};
 use stratal_block::{
-    BlockContext, BlockId, BlockKind, BlockSpec, Compression, FileKey, FileKeyInfo, RootKey, Seal,
+    BlockContext, BlockId, BlockKind, BlockSpec, Compression, FileKey, FileKeyInfo, Parity,
+    RootKey, Seal,
 };
 use stratal_filter::{
     Filter, FilterBuilder, FilterKind, FilterSize, FilterSpec, Retrieval, RetrievalBuilder,
@@ -42,7 +43,8 @@ pub extern "C" fn stratal_block_round_trip(ordinal: u64) -> bool {
     let info = FileKeyInfo { db_id: DbId::default(), kind: 1, uid: id.uid, salt: [9; 32] };
     let key = FileKey::derive(&RootKey::new(1, [5; 32]), &info);
     let seal = if ordinal % 2 == 0 { Seal::Aes256Gcm } else { Seal::ChaCha20Poly1305 };
-    let spec = BlockSpec { compression: Compression::Lz4, seal, ..BlockSpec::default() };
+    let parity = Parity::ReedSolomon { data: 4, parity: 2 };
+    let spec = BlockSpec { compression: Compression::Lz4, seal, parity, ..BlockSpec::default() };
     let context = BlockContext { key: Some(key), ..BlockContext::default() };
     let Ok(codec) = spec.resolve(&context) else { return false };
     let plain = black_box([42; 1000]);
