@@ -53,8 +53,9 @@ impl BlockCodec {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] over [`Limits::plain_len_max`], and for the ordinal of a sealed
-    /// block from [`FileKey::ORDINAL_END`] on; [`Error::WrongKey`] if the key is another file's; and
-    /// [`Error::Codec`] if the compressor fails. `out` is as before.
+    /// block from [`FileKey::ORDINAL_END`] on; [`Error::WrongKey`] if the key is another file's;
+    /// [`Error::NotSealed`] if there is a key and the spec does not use it; and [`Error::Codec`] if
+    /// the compressor fails. `out` is as before.
     pub fn seal_into(&self, id: BlockId, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
         let sealed = self.append_frame(id, plain, out);
@@ -67,6 +68,9 @@ impl BlockCodec {
     fn append_frame(&self, id: BlockId, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
         let BlockSpec { checksum, seal, parity, .. } = self.spec;
+        if seal == Seal::None && self.key.is_some() {
+            return Err(Error::NotSealed);
+        }
         let overhead = u32::from(seal.overhead());
         let plain_len_max = self.limits.plain_len_max.min(u32::MAX - overhead);
         let plain_len = u32::try_from(plain.len()).ok().filter(|&len| len <= plain_len_max);
@@ -153,7 +157,8 @@ impl BlockCodec {
     /// the payload does not decode to what the header says. [`Error::Unsupported`] if its codec,
     /// cipher or, where it is needed, parity is not compiled in, and [`Error::MissingDictionary`] if
     /// the context had not the dictionary that it names. Of a sealed block, [`Error::KeyNeeded`],
-    /// [`Error::WrongKey`] and [`Error::SealBroken`].
+    /// [`Error::WrongKey`] and [`Error::SealBroken`]; of any other, [`Error::NotSealed`] if the
+    /// context had a key.
     pub fn open<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Opened<'a>, Error> {
         let frame = match self.verified(id, stored) {
             Ok(frame) => frame,
@@ -224,8 +229,11 @@ impl BlockCodec {
 
     fn verified<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Frame<'a>, Error> {
         let frame = Frame::from_exact(stored)?;
-        let FrameHeader { codec, plain_len, .. } = *frame.header();
+        let FrameHeader { codec, seal, plain_len, .. } = *frame.header();
         frame.verify(id)?;
+        if seal == Seal::None && self.key.is_some() {
+            return Err(Error::NotSealed);
+        }
         let mut limit = u64::from(self.limits.plain_len_max);
         if codec != Codec::None {
             let compressed_len = frame.header().compressed_len() as u64;

@@ -121,6 +121,11 @@ pub enum Error {
         ordinal: u64,
     },
 
+    /// A block in the clear, where there is a key: in a sealed file, all blocks are sealed. Read from
+    /// such a file, somebody without the key put it there.
+    #[error("a block in the clear, where all are sealed")]
+    NotSealed,
+
     /// A sealed block belongs where it was sealed. To move it, open it and seal it anew.
     #[error("a sealed block cannot be moved as it is")]
     Sealed,
@@ -173,6 +178,7 @@ impl Error {
             | Self::LengthMismatch { .. }
             | Self::Codec { .. }
             | Self::SealBroken { .. }
+            | Self::NotSealed
             | Self::Lost { .. }
             | Self::Malformed { .. } => true,
             Self::Truncated { .. }

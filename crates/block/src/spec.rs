@@ -24,7 +24,8 @@ pub struct BlockContext {
     pub limits: Limits,
     /// Dictionaries that blocks may need, to write and to read. Default: none.
     pub dictionaries: Vec<Dictionary>,
-    /// The key of the file whose blocks these are. Default: none.
+    /// The key of the file whose blocks these are. With it, only sealed blocks are written and read:
+    /// a block in the clear says nothing of who made it. Default: none.
     pub key: Option<FileKey>,
 }
 

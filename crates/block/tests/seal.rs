@@ -184,6 +184,21 @@ fn keys_are_asked_for_and_wrong_ones_refused() {
     }
 }
 
+/// Whoever has no key can still make blocks whose check holds.
+#[test]
+fn a_block_in_the_clear_does_not_pass_where_there_is_a_key() {
+    let clear = codec_with(BlockSpec::default(), None).seal(ID, b"made up").unwrap();
+    assert!(verify(ID, &clear).is_ok());
+    for seal in SEALS {
+        let reader = codec(seal, Compression::None);
+        assert_eq!(reader.open(ID, &clear).unwrap_err(), Error::NotSealed);
+        assert_eq!(reader.open_into(ID, &clear, &mut vec![]).unwrap_err(), Error::NotSealed);
+    }
+    let forgotten = codec_with(BlockSpec::default(), Some(key(INFO)));
+    assert_eq!(forgotten.seal(ID, b"a secret").unwrap_err(), Error::NotSealed);
+    assert!(Error::NotSealed.is_corruption());
+}
+
 #[test]
 fn a_file_has_at_most_two_to_the_32_sealed_blocks() {
     let codec = codec(Seal::Aes256Gcm, Compression::None);
