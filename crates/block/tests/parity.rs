@@ -41,7 +41,7 @@ fn what_a_scheme_promises_it_heals() {
             let counts = for_each_mutant(&stored, |what, mutant| {
                 // Every so often, as it costs a computation of the parity.
                 turn += 1;
-                let scrubs = turn % 13 == 0;
+                let scrubs = turn.is_multiple_of(13);
                 let within = is_within_power(parity, len, &stored, mutant);
                 match codec.open(ID, mutant) {
                     Ok(opened) => {
