@@ -1,6 +1,6 @@
 //! Everything a commit must pass.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::{no_std, process};
 
@@ -13,9 +13,10 @@ struct Step {
 }
 
 /// Cheapest first, so that most mistakes are told soon.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "format", run: format },
     Step { name: "layers", run: crate::tidy },
+    Step { name: "block vectors", run: block_vectors },
     Step { name: "licences and bans", run: deny },
     Step { name: "clippy", run: clippy },
     Step { name: "rustdoc", run: rustdoc },
@@ -35,6 +36,23 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 
 fn format(root: &Path) -> Result<(), String> {
     process::run(process::cargo(root).args(["fmt", "--all", "--check"]))
+}
+
+/// The decoder that shares nothing with ours, by the system's Python or the one of the path; skipped
+/// where neither has the modules that it needs. `.ci/run` installs those.
+fn block_vectors(root: &Path) -> Result<(), String> {
+    const MODULE_MISSING: i32 = 77;
+    let script = root.join("crates/block/tests/vectors/check.py");
+    for python in ["/usr/bin/python3", "python3"] {
+        println!("$ {python} {}", script.display());
+        match Command::new(python).arg(&script).status() {
+            Ok(status) if status.success() => return Ok(()),
+            Ok(status) if status.code() == Some(MODULE_MISSING) => {}
+            Ok(status) => return Err(format!("{python} ended with {status}")),
+            Err(error) => println!("skipped: {error}"),
+        }
+    }
+    Ok(())
 }
 
 /// Needs `cargo install cargo-deny`; `.ci/run` knows the version.
