@@ -20,6 +20,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a body reports a finding")]
 
 pub mod types;
+pub mod simd;
 pub mod block;
 pub mod filter;
 pub mod archive;
@@ -38,6 +39,11 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("types_trailer", types::trailer),
     ("types_comparator", types::comparator),
     ("types_dump", types::dump),
+    ("simd_match_u8", simd::match_u8),
+    ("simd_rank_u8", simd::rank_u8),
+    ("simd_rank_u16", simd::rank_u16),
+    ("simd_rank_u32", simd::rank_u32),
+    ("simd_rank_u64", simd::rank_u64),
     ("block_frames", block::frames),
     ("block_frame_resealed", block::frame_resealed),
     ("block_payload", block::payload),

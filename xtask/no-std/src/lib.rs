@@ -22,6 +22,7 @@ use stratal_block::{
 use stratal_filter::{
     Filter, FilterBuilder, FilterKind, FilterSize, FilterSpec, Retrieval, RetrievalBuilder,
 };
+use stratal_simd::Simd;
 use stratal_types::{DbId, FileUid, dump::Dump, key_hash, varint};
 
 /// Prints a number and reads it back.
@@ -34,6 +35,14 @@ pub extern "C" fn stratal_types_round_trip(number: u64) -> bool {
     let text = dump.finish();
     let read = stratal_types::dump::bytes_of(&text);
     read.is_some_and(|read| varint::take(&mut &read[..]) == Some(number))
+}
+
+/// Looks for a byte and ranks it.
+#[unsafe(no_mangle)]
+pub extern "C" fn stratal_simd_match_and_rank(needle: u8) -> bool {
+    let column = black_box([3, 5, 5, 200]);
+    let simd = Simd::detect();
+    simd.match_u8(&column, needle).next().is_none_or(|i| i == simd.rank_u8(&column, needle))
 }
 
 /// Seals a block and opens it.
