@@ -15,6 +15,7 @@
 use std::{hint::black_box, time::Instant};
 
 use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
+use stratal_simd::Simd;
 use stratal_types::{EntryKind, SeqNo, Trailer, key_hash};
 
 const BLOCK_LEN: usize = 4096;
@@ -40,7 +41,13 @@ fn main() {
         Shape { name: "16 B random + 8 B", key: random_key, value_len: |_| 8 },
         Shape { name: "8 B counter + 100 B", key: counter_key, value_len: |_| 100 },
     ];
-    let cold = std::env::args().any(|arg| arg == "cold");
+    let has = |name: &str| std::env::args().any(|arg| arg == name);
+    if has("kernels") {
+        println!("twins, hot, 1 MiB");
+        shapes.iter().for_each(compare_twins);
+        return;
+    }
+    let cold = has("cold");
     for (set, total) in [("hot, 1 MiB", 1 << 20), ("cold, 192 MiB", 192 << 20)] {
         if total > 1 << 20 && !cold {
             println!("({set}: with the argument `cold`)");
@@ -186,6 +193,28 @@ fn measure(shape: &Shape, total: usize) {
         blocks.build_ns,
         blocks.parse_ns,
     );
+}
+
+/// What finding and seeking cost with each twin.
+fn compare_twins(shape: &Shape) {
+    let mut blocks = build(shape, 1 << 20);
+    let twins: Vec<Simd> = Simd::all().collect();
+    let mut times = vec![[f64::INFINITY; 3]; twins.len()];
+    for _ in 0..2 * ROUNDS {
+        for (twin, times) in twins.iter().zip(&mut times) {
+            blocks.ours = blocks.ours.drain(..).map(|block| block.with_simd(*twin)).collect();
+            for (slot, time) in [0, 2, 3].into_iter().zip(times) {
+                let start = Instant::now();
+                let operations = work(&blocks, slot);
+                *time = time.min(start.elapsed().as_nanos() as f64 / operations as f64);
+            }
+        }
+    }
+    print!("  {:22}", shape.name);
+    for (twin, [find, absent, seek]) in twins.iter().zip(times) {
+        print!("  {twin:?}: find {find:4.1} absent {absent:4.1} seek {seek:4.1}");
+    }
+    println!();
 }
 
 /// Does one kind of work; gives the number of its operations.

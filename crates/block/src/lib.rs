@@ -10,7 +10,7 @@
 //!   encrypts, checks and adds parity; on the way back it heals what was damaged ([`Outcome`]).
 //! * A **sorted block** ([`SortedBlock`], [`SortedBlockBuilder`]) is such a payload: rows in internal
 //!   order, in a layout made for search rather than decoding. Point reads compare one byte of the
-//!   key's hash, eight rows at a time; seeks count the first bytes of keys; both touch a few cache
+//!   key's hash, up to 64 rows at a time; seeks count the first bytes of keys; both touch a few cache
 //!   lines. Stepping is arithmetic in either direction, and values are lent, never copied.
 //!
 //! Invariants:

@@ -1,10 +1,13 @@
-//! Thirty-two bytes a step; what is shorter is copied behind a filling that counts for nothing.
+//! Thirty-two bytes a step; the last step overlaps the one before, and a column that is shorter than
+//! one is left to the portable twin.
 
 use core::arch::x86_64::{
     __m256i, _mm256_cmpeq_epi8, _mm256_cmpeq_epi16, _mm256_cmpeq_epi32, _mm256_cmpgt_epi64,
     _mm256_loadu_si256, _mm256_max_epu8, _mm256_max_epu16, _mm256_max_epu32, _mm256_movemask_epi8,
     _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_xor_si256,
 };
+
+use crate::portable;
 
 /// Bytes of a vector.
 const LEN: usize = 32;
@@ -14,16 +17,6 @@ const LEN: usize = 32;
 fn load(bytes: &[u8; LEN]) -> __m256i {
     // SAFETY: S2: the array is as long as the vector.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-/// `bytes`, which are fewer than [`LEN`], behind them the highest number of any width.
-#[inline]
-fn filled(bytes: &[u8]) -> [u8; LEN] {
-    let mut filled = [0xff; LEN];
-    for (to, from) in filled.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    filled
 }
 
 /// The lanes, by byte, of which every bit is set.
@@ -37,17 +30,20 @@ fn lanes(vector: __m256i) -> u32 {
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
 pub(crate) fn mask(bytes: &[u8], needle: u8) -> u64 {
-    let needle = _mm256_set1_epi8(needle.cast_signed());
+    let needles = _mm256_set1_epi8(needle.cast_signed());
     let (whole, tail) = bytes.as_chunks::<LEN>();
     let mut mask = 0;
     let mut shift = 0;
     for vector in whole.iter().take(2) {
-        mask |= u64::from(lanes(_mm256_cmpeq_epi8(load(vector), needle))) << shift;
+        mask |= u64::from(lanes(_mm256_cmpeq_epi8(load(vector), needles))) << shift;
         shift += 32;
     }
     if !tail.is_empty() && shift < u64::BITS {
-        let equal = lanes(_mm256_cmpeq_epi8(load(&filled(tail)), needle));
-        mask |= (u64::from(equal) & ((1 << tail.len()) - 1)) << shift;
+        let equal = match bytes.last_chunk() {
+            Some(last) => lanes(_mm256_cmpeq_epi8(load(last), needles)) >> (LEN - tail.len()),
+            None => return portable::mask(tail, needle),
+        };
+        mask |= u64::from(equal) << shift;
     }
     mask
 }
@@ -86,15 +82,17 @@ macro_rules! ranks {
             #[inline]
             #[target_feature(enable = "avx2,popcnt")]
             pub(crate) fn $rank(column: &[u8], needle: $number) -> usize {
-                let needle = $splat(needle.cast_signed());
+                let needles = $splat(needle.cast_signed());
                 let (whole, tail) = column.as_chunks::<LEN>();
                 let mut lanes = 0;
                 for vector in whole {
-                    lanes += $below(load(vector), needle).count_ones();
+                    lanes += $below(load(vector), needles).count_ones();
                 }
                 if !tail.is_empty() {
-                    // Nothing is above the filling, so that it is never below.
-                    lanes += $below(load(&filled(tail)), needle).count_ones();
+                    lanes += match column.last_chunk() {
+                        Some(last) => ($below(load(last), needles) >> (LEN - tail.len())).count_ones(),
+                        None => return portable::$rank(tail.as_chunks().0, needle),
+                    };
                 }
                 lanes as usize / size_of::<$number>()
             }

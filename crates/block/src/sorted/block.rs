@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 use core::{cmp::Ordering, fmt};
 
+use stratal_simd::Simd;
 use stratal_types::{Comparator, SeqNo, Trailer, key_hash};
 
 use super::{
@@ -77,6 +78,14 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
     pub fn parse(bytes: B) -> Result<Self, Error> {
         let layout = Layout::parse(bytes.as_ref())?;
         Ok(Self { bytes, layout })
+    }
+
+    /// The block, looked through with these kernels rather than the best there are. Answers are the
+    /// same; for those who compare.
+    #[must_use]
+    pub const fn with_simd(mut self, simd: Simd) -> Self {
+        self.layout.simd = simd;
+        self
     }
 
     /// Number of rows.
@@ -160,7 +169,7 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
 
     /// The newest version of `key` with a sequence number below `bound`, in blocks of any order.
     ///
-    /// `key_hash` is [`key_hash`] of the key. A block with tags compares those, eight at a time,
+    /// `key_hash` is [`key_hash`] of the key. A block with tags compares those, many at a time,
     /// and looks at rows whose tag is right. One without goes by heads, and without these through
     /// all rows.
     pub fn find(&self, key: &[u8], key_hash: u64, bound: SeqNo) -> Option<usize> {

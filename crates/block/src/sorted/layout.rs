@@ -1,5 +1,6 @@
 use core::ops::Range;
 
+use stratal_simd::Simd;
 use stratal_types::{EntryKind, KEY_LEN_MAX, SeqNo};
 
 use super::builder::short_word;
@@ -34,6 +35,8 @@ pub(super) struct Layout {
     pub(super) seqno_width: u8,
     /// The kind of every row, if there is but one.
     pub(super) kind: Option<EntryKind>,
+    /// What columns are looked through with.
+    pub(super) simd: Simd,
 }
 
 /// The header's fields, as stored.
@@ -257,6 +260,7 @@ impl Layout {
             rest_width: header.rest_width,
             seqno_width: header.seqno_width,
             kind: header.kind,
+            simd: Simd::detect(),
         })
     }
 

@@ -152,23 +152,7 @@ impl<'a> View<'a> {
     #[inline]
     fn first_with_tag(&self, tag: u8, target: &Target<'_>) -> Option<usize> {
         let tags = self.bytes.get(self.layout.tags())?;
-        let pattern = u64::from_le_bytes([tag; 8]);
-        let (words, tail) = tags.as_chunks::<8>();
-        for (word, w) in words.iter().zip((0..).step_by(8)) {
-            let mut hits = zero_bytes(u64::from_le_bytes(*word) ^ pattern);
-            while hits != 0 {
-                let i = w + hits.trailing_zeros() as usize / 8;
-                if self.key_is(i, target) {
-                    return Some(i);
-                }
-                hits &= hits - 1;
-            }
-        }
-        let tail_at = tags.len() - tail.len();
-        (tail_at..)
-            .zip(tail)
-            .find(|&(i, &other)| other == tag && self.key_is(i, target))
-            .map(|(i, _)| i)
+        self.layout.simd.match_u8(tags, tag).find(|&i| self.key_is(i, target))
     }
 
     pub(super) fn seek(&self, key: &[u8], bound: SeqNo) -> usize {
@@ -243,34 +227,14 @@ impl<'a> View<'a> {
     pub(super) fn rank(&self, head: u64) -> usize {
         let heads = self.bytes.get(self.layout.heads()).unwrap_or_default();
         let [a, b, c, d, ..] = head.to_le_bytes();
-        let (short, word) = (u16::from_le_bytes([a, b]), u32::from_le_bytes([a, b, c, d]));
+        let simd = self.layout.simd;
         match self.layout.head_width {
             0 => 0,
-            2 => rank(heads.as_chunks().0, |&other| u16::from_le_bytes(other) < short),
-            4 => rank(heads.as_chunks().0, |&other| u32::from_le_bytes(other) < word),
-            _ => rank(heads.as_chunks().0, |&other| u64::from_le_bytes(other) < head),
+            2 => simd.rank_u16(heads, u16::from_le_bytes([a, b])),
+            4 => simd.rank_u32(heads, u32::from_le_bytes([a, b, c, d])),
+            _ => simd.rank_u64(heads, head),
         }
     }
-}
-
-/// Elements that are counted rather than searched: a few vector steps, none of them a surprise to the
-/// processor.
-const COUNTED_MAX: usize = 64;
-
-/// How many elements of an ascending column are below something.
-#[inline]
-fn rank<const N: usize>(mut column: &[[u8; N]], is_below: impl Fn(&[u8; N]) -> bool) -> usize {
-    let mut passed = 0;
-    while column.len() > COUNTED_MAX {
-        let (low, high) = column.split_at(column.len() / 2);
-        if high.first().is_some_and(&is_below) {
-            passed += low.len();
-            column = high;
-        } else {
-            column = low;
-        }
-    }
-    passed + column.iter().filter(|head| is_below(head)).count()
 }
 
 /// Whether two slices are equal. Suffixes are short, and often empty: a call of the general comparison
@@ -303,13 +267,6 @@ fn compare_bytes(a: &[u8], b: &[u8]) -> Ordering {
         // Zeros stand in for the bytes that one of them lacks.
         _ => head_of(a, 8).cmp(&head_of(b, 8)).then_with(|| a.len().cmp(&b.len())),
     }
-}
-
-/// The bytes of `word` that are zero, as their highest bits.
-#[inline]
-const fn zero_bytes(word: u64) -> u64 {
-    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS)
 }
 
 /// The first of `start..end` of which `before` does not hold, or `end`; `before` holds up to there
