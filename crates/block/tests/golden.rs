@@ -65,8 +65,38 @@ fn v1_sorted_block_of_versions_and_kinds() {
 #[test]
 fn v1_sorted_block_with_wide_heads() {
     let keys = ["itemA-01-x", "itemA-02-x", "itemA-03-x", "itemA-04-x", "zzzzz-05-x"];
-    let rows = keys.map(|key| (key, 1, PUT, ""));
+    let value = "long enough for groups not to be worth it, however much the keys share";
+    let rows = keys.map(|key| (key, 1, PUT, value));
     sorted_reads_and_writes("v1/sorted_wide_heads", BOTH, &Bytewise, &rows);
+}
+
+#[test]
+fn v1_sorted_block_with_even_groups() {
+    let rows = EVEN.map(|key| (key, 0, PUT, "v"));
+    sorted_reads_and_writes("v1/sorted_even_groups", BOTH, &Bytewise, &rows);
+}
+
+/// Three middles, of which the first is empty; and values whose length tells that of the rests.
+#[test]
+fn v1_sorted_block_with_uneven_groups() {
+    let keys = [
+        "user:al",
+        "user:barbara:order:000000",
+        "user:barbara:order:000037",
+        "user:barbara:order:000074",
+        "user:barbara:order:000111",
+        "user:bob:order:000000",
+        "user:bob:order:000037",
+        "user:bob:order:000074",
+    ];
+    let rows = keys.map(|key| (key, 0, PUT, "four"));
+    sorted_reads_and_writes("v1/sorted_uneven_groups", BOTH, &Bytewise, &rows);
+}
+
+#[test]
+fn v1_sorted_block_whose_values_tell_the_lengths() {
+    let rows = ["alder", "beech", "cherry", "hornbeam"].map(|key| (key, 0, PUT, "tree"));
+    sorted_reads_and_writes("v1/sorted_rests_by_value", BOTH, &Bytewise, &rows);
 }
 
 #[test]
@@ -90,7 +120,7 @@ fn v1_sorted_block_in_a_frame() {
 #[test]
 fn format_md_agrees_with_the_bytes_and_the_rustdoc() {
     let format_md = include_str!("../FORMAT.md");
-    for name in ["v1/frame_lz4", "v1/frame_of_sorted_block"] {
+    for name in ["v1/frame_lz4", "v1/frame_of_sorted_block", "v1/sorted_even_groups"] {
         assert!(format_md.contains(&read_golden(path(name))), "{name} is not in FORMAT.md");
     }
     for source in [include_str!("../src/frame.rs"), include_str!("../src/sorted/block.rs")] {
@@ -109,6 +139,18 @@ fn format_md_agrees_with_the_bytes_and_the_rustdoc() {
 const BOTH: SortedBlockOptions = SortedBlockOptions { tags: true, heads: true };
 const PUT: EntryKind = EntryKind::Put;
 const ID: BlockId = BlockId { uid: FileUid([0x11; 16]), ordinal: 4096, kind: BlockKind(1) };
+
+/// Keys of one length that share much with their neighbours, and little with others.
+const EVEN: [&str; 8] = [
+    "user:03:order:000000",
+    "user:03:order:000037",
+    "user:03:order:000074",
+    "user:03:order:000111",
+    "user:17:order:000000",
+    "user:17:order:000037",
+    "user:17:order:000074",
+    "user:17:order:000111",
+];
 
 type Row<'a> = (&'a str, u32, EntryKind, &'a str);
 

@@ -66,7 +66,20 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         .prop_map(|(key, n)| (0..n).map(|i| row(&key, i, EntryKind::Put, b"")).collect());
     let keys_alone = prop::collection::vec(prop::collection::vec(0u8..3, 1..12), 0..80)
         .prop_map(|keys| keys.iter().map(|key| put(key, b"")).collect());
+    let grouped =
+        (2..9usize, any::<bool>(), seqno()).prop_flat_map(move |(group_len, even, seqno)| {
+            let name = prop::collection::vec(97..100u8, if even { 12..13 } else { 6..20 });
+            let rest = prop::collection::vec(prop::collection::vec(97..123u8, 0..6), group_len);
+            let groups = prop::collection::vec((name, rest), 0..20);
+            groups.prop_map(move |groups| {
+                let rows = groups.into_iter().flat_map(|(name, rests)| {
+                    rests.into_iter().map(move |rest| [&name[..], &rest].concat())
+                });
+                rows.map(|key| row(&key, seqno, EntryKind::Put, b"eight by")).collect()
+            })
+        });
     prop_oneof![
+        3 => grouped,
         1 => keys_alone,
         6 => prop::collection::vec(row_of(), 0..80),
         2 => uniform,
@@ -149,7 +162,10 @@ fn build(rows: &[Row], options: SortedBlockOptions) -> Vec<u8> {
     assert!(bytes.starts_with(b"before"));
     let bytes = bytes.split_off(6);
     assert!(bytes.len() <= estimated, "{} > {estimated}", bytes.len());
-    assert!(estimated <= bytes.len() + rows.len() * 4, "{} << {estimated}", bytes.len());
+    // Groups save less than they share.
+    let grouped: usize =
+        if bytes[1] & 2 == 0 { 0 } else { rows.iter().map(|row| row.key.len()).sum() };
+    assert!(estimated <= bytes.len() + rows.len() * 4 + grouped, "{} << {estimated}", bytes.len());
     bytes
 }
 
@@ -333,19 +349,100 @@ fn keys_that_end_where_others_have_zeros() {
 #[test]
 fn keys_that_tie_in_their_first_four_bytes_have_wide_heads() {
     let rows: Vec<Row> =
-        (0..64u32).map(|i| put(format!("{}tie{i:04}tail", i / 40).as_bytes(), b"v")).collect();
+        (0..64u32).map(|i| put(format!("{}tie{i:04}tail", i / 40).as_bytes(), &[7; 400])).collect();
     holds(&rows);
     let bytes = build(&rows, SortedBlockOptions::default());
     assert_eq!(bytes[2], 8);
 }
 
 #[test]
-fn heads_do_not_take_the_last_byte_of_rows_of_one_length() {
+fn rows_that_columns_leave_empty_need_no_offsets() {
     let rows: Vec<Row> =
         (0..64u32).map(|i| put(format!("{}tie{i:04}", i / 40).as_bytes(), b"")).collect();
     holds(&rows);
     let bytes = build(&rows, SortedBlockOptions::default());
-    assert_eq!(bytes[2..4], [4, 0]);
+    assert_eq!(bytes[3], 0);
+    assert_eq!(SortedBlock::parse(&bytes[..]).unwrap().value(63), Some(&[][..]));
+}
+
+/// Users with ten orders each, so that keys share a name that not all share.
+fn orders(name: fn(u32) -> String, value_len: fn(u32) -> usize) -> Vec<Row> {
+    let order = |i: u32| {
+        let key = format!("user:{}:order:{:06}", name(i / 10), i % 10 * 37);
+        put(key.as_bytes(), &vec![b'v'; value_len(i)])
+    };
+    (0..120).map(order).collect()
+}
+
+#[track_caller]
+fn holds_in_groups(rows: &[Row], groups: u32, is_even: bool, rest_width: u8) {
+    holds(rows);
+    for tags in [true, false] {
+        for heads in [true, false] {
+            let bytes = build(rows, SortedBlockOptions { tags, heads });
+            assert_eq!(bytes[1] & 2, 2, "there are groups");
+            assert_eq!(bytes[24..28], groups.to_le_bytes());
+            assert_eq!(bytes[28..30] != [0, 0], is_even);
+            assert!(bytes[4] == rest_width || !heads, "{}", bytes[4]);
+            check(rows.to_vec(), SortedBlockOptions { tags, heads }, &Bytewise, &[], &[]);
+            check(rows.to_vec(), SortedBlockOptions { tags, heads: false }, &Reverse, &[], &[]);
+        }
+    }
+}
+
+#[test]
+fn keys_of_one_length_share_middles_of_one_length() {
+    holds_in_groups(&orders(|user| format!("{user:09}"), |_| 8), 12, true, 0);
+    holds_in_groups(&orders(|user| format!("{user:09}"), |i| i as usize % 9), 12, true, 0);
+}
+
+#[test]
+fn keys_of_several_lengths_share_middles_of_several_lengths() {
+    let name = |user: u32| "x".repeat(user as usize % 5) + &format!("{:x}", user * 0x0123_4567);
+    holds_in_groups(&orders(name, |_| 8), 21, false, 1);
+    holds_in_groups(&orders(name, |i| i as usize % 9), 21, false, 1);
+    let rows: Vec<Row> = (0..120u32)
+        .map(|i| put(format!("{:04}/a long name/{}", i / 10, 100 + i * i).as_bytes(), b"12345678"))
+        .collect();
+    assert_eq!(build(&rows, SortedBlockOptions::default())[4], 3, "values tell the lengths");
+    holds(&rows);
+}
+
+#[test]
+fn groups_of_more_rows_than_a_narrow_number_names() {
+    for count in [255, 256, 257, 1000] {
+        let rows: Vec<Row> = (0..count)
+            .map(|i| put(format!("{:06}/the same for some/{}", i / 4, i % 4).as_bytes(), b"v"))
+            .collect();
+        holds(&rows);
+        assert_eq!(build(&rows, SortedBlockOptions::default())[1] & 2, 2);
+    }
+}
+
+#[test]
+fn a_key_that_ends_where_its_group_goes_on_is_found_and_sought() {
+    let mut rows = orders(|user| format!("{user:09}"), |_| 8);
+    rows.push(put(b"user:00000000", b"short"));
+    rows.push(put(b"user:000000003:order", b"longer"));
+    rows.push(put(b"user:000000003:order:000074", b"ends beyond"));
+    holds(&rows);
+}
+
+#[test]
+fn verify_finds_groups_that_overlap() {
+    let rows = orders(|user| format!("{user:09}"), |_| 8);
+    let bytes = build(&rows, SortedBlockOptions::default());
+    assert!(SortedBlock::parse(&bytes[..]).unwrap().verify(&Bytewise).is_ok());
+    // The third group begins with the last row of the second, whose key it gives another middle.
+    let starts_at = bytes.windows(4).position(|starts| starts == [0, 10, 20, 30]).unwrap();
+    let mut moved = bytes.clone();
+    moved[starts_at + 2] = 19;
+    let error = SortedBlock::parse(&moved[..]).unwrap().verify(&Bytewise).unwrap_err();
+    assert!(error.is_corruption(), "{error}");
+    for start in [10, 31, 200] {
+        moved[starts_at + 2] = start;
+        assert!(SortedBlock::parse(&moved[..]).unwrap_err().is_corruption());
+    }
 }
 
 #[test]

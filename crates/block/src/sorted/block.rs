@@ -17,30 +17,37 @@ use crate::Error;
 /// ```text
 /// offset   size  field         encoding
 ///      0      1  version       1
-///      1      1  flags         bit 0: there are tags; other bits 0
+///      1      1  flags         bit 0: there are tags; bit 1: groups; other bits 0
 ///      2      1  head_width    H, bytes of a head: 0 (no heads), 2, 4 or 8
 ///      3      1  offset_width  O, bytes of an offset: 0 (rows of one length), 2 or 4
-///      4      1  rest_width    L, bytes of rest_len in a row: 0 (all alike), 1 or 2
+///      4      1  rest_width    L, bytes of rest_len in a row: 0 (all alike), 1 or 2; or 3, see below
 ///      5      1  seqno_width   S, bytes of a seqno's difference: 0 (all alike) to 7
 ///      6      1  kind          the entry kind of all rows; 0: there is a column of kinds
 ///      7      1  reserved      0
 ///      8      4  count         n, u32, number of rows
 ///     12      2  prefix_len    u16, bytes that all keys begin with
-///     14      2  rest_len      u16, length of all keys beyond the prefix if L = 0, else 0
+///     14      2  rest_len      u16, length of all rests if L = 0, of all values if L = 3, else 0
 ///     16      8  seqno_base    u64, the smallest sequence number, below 2^56
-///     24      p  prefix        p = prefix_len
+///     24      4  group_count   g, u32, number of groups; this field and the next two only with bit 1
+///     28      2  middle_len    u16, bytes of each middle; 0 if they differ
+///     30      2  middles_len   u16, bytes of all middles if middle_len = 0, else 0
+///      .      p  prefix        p = prefix_len
 ///      .      n  tags          per row the lowest byte of the key's XXH3-64; only with bit 0
-///      .    n*H  heads         per row the first H bytes of the key beyond the prefix
+///      .    g*W  starts        per group its first row; W = 1, 2, 4 where n <= 2^8, 2^16, 2^32
+///      .    g*2  ends          per group, u16, where its middle ends; only if middle_len = 0
+///      .      .  middles       per group what its keys share beyond the prefix
+///      .    n*H  heads         per row the first H bytes of the key's rest
 ///      . (n+1)*O  offsets      per row where it begins, from the first row; then where all end
 ///      .    n*S  seqnos        per row seqno - seqno_base
 ///      .      n  kinds         per row the entry kind; only if kind = 0
-///      .      .  rows          per row: rest_len (L bytes), suffix, value
+///      .      .  rows          per row: rest_len (L bytes, none if L = 3), suffix, value
 /// ```
 ///
-/// Integers are little-endian. A head is the number of which the key's first byte is the highest,
-/// zeros standing in where a key ends: stored, its bytes are the key's in reverse. A key is
-/// `prefix ‖ head ‖ suffix`, of which the head gives `min(H, rest_len)` bytes and the suffix the
-/// rest.
+/// Integers are little-endian. A key is `prefix ‖ middle ‖ rest`, without groups `prefix ‖ rest`, and
+/// a rest is `head ‖ suffix`: the head gives `min(H, rest_len)` bytes of it, the suffix the others. A
+/// head is the number of which the rest's first byte is the highest, zeros standing in where the rest
+/// ends: stored, its bytes are the rest's in reverse. If L = 3, no rest is shorter than H, and a row
+/// consists of a suffix and of a value of the given length.
 ///
 /// `B` is whatever owns or lends the bytes: `Vec<u8>`, `&[u8]`, `Arc<[u8]>`, `Bytes`. It has to lend
 /// the same bytes every time; if it does not, answers are wrong and nothing worse.
@@ -62,6 +69,7 @@ pub struct EntryView<'a> {
     /// Sequence number and kind.
     pub trailer: Trailer,
     prefix: &'a [u8],
+    middle: &'a [u8],
     head: [u8; 8],
     head_len: u8,
     suffix: &'a [u8],
@@ -126,6 +134,7 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
             value: row.value,
             trailer: view.trailer(i),
             prefix: view.prefix(),
+            middle: view.group_of(i).middle,
             head: view.head_bytes(i),
             head_len: if row.rest_len < usize::from(self.layout.head_width) {
                 u8::try_from(row.rest_len).unwrap_or(u8::MAX)
@@ -206,6 +215,7 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
             return Err(malformed("heads in an order that is not bytewise", 2));
         }
         let (mut before, mut key) = (Vec::new(), Vec::new());
+        let mut group_end = 0;
         for i in 0..self.len() {
             let (row_at, _) = self.layout.row(view.bytes, i);
             key.clear();
@@ -217,6 +227,15 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
                 if order.is_ge() {
                     return Err(malformed("rows out of order", row_at));
                 }
+            }
+            if i == group_end {
+                let group = view.group_of(i);
+                let start_len = view.prefix().len() + group.middle.len();
+                let start = key.get(..start_len).unwrap_or_default();
+                if i > 0 && comparator.is_bytewise() && before[..] >= *start {
+                    return Err(malformed("a group that begins like the one before", row_at));
+                }
+                group_end = group.rows.end;
             }
             if self.layout.has_tags {
                 let at = self.layout.tags().start.saturating_add(i);
@@ -244,15 +263,21 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
 impl<'a> EntryView<'a> {
     /// Length of the key, in bytes.
     pub const fn key_len(&self) -> usize {
-        self.prefix.len() + self.head_len as usize + self.suffix.len()
+        self.prefix.len() + self.middle.len() + self.rest_len()
     }
 
     /// Makes `out` the key.
     pub fn key_into(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.prefix);
+        out.extend_from_slice(self.middle);
         out.extend_from_slice(self.head());
         out.extend_from_slice(self.suffix);
+    }
+
+    /// Length of the key beyond what it shares with its block and its group, in bytes.
+    pub(super) const fn rest_len(&self) -> usize {
+        self.head_len as usize + self.suffix.len()
     }
 
     /// The part of the key that lies in the heads.

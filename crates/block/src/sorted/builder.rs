@@ -2,7 +2,10 @@ use alloc::vec::Vec;
 
 use stratal_types::{EntryKind, KEY_LEN_MAX, Trailer, VALUE_LEN_MAX, key_hash};
 
-use super::layout::{Header, Sections};
+use super::{
+    groups::{self, GroupStart, Neighbour, Thresholds},
+    layout::{Groups, Header, REST_BY_VALUE, Sections, start_width},
+};
 use crate::Error;
 
 /// What a sorted block offers its readers besides its rows.
@@ -50,6 +53,8 @@ pub struct SortedBlockBuilder {
     /// Key and value of each row, in order.
     bytes: Vec<u8>,
     shape: Shape,
+    /// Where the rows to be written are divided; kept for its memory.
+    groups: Vec<GroupStart>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +62,8 @@ struct Row {
     trailer: Trailer,
     value_len: u32,
     key_len: u16,
+    /// Bytes of the key that the row before has too; [`u16::MAX`] if it has the same key.
+    shared_len: u16,
     tag: u8,
 }
 
@@ -74,10 +81,28 @@ struct Shape {
     kind: Option<EntryKind>,
 }
 
+/// What is left of the keys once they are divided.
+#[derive(Clone, Copy, Debug)]
+struct Division {
+    groups: Option<Groups>,
+    rest_len_min: u16,
+    rest_len_max: u16,
+    /// Bytes of all rests and values.
+    payload_len: usize,
+    /// Bytes that heads of two and of four take more than the rests have; at most.
+    padding: [usize; 2],
+}
+
 impl SortedBlockBuilder {
     /// A builder without rows.
     pub const fn new(options: SortedBlockOptions) -> Self {
-        Self { options, rows: Vec::new(), bytes: Vec::new(), shape: Shape::EMPTY }
+        Self {
+            options,
+            rows: Vec::new(),
+            bytes: Vec::new(),
+            shape: Shape::EMPTY,
+            groups: Vec::new(),
+        }
     }
 
     /// Adds a row behind the others.
@@ -115,10 +140,25 @@ impl SortedBlockBuilder {
             return Ok(()); // not reached: both lengths were checked
         };
         let [tag, ..] = key_hash.to_le_bytes();
-        let row = Row { trailer, value_len, key_len, tag };
-        self.shape = match self.first_key() {
-            None => Shape::of(&row),
-            Some(first) => self.shape.with(&row, common_len(first, key, self.shape.prefix_len)),
+        let (shared_len, is_same) = match self.last_key() {
+            None => (key_len, false),
+            Some(before) => {
+                let shared_len = common_len(before, key);
+                (shared_len, shared_len == key_len && before.len() == key.len())
+            }
+        };
+        let row = Row {
+            trailer,
+            value_len,
+            key_len,
+            shared_len: if is_same { u16::MAX } else { shared_len },
+            tag,
+        };
+        self.shape = if self.rows.is_empty() {
+            Shape::of(&row)
+        } else {
+            // What all neighbours share, all keys share.
+            self.shape.with(&row, shared_len.min(self.shape.prefix_len))
         };
         self.rows.push(row);
         self.bytes.extend_from_slice(key);
@@ -149,22 +189,26 @@ impl SortedBlockBuilder {
         self.bytes.get(key_at..)?.get(..row.key_len.into())
     }
 
-    /// Length of the block with the rows so far, in bytes, in constant time. Never too low; too high
-    /// only by the padding of keys that are a few bytes longer than what all keys share.
+    /// Length of the block with the rows so far, in bytes, in constant time. Never too low; too high by
+    /// what groups will save, and by padding of keys that are a few bytes longer than what all keys
+    /// share.
     pub fn estimated_len(&self) -> usize {
-        let header = self.header(self.shape.head_width_min(self.options));
-        let rest_min = self.shape.rest_len_min();
-        let padding = usize::from(header.head_width).saturating_sub(rest_min.into());
-        self.len_with(&header, self.rows.len() * padding)
+        self.len_of(&self.undivided())
     }
 
     /// Appends the block to `out` and removes the rows, of which there may be none.
     pub fn finish_into(&mut self, out: &mut Vec<u8>) {
-        let header = self.header(self.head_width());
-        out.reserve(self.len_with(&header, self.rows.len() * usize::from(header.head_width)));
+        let mut groups = core::mem::take(&mut self.groups);
+        let division = self.divide(&mut groups);
+        let header = self.header(&division, self.head_width(&division, &groups));
+        out.reserve(self.len_of(&division));
         out.extend_from_slice(&header.encode());
-        self.append_columns(&header, out);
-        self.append_rows(&header, out);
+        if let Some(groups) = header.groups {
+            out.extend_from_slice(&groups.encode());
+        }
+        self.append_columns(&header, &groups, out);
+        self.append_rows(&header, &groups, out);
+        self.groups = groups;
         self.clear();
     }
 
@@ -175,7 +219,7 @@ impl SortedBlockBuilder {
         self.shape = Shape::EMPTY;
     }
 
-    fn append_columns(&self, header: &Header, out: &mut Vec<u8>) {
+    fn append_columns(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
         let prefix_len = usize::from(header.prefix_len);
         out.extend_from_slice(
             self.first_key().and_then(|key| key.get(..prefix_len)).unwrap_or(&[]),
@@ -183,8 +227,9 @@ impl SortedBlockBuilder {
         if header.has_tags {
             out.extend(self.rows.iter().map(|row| row.tag));
         }
-        self.append_heads(header, out);
-        self.append_offsets(header, out);
+        self.append_groups(header, groups, out);
+        self.append_heads(header, groups, out);
+        self.append_offsets(header, groups, out);
         match usize::from(header.seqno_width) {
             0 => {}
             width => {
@@ -199,19 +244,41 @@ impl SortedBlockBuilder {
         }
     }
 
-    fn append_heads(&self, header: &Header, out: &mut Vec<u8>) {
+    fn append_groups(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
+        let Some(Groups { middle_len, .. }) = header.groups else { return };
+        let width = usize::from(start_width(header.count));
+        for group in groups {
+            out.extend_from_slice(group.start.to_le_bytes().get(..width).unwrap_or_default());
+        }
+        if middle_len == 0 {
+            let mut end = 0u16;
+            for group in groups {
+                end = end.saturating_add(group.shared_len - header.prefix_len);
+                out.extend_from_slice(&end.to_le_bytes());
+            }
+        }
+        let mut starts = groups.iter().peekable();
+        for (i, (_, key, _)) in (0..).zip(self.rows()) {
+            if let Some(group) = starts.next_if(|group| group.start == i) {
+                let middle = header.prefix_len.into()..group.shared_len.into();
+                out.extend_from_slice(key.get(middle).unwrap_or_default());
+            }
+        }
+    }
+
+    fn append_heads(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
         let width = usize::from(header.head_width);
         if width == 0 {
             return;
         }
-        for (_, key, _) in self.rows() {
-            let rest = key.get(header.prefix_len.into()..).unwrap_or_default();
+        for ((_, key, _), shared_len) in self.rows().zip(self.shared_lens(groups)) {
+            let rest = key.get(shared_len.into()..).unwrap_or_default();
             let head = head_of(rest, header.head_width).to_le_bytes();
             out.extend_from_slice(head.get(..width).unwrap_or_default());
         }
     }
 
-    fn append_offsets(&self, header: &Header, out: &mut Vec<u8>) {
+    fn append_offsets(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
         if header.offset_width == 0 {
             return;
         }
@@ -221,24 +288,43 @@ impl SortedBlockBuilder {
             out.extend_from_slice(offset.to_le_bytes().get(..width).unwrap_or_default());
         };
         put(0);
-        for row in &self.rows {
-            let rest_len = row.key_len - header.prefix_len;
-            let suffix_len = rest_len.saturating_sub(header.head_width.into());
-            let row_len = u32::from(header.rest_width) + u32::from(suffix_len) + row.value_len;
+        let rest_width = u32::from(header.rest_width_in_row());
+        for (row, shared_len) in self.rows.iter().zip(self.shared_lens(groups)) {
+            let suffix_len = (row.key_len - shared_len).saturating_sub(header.head_width.into());
+            let row_len = rest_width + u32::from(suffix_len) + row.value_len;
             offset = offset.saturating_add(row_len);
             put(offset);
         }
     }
 
-    fn append_rows(&self, header: &Header, out: &mut Vec<u8>) {
-        let width = usize::from(header.rest_width);
-        let suffix_at = usize::from(header.prefix_len) + usize::from(header.head_width);
-        for (row, key, value) in self.rows() {
-            let rest_len = (row.key_len - header.prefix_len).to_le_bytes();
+    fn append_rows(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
+        let width = usize::from(header.rest_width_in_row());
+        for ((row, key, value), shared_len) in self.rows().zip(self.shared_lens(groups)) {
+            let rest_len = (row.key_len - shared_len).to_le_bytes();
             out.extend_from_slice(rest_len.get(..width).unwrap_or_default());
+            let suffix_at = usize::from(shared_len) + usize::from(header.head_width);
             out.extend_from_slice(key.get(suffix_at..).unwrap_or_default());
             out.extend_from_slice(value);
         }
+    }
+
+    /// Per row how much of its key stands elsewhere: in the prefix, and in the middle of its group.
+    fn shared_lens(&self, groups: &[GroupStart]) -> impl Iterator<Item = u16> + Clone {
+        let mut starts = groups.iter();
+        let mut next = starts.next();
+        let mut shared_len = self.shape.prefix_len;
+        (0..self.rows.len()).map(move |i| {
+            if let Some(group) = next.filter(|group| group.start as usize == i) {
+                shared_len = group.shared_len;
+                next = starts.next();
+            }
+            shared_len
+        })
+    }
+
+    fn neighbours(&self) -> impl Iterator<Item = Neighbour> + Clone {
+        let rows = self.rows.iter();
+        rows.map(|row| Neighbour { key_len: row.key_len, shared_len: row.shared_len })
     }
 
     /// Each row with its key and value.
@@ -252,65 +338,164 @@ impl SortedBlockBuilder {
         })
     }
 
-    /// The header of a block of these rows with heads of `head_width` bytes.
-    fn header(&self, head_width: u8) -> Header {
+    /// The rows as one group, which has no middle.
+    fn undivided(&self) -> Division {
         let shape = &self.shape;
-        let is_uniform_key = shape.key_len_min == shape.key_len_max;
-        let rest_len = shape.key_len_max - shape.prefix_len;
-        let rest_width = match rest_len {
-            _ if is_uniform_key => 0u8,
-            0..=0xff => 1,
-            _ => 2,
+        let rest_len_min = shape.key_len_min - shape.prefix_len;
+        let padding = |width: usize| self.rows.len() * width.saturating_sub(rest_len_min.into());
+        Division {
+            groups: None,
+            rest_len_min,
+            rest_len_max: shape.key_len_max - shape.prefix_len,
+            payload_len: self.bytes.len() - self.rows.len() * usize::from(shape.prefix_len),
+            padding: [padding(2), padding(4)],
+        }
+    }
+
+    /// The rows divided into groups with middles of one length, or else of lengths that differ.
+    fn divided(&self, starts: &[GroupStart], is_even: bool) -> Option<Division> {
+        let prefix_len = self.shape.prefix_len;
+        let count = u32::try_from(starts.len()).ok()?;
+        let groups = if is_even {
+            let middle_len = starts.first()?.shared_len - prefix_len;
+            Groups { count, middle_len, middles_len: 0 }
+        } else {
+            let middle_lens = starts.iter().map(|group| usize::from(group.shared_len - prefix_len));
+            let middles_len = u16::try_from(middle_lens.sum::<usize>()).ok()?;
+            Groups { count, middle_len: 0, middles_len }
         };
-        let suffix_len = u32::from(rest_len.saturating_sub(head_width.into()));
-        let stride = suffix_len.saturating_add(shape.value_len_max);
-        let is_uniform = is_uniform_key && shape.value_len_min == shape.value_len_max;
-        let rows_len_max = self.bytes.len() - self.rows.len() * usize::from(shape.prefix_len)
-            + self.rows.len() * usize::from(rest_width);
-        Header {
+        let mut division = Division {
+            groups: Some(groups),
+            rest_len_min: u16::MAX,
+            rest_len_max: 0,
+            payload_len: self.bytes.len(),
+            padding: [0; 2],
+        };
+        for (row, shared_len) in self.rows.iter().zip(self.shared_lens(starts)) {
+            let rest_len = row.key_len - shared_len;
+            division.rest_len_min = division.rest_len_min.min(rest_len);
+            division.rest_len_max = division.rest_len_max.max(rest_len);
+            division.payload_len -= usize::from(shared_len);
+            let [two, four] = &mut division.padding;
+            *two += 2usize.saturating_sub(rest_len.into());
+            *four += 4usize.saturating_sub(rest_len.into());
+        }
+        Some(division)
+    }
+
+    /// Divides the rows where that saves a twenty-fourth of the block: less is not worth the time that
+    /// searches take for it, about ten nanoseconds each.
+    fn divide(&self, starts: &mut Vec<GroupStart>) -> Division {
+        starts.clear();
+        let mut best = self.undivided();
+        let len = self.len_of(&best);
+        let saving_min = len / 24;
+        let Shape { prefix_len, key_len_min, key_len_max, .. } = self.shape;
+        let start_width = start_width(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+        let rows = self.neighbours();
+        let mut thresholds =
+            Thresholds::weigh(rows.clone(), prefix_len, key_len_min, start_width, saving_min);
+        if key_len_min == key_len_max {
+            // Keys of one length would lose that by middles of several.
+            thresholds.uneven = None;
+        }
+        let mut len_max = len - saving_min;
+        let mut candidate = Vec::new();
+        for (threshold, is_even) in [(thresholds.even, true), (thresholds.uneven, false)] {
+            let Some(threshold) = threshold else { continue };
+            if is_even {
+                groups::even(rows.clone(), threshold, key_len_min, &mut candidate);
+            } else {
+                groups::uneven(rows.clone(), threshold, prefix_len, &mut candidate);
+            }
+            let Some(division) = self.divided(&candidate, is_even) else { continue };
+            let len = self.len_of(&division);
+            if len < len_max {
+                (best, len_max) = (division, len);
+                core::mem::swap(starts, &mut candidate);
+            }
+        }
+        best
+    }
+
+    /// The header of a block of these rows with heads of `head_width` bytes.
+    fn header(&self, division: &Division, head_width: u8) -> Header {
+        let shape = &self.shape;
+        let Division { rest_len_min, rest_len_max, .. } = *division;
+        let one_rest_len = rest_len_min == rest_len_max;
+        let one_value_len = shape.value_len_min == shape.value_len_max;
+        let value_len = u16::try_from(shape.value_len_max).ok().filter(|_| one_value_len);
+        let (rest_width, rest_len) = match (value_len, rest_len_max) {
+            _ if one_rest_len => (0u8, rest_len_max),
+            (Some(value_len), _) if rest_len_min >= head_width.into() => (REST_BY_VALUE, value_len),
+            (_, 0..=0xff) => (1, 0),
+            _ => (2, 0),
+        };
+        let suffix_len = u32::from(rest_len_max.saturating_sub(head_width.into()));
+        let has_bytes =
+            suffix_len > 0 || shape.value_len_max > 0 || self.options.tags || head_width > 0;
+        let mut header = Header {
             has_tags: self.options.tags,
             head_width,
-            offset_width: match rows_len_max {
-                _ if self.rows.is_empty() || is_uniform && stride > 0 => 0,
-                0..=0xffff => 2,
-                _ => 4,
-            },
+            offset_width: 0,
             rest_width,
             seqno_width: byte_width(shape.seqno_max - shape.seqno_min),
             kind: shape.kind,
             count: u32::try_from(self.rows.len()).unwrap_or(u32::MAX),
             prefix_len: shape.prefix_len,
-            rest_len: if is_uniform_key { rest_len } else { 0 },
+            rest_len,
             seqno_base: shape.seqno_min,
-        }
+            groups: division.groups,
+        };
+        let in_rows = self.rows.len() * usize::from(header.rest_width_in_row());
+        header.offset_width = match division.payload_len + in_rows {
+            _ if self.rows.is_empty() || one_rest_len && one_value_len && has_bytes => 0,
+            0..=0xffff => 2,
+            _ => 4,
+        };
+        header
     }
 
-    /// Length of the block under `header`, of which `padding` bytes stand in for keys that are
-    /// shorter than their heads.
-    fn len_with(&self, header: &Header, padding: usize) -> usize {
-        let Sections { prefix, tags, offsets, seqnos, kinds, .. } = header.section_lens();
+    /// Length of the block with the narrowest heads that make sense: never too low.
+    fn len_of(&self, division: &Division) -> usize {
+        let header = self.header(division, self.head_width_min(division));
+        let [two, four] = division.padding;
+        let padding = match header.head_width {
+            0 => 0,
+            2 => two,
+            _ => four,
+        };
+        let lens = Sections { heads: 0, ..header.section_lens() };
+        let in_rows = self.rows.len() * usize::from(header.rest_width_in_row());
         // Heads are part of the keys.
-        let columns = usize::try_from(prefix + tags + offsets + seqnos + kinds).unwrap_or(0);
-        let per_row = usize::from(header.rest_width);
-        let shared = self.rows.len() * usize::from(header.prefix_len);
-        Header::LEN + columns + self.rows.len() * per_row + self.bytes.len() - shared + padding
+        usize::try_from(lens.rows_at()).unwrap_or(0) + in_rows + division.payload_len + padding
+    }
+
+    /// The narrowest heads that make sense for these keys.
+    fn head_width_min(&self, division: &Division) -> u8 {
+        let one_value_len = self.shape.value_len_min == self.shape.value_len_max;
+        match (division.rest_len_min, division.rest_len_max) {
+            _ if !self.options.heads => 0,
+            (_, 0) => 0,
+            (_, 1..=2) => 2,
+            // In the few rows of a group two bytes decide as well as four, which would need padding;
+            // and values of one length tell how long rests are that fill their heads.
+            (_, 3) if division.groups.is_some() => 2,
+            (2..=3, _) if one_value_len && division.groups.is_some() => 2,
+            _ => 4,
+        }
     }
 
     /// How wide the heads are: eight bytes where four leave many keys undecided that eight tell
     /// apart, if every key has them.
-    fn head_width(&self) -> u8 {
-        let narrow = self.shape.head_width_min(self.options);
-        if narrow < 4 || self.shape.rest_len_min() < 8 {
+    fn head_width(&self, division: &Division, groups: &[GroupStart]) -> u8 {
+        let narrow = self.head_width_min(division);
+        if narrow < 4 || division.rest_len_min < 8 {
             return narrow;
         }
-        // Rows that wide heads would leave empty need offsets, which take more than the heads give.
-        if self.header(8).offset_width > self.header(narrow).offset_width {
-            return narrow;
-        }
-        let prefix_len = usize::from(self.shape.prefix_len);
         let (mut ties, mut wide_ties, mut before) = (0usize, 0usize, None);
-        for (_, key, _) in self.rows() {
-            let head = head_of(key.get(prefix_len..).unwrap_or_default(), 8);
+        for ((_, key, _), shared_len) in self.rows().zip(self.shared_lens(groups)) {
+            let head = head_of(key.get(shared_len.into()..).unwrap_or_default(), 8);
             if let Some(before) = before {
                 ties += usize::from(head >> 32 == before >> 32);
                 wide_ties += usize::from(head == before);
@@ -366,20 +551,6 @@ impl Shape {
             kind: self.kind.filter(|&kind| kind == row.trailer.kind()),
         }
     }
-
-    const fn rest_len_min(&self) -> u16 {
-        self.key_len_min - self.prefix_len
-    }
-
-    /// The narrowest heads that make sense for these keys.
-    const fn head_width_min(&self, options: SortedBlockOptions) -> u8 {
-        match self.key_len_max - self.prefix_len {
-            _ if !options.heads => 0,
-            0 => 0,
-            1..=2 => 2,
-            _ => 4,
-        }
-    }
 }
 
 /// The first `width` bytes of `rest` as a number that orders as they do, zeros behind a shorter one.
@@ -408,11 +579,24 @@ pub(super) fn short_word(bytes: &[u8]) -> u64 {
     bytes.first().map_or(0, |&byte| byte.into())
 }
 
-/// How many of the first `max` bytes two keys share.
-fn common_len(a: &[u8], b: &[u8], max: u16) -> u16 {
-    let max = usize::from(max).min(a.len()).min(b.len());
-    let (a, b) = (a.get(..max).unwrap_or_default(), b.get(..max).unwrap_or_default());
-    let len = if a == b { max } else { a.iter().zip(b).take_while(|(a, b)| a == b).count() };
+/// How many bytes two keys have in common before they part.
+#[inline]
+fn common_len(a: &[u8], b: &[u8]) -> u16 {
+    let mut len = 0usize;
+    let ((a_words, a_tail), (b_words, b_tail)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut tails = (a_tail, b_tail);
+    for (a_word, b_word) in a_words.iter().zip(b_words) {
+        let difference = u64::from_le_bytes(*a_word) ^ u64::from_le_bytes(*b_word);
+        if difference != 0 {
+            len += difference.trailing_zeros() as usize / 8;
+            return u16::try_from(len).unwrap_or(u16::MAX);
+        }
+        len += 8;
+    }
+    if a_words.len() != b_words.len() {
+        tails = (a.get(len..).unwrap_or_default(), b.get(len..).unwrap_or_default());
+    }
+    len += tails.0.iter().zip(tails.1).take_while(|(a, b)| a == b).count();
     u16::try_from(len).unwrap_or(u16::MAX)
 }
 

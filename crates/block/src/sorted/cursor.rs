@@ -1,4 +1,5 @@
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use stratal_types::{Comparator, EntryKind, EntryRef, SeqNo, Trailer};
 
@@ -14,9 +15,10 @@ pub struct SortedCursor<B> {
     block: SortedBlock<B>,
     /// 0 before the first row, `i + 1` on row `i`, the count and 1 behind the last.
     place: usize,
-    /// On a row, its key. Always begins with the block's prefix.
+    /// On a row, its key. Begins with what the keys of `rows` share, of `shared_len` bytes.
     key: Vec<u8>,
-    prefix_len: usize,
+    shared_len: usize,
+    rows: Range<usize>,
     trailer: Trailer,
 }
 
@@ -34,10 +36,8 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
 
     fn with_buffer(block: SortedBlock<B>, mut key: Vec<u8>) -> Self {
         key.clear();
-        key.extend_from_slice(block.view().prefix());
-        let prefix_len = key.len();
         let trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
-        Self { block, place: 0, key, prefix_len, trailer }
+        Self { block, place: 0, key, shared_len: 0, rows: 0..0, trailer }
     }
 
     /// The block it is in.
@@ -81,8 +81,7 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
     /// Goes where [`SortedBlock::seek_by`] says.
     pub fn seek_by(&mut self, key: &[u8], bound: SeqNo, comparator: &dyn Comparator) {
         let i = self.block.seek_by(key, bound, comparator, &mut self.key);
-        self.key.clear();
-        self.key.extend_from_slice(self.block.view().prefix());
+        self.rows = 0..0;
         self.seek_to(i);
     }
 
@@ -105,7 +104,14 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
             let view = self.block.view();
             let row = view.row(i);
             self.trailer = view.trailer(i);
-            self.key.truncate(self.prefix_len);
+            if !self.rows.contains(&i) {
+                let group = view.group_of(i);
+                self.key.clear();
+                self.key.extend_from_slice(view.prefix());
+                self.key.extend_from_slice(group.middle);
+                (self.rows, self.shared_len) = (group.rows, self.key.len());
+            }
+            self.key.truncate(self.shared_len);
             view.append_rest(i, &row, &mut self.key);
         }
     }

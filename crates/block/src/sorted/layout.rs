@@ -18,6 +18,12 @@ pub(super) struct Layout {
     pub(super) seqno_base: u64,
     /// Number of rows.
     pub(super) count: u32,
+    /// Number of groups, 0 in a block that has none.
+    pub(super) groups: u32,
+    pub(super) tags_at: u32,
+    pub(super) starts_at: u32,
+    pub(super) ends_at: u32,
+    pub(super) middles_at: u32,
     pub(super) heads_at: u32,
     pub(super) offsets_at: u32,
     pub(super) seqnos_at: u32,
@@ -26,7 +32,10 @@ pub(super) struct Layout {
     /// Length of each row where `offset_width` is 0.
     pub(super) stride: u32,
     pub(super) prefix_len: u16,
-    /// Length of each key beyond the prefix where `rest_width` is 0.
+    /// Length of each group's middle; 0 where there are ends to tell.
+    pub(super) middle_len: u16,
+    /// Length of each key's rest where `rest_width` is 0, of each value where it is
+    /// [`REST_BY_VALUE`].
     pub(super) rest_len: u16,
     pub(super) has_tags: bool,
     pub(super) head_width: u8,
@@ -52,10 +61,28 @@ pub(super) struct Header {
     pub(super) prefix_len: u16,
     pub(super) rest_len: u16,
     pub(super) seqno_base: u64,
+    pub(super) groups: Option<Groups>,
+}
+
+/// What follows the header of a block with groups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Groups {
+    pub(super) count: u32,
+    /// Length of each middle; 0 where they differ.
+    pub(super) middle_len: u16,
+    /// Length of all middles where they differ, else 0.
+    pub(super) middles_len: u16,
 }
 
 pub(super) const VERSION: u8 = 1;
 const FLAG_TAGS: u8 = 1;
+const FLAG_GROUPS: u8 = 2;
+
+/// The `rest_width` of blocks whose values are of one length, which tells how long the rests are.
+pub(super) const REST_BY_VALUE: u8 = 3;
+
+/// Bytes of an end among the middles.
+const END_WIDTH: u64 = 2;
 
 /// Widest difference of sequence numbers, in bytes.
 const SEQNO_WIDTH_MAX: u8 = 7;
@@ -64,7 +91,20 @@ impl Header {
     /// Length on disk, in bytes.
     pub(super) const LEN: usize = 24;
 
-    pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
+    /// Reads header and groups off the front of a block.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
+        let (fixed, rest) = bytes.split_first_chunk().ok_or(truncated(Self::LEN))?;
+        let mut header = Self::decode_fixed(fixed)?;
+        if header.groups.is_some() {
+            let groups = rest.first_chunk().ok_or(truncated(Self::LEN + Groups::LEN))?;
+            header.groups = Some(Groups::decode(*groups, header.count)?);
+        }
+        Ok(header)
+    }
+
+    /// The header alone; groups that it announces are still empty.
+    fn decode_fixed(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
         let [
             version,
             flags,
@@ -88,7 +128,7 @@ impl Header {
         if version != VERSION {
             return Err(unsupported("sorted block version", version));
         }
-        if flags & !FLAG_TAGS != 0 {
+        if flags & !(FLAG_TAGS | FLAG_GROUPS) != 0 {
             return Err(unsupported("sorted block flags", flags));
         }
         if reserved != 0 {
@@ -97,7 +137,7 @@ impl Header {
         for (widths, width, what, offset) in [
             (&[0, 2, 4, 8][..], head_width, "head_width", 2),
             (&[0, 2, 4], offset_width, "offset_width", 3),
-            (&[0, 1, 2], rest_width, "rest_width", 4),
+            (&[0, 1, 2, REST_BY_VALUE], rest_width, "rest_width", 4),
             (&[0, 1, 2, 3, 4, 5, 6, SEQNO_WIDTH_MAX], seqno_width, "seqno_width", 5),
         ] {
             ensure(widths.contains(&width), what, offset)?;
@@ -117,14 +157,18 @@ impl Header {
             prefix_len: u16::from_le_bytes([p0, p1]),
             rest_len: u16::from_le_bytes([l0, l1]),
             seqno_base: u64::from_le_bytes(seqno_base),
+            groups: (flags & FLAG_GROUPS != 0).then_some(Groups::NONE),
         };
-        ensure(rest_width == 0 || header.rest_len == 0, "rest_len beside a column of lengths", 14)?;
+        let has_rest_len = matches!(rest_width, 0 | REST_BY_VALUE);
+        ensure(has_rest_len || header.rest_len == 0, "rest_len beside a column of lengths", 14)?;
         ensure(header.seqno_base <= SeqNo::MAX.get(), "seqno_base", 16)?;
         Ok(header)
     }
 
+    /// The header without the groups.
     pub(super) const fn encode(&self) -> [u8; Self::LEN] {
-        let flags = if self.has_tags { FLAG_TAGS } else { 0 };
+        let tags = if self.has_tags { FLAG_TAGS } else { 0 };
+        let flags = tags | if self.groups.is_some() { FLAG_GROUPS } else { 0 };
         let kind = match self.kind {
             Some(kind) => kind.tag(),
             None => 0,
@@ -161,10 +205,33 @@ impl Header {
         ]
     }
 
+    /// Bytes of `rest_len` in each row.
+    pub(super) const fn rest_width_in_row(&self) -> u8 {
+        match self.rest_width {
+            REST_BY_VALUE => 0,
+            width => width,
+        }
+    }
+
     /// Lengths, in bytes, of everything between header and rows, in order.
     pub(super) fn section_lens(&self) -> Sections {
         let count = u64::from(self.count);
+        let (groups, starts, ends, middles) = match self.groups {
+            None => (0, 0, 0, 0),
+            Some(groups) => {
+                let n = u64::from(groups.count);
+                let (ends, middles) = match groups.middle_len {
+                    0 => (n * END_WIDTH, groups.middles_len.into()),
+                    len => (0, n * u64::from(len)),
+                };
+                (Groups::LEN as u64, n * u64::from(start_width(self.count)), ends, middles)
+            }
+        };
         Sections {
+            groups,
+            starts,
+            ends,
+            middles,
             prefix: self.prefix_len.into(),
             tags: if self.has_tags { count } else { 0 },
             heads: count * u64::from(self.head_width),
@@ -178,11 +245,51 @@ impl Header {
     }
 }
 
+impl Groups {
+    /// Length on disk, in bytes.
+    pub(super) const LEN: usize = 8;
+
+    const NONE: Self = Self { count: 0, middle_len: 0, middles_len: 0 };
+
+    fn decode(bytes: [u8; Self::LEN], rows: u32) -> Result<Self, Error> {
+        let [n0, n1, n2, n3, m0, m1, l0, l1] = bytes;
+        let groups = Self {
+            count: u32::from_le_bytes([n0, n1, n2, n3]),
+            middle_len: u16::from_le_bytes([m0, m1]),
+            middles_len: u16::from_le_bytes([l0, l1]),
+        };
+        ensure((1..=rows).contains(&groups.count), "group_count", 24)?;
+        let one_length = groups.middle_len == 0 || groups.middles_len == 0;
+        ensure(one_length, "middles_len beside a length of all", 30)?;
+        Ok(groups)
+    }
+
+    pub(super) const fn encode(self) -> [u8; Self::LEN] {
+        let [n0, n1, n2, n3] = self.count.to_le_bytes();
+        let [m0, m1] = self.middle_len.to_le_bytes();
+        let [l0, l1] = self.middles_len.to_le_bytes();
+        [n0, n1, n2, n3, m0, m1, l0, l1]
+    }
+}
+
+/// Bytes of a group's first row, in a block of `rows` rows.
+pub(super) const fn start_width(rows: u32) -> u8 {
+    match rows {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 4,
+    }
+}
+
 /// Lengths of a block's sections, in bytes, in the order in which they stand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sections {
+    pub(super) groups: u64,
     pub(super) prefix: u64,
     pub(super) tags: u64,
+    pub(super) starts: u64,
+    pub(super) ends: u64,
+    pub(super) middles: u64,
     pub(super) heads: u64,
     pub(super) offsets: u64,
     pub(super) seqnos: u64,
@@ -192,13 +299,23 @@ pub(super) struct Sections {
 impl Sections {
     /// Where the rows begin.
     pub(super) const fn rows_at(&self) -> u64 {
-        Header::LEN as u64
-            + self.prefix
-            + self.tags
-            + self.heads
-            + self.offsets
-            + self.seqnos
-            + self.kinds
+        self.heads_at() + self.heads + self.offsets + self.seqnos + self.kinds
+    }
+
+    const fn prefix_at(&self) -> u64 {
+        Header::LEN as u64 + self.groups
+    }
+
+    const fn starts_at(&self) -> u64 {
+        self.prefix_at() + self.prefix + self.tags
+    }
+
+    const fn middles_at(&self) -> u64 {
+        self.starts_at() + self.starts + self.ends
+    }
+
+    const fn heads_at(&self) -> u64 {
+        self.middles_at() + self.middles
     }
 }
 
@@ -210,13 +327,11 @@ impl Layout {
             len: bytes.len() as u64,
             limit: u32::MAX.into(),
         })?;
-        let header = bytes
-            .first_chunk()
-            .ok_or(Error::Truncated { needed: Header::LEN, available: bytes.len() })?;
-        let header = Header::decode(header)?;
+        let header = Header::decode(bytes)?;
         let layout = Self::place(&header, len)?;
         layout.check_trailers(bytes)?;
         layout.check_offsets(bytes)?;
+        layout.check_groups(bytes)?;
         layout.check_rows(bytes)?;
         Ok(layout)
     }
@@ -232,8 +347,9 @@ impl Layout {
         let mut stride = 0;
         if header.offset_width == 0 {
             stride = rows_len.checked_div(header.count).unwrap_or(0);
-            // A row without bytes would let a few bytes claim billions of rows.
-            ensure(stride > 0 || header.count == 0, "count: more rows than bytes", 8)?;
+            // Rows without bytes, in columns or behind them, would let a few bytes claim billions.
+            let has_bytes = stride > 0 || header.has_tags || header.head_width > 0;
+            ensure(has_bytes || header.count == 0, "count: more rows than bytes", 8)?;
             ensure(
                 u64::from(stride) * u64::from(header.count) == u64::from(rows_len),
                 "rows that are not of one length",
@@ -241,18 +357,25 @@ impl Layout {
             )?;
         }
         // Each section ends no later than the rows begin, which fits a u32.
-        let before = |lens: u64| u32::try_from(Header::LEN as u64 + lens).unwrap_or(rows_at);
-        let Sections { prefix, tags, heads, offsets, seqnos, .. } = sections;
+        let narrow = |at: u64| u32::try_from(at).unwrap_or(rows_at);
+        let Sections { heads, offsets, seqnos, .. } = sections;
+        let groups = header.groups.unwrap_or(Groups::NONE);
         Ok(Self {
             seqno_base: header.seqno_base,
             count: header.count,
-            heads_at: before(prefix + tags),
-            offsets_at: before(prefix + tags + heads),
-            seqnos_at: before(prefix + tags + heads + offsets),
-            kinds_at: before(prefix + tags + heads + offsets + seqnos),
+            groups: groups.count,
+            tags_at: narrow(sections.prefix_at() + sections.prefix),
+            starts_at: narrow(sections.starts_at()),
+            ends_at: narrow(sections.starts_at() + sections.starts),
+            middles_at: narrow(sections.middles_at()),
+            heads_at: narrow(sections.heads_at()),
+            offsets_at: narrow(sections.heads_at() + heads),
+            seqnos_at: narrow(sections.heads_at() + heads + offsets),
+            kinds_at: narrow(sections.heads_at() + heads + offsets + seqnos),
             rows_at,
             stride,
             prefix_len: header.prefix_len,
+            middle_len: groups.middle_len,
             rest_len: header.rest_len,
             has_tags: header.has_tags,
             head_width: header.head_width,
@@ -298,18 +421,60 @@ impl Layout {
         ensure(last.map(|last| last as usize) == Some(rows_len), "offsets that end elsewhere", at)
     }
 
+    /// Groups begin with row 0 and ascend; ends of middles do not decrease, and end with the middles.
+    fn check_groups(&self, bytes: &[u8]) -> Result<(), Error> {
+        if self.groups == 0 {
+            return Ok(());
+        }
+        let (at, column) = (self.starts().start, bytes.get(self.starts()).unwrap_or_default());
+        let (first, last, ascending) = match start_width(self.count) {
+            1 => strict_ascent(column.as_chunks::<1>().0, |&[start]| start.into()),
+            2 => strict_ascent(column.as_chunks().0, |&start| u16::from_le_bytes(start).into()),
+            _ => strict_ascent(column.as_chunks().0, |&start| u32::from_le_bytes(start)),
+        };
+        ensure(first == Some(0), "groups that do not begin with row 0", at)?;
+        ensure(ascending, "groups that do not ascend", at)?;
+        ensure(last.is_some_and(|last| last < self.count), "a group behind the rows", at)?;
+        if self.middle_len == 0 {
+            let at = self.ends_at as usize;
+            let column = bytes.get(at..self.middles_at as usize).unwrap_or_default();
+            let ends = column.as_chunks().0;
+            let (_, last, ascending) = ascent(ends, |&end| u16::from_le_bytes(end).into());
+            let len = self.heads_at.saturating_sub(self.middles_at);
+            ensure(ascending, "ends of middles that decrease", at)?;
+            ensure(last == Some(len), "middles that end elsewhere", at)?;
+        }
+        Ok(())
+    }
+
     /// Keys have 1 to 65,535 bytes, rows hold what they say, and heads of short keys are padded
     /// with zeros, so that equal keys have equal heads.
     fn check_rows(&self, bytes: &[u8]) -> Result<(), Error> {
-        let head_width = usize::from(self.head_width);
-        let prefix_len = usize::from(self.prefix_len);
-        if self.rest_width == 0 && self.offset_width == 0 {
-            return self.check_uniform_rows(bytes);
+        if self.groups == 0 {
+            return self.check_group(bytes, 0..self.count(), 0);
         }
-        for i in 0..self.count() {
+        (0..self.groups as usize).try_for_each(|g| {
+            let (rows, middle) = self.group(bytes, g);
+            self.check_group(bytes, rows, middle.len())
+        })
+    }
+
+    /// The same for rows that begin with a middle of `middle_len` bytes.
+    fn check_group(
+        &self,
+        bytes: &[u8],
+        rows: Range<usize>,
+        middle_len: usize,
+    ) -> Result<(), Error> {
+        let head_width = usize::from(self.head_width);
+        let shared_len = usize::from(self.prefix_len).saturating_add(middle_len);
+        if self.rest_width == 0 && self.offset_width == 0 {
+            return self.check_uniform_rows(bytes, rows, shared_len);
+        }
+        for i in rows {
             let (at, row) = self.row(bytes, i);
             let (rest_len, row) = self.split_rest_len(row).ok_or(malformed("rest_len", at))?;
-            let key_len = prefix_len.saturating_add(rest_len);
+            let key_len = shared_len.saturating_add(rest_len);
             ensure((1..=KEY_LEN_MAX).contains(&key_len), "length of a key", at)?;
             ensure(row.len() >= rest_len.saturating_sub(head_width), "a suffix without end", at)?;
             self.check_padding(bytes, i, rest_len)?;
@@ -318,17 +483,22 @@ impl Layout {
     }
 
     /// The same where all rows are of one shape.
-    fn check_uniform_rows(&self, bytes: &[u8]) -> Result<(), Error> {
-        if self.count == 0 {
+    fn check_uniform_rows(
+        &self,
+        bytes: &[u8],
+        rows: Range<usize>,
+        shared_len: usize,
+    ) -> Result<(), Error> {
+        if rows.is_empty() {
             return Ok(());
         }
         let rest_len = usize::from(self.rest_len);
-        let key_len = usize::from(self.prefix_len).saturating_add(rest_len);
+        let key_len = shared_len.saturating_add(rest_len);
         ensure((1..=KEY_LEN_MAX).contains(&key_len), "length of the keys", 14)?;
         let suffix_len = rest_len.saturating_sub(self.head_width.into());
         ensure(self.stride as usize >= suffix_len, "suffixes without end", 14)?;
         if rest_len < usize::from(self.head_width) {
-            for i in 0..self.count() {
+            for i in rows {
                 self.check_padding(bytes, i, rest_len)?;
             }
         }
@@ -353,15 +523,15 @@ impl Layout {
     }
 
     pub(super) const fn prefix(&self) -> Range<usize> {
-        Header::LEN..Header::LEN + self.prefix_len as usize
+        self.tags_at as usize - self.prefix_len as usize..self.tags_at as usize
     }
 
     pub(super) const fn tags(&self) -> Range<usize> {
-        Header::LEN + self.prefix_len as usize..self.heads_at as usize
+        self.tags_at as usize..self.starts_at as usize
     }
 
-    pub(super) const fn heads(&self) -> Range<usize> {
-        self.heads_at as usize..self.offsets_at as usize
+    pub(super) const fn starts(&self) -> Range<usize> {
+        self.starts_at as usize..self.ends_at as usize
     }
 
     pub(super) const fn offsets(&self) -> Range<usize> {
@@ -370,6 +540,35 @@ impl Layout {
 
     pub(super) const fn kinds(&self) -> Range<usize> {
         self.kinds_at as usize..self.rows_at as usize
+    }
+
+    /// The rows of group `g` and what their keys share beyond the prefix.
+    #[inline]
+    pub(super) fn group<'a>(&self, bytes: &'a [u8], g: usize) -> (Range<usize>, &'a [u8]) {
+        let start = |g: usize| match start_width(self.count) {
+            1 => usize::from(bytes.get(self.starts_at as usize + g).copied().unwrap_or(0)),
+            2 => u16::from_le_bytes(chunk_at(bytes, self.starts_at as usize + 2 * g)).into(),
+            _ => u32::from_le_bytes(chunk_at(bytes, self.starts_at as usize + 4 * g)) as usize,
+        };
+        let end = if g + 1 < self.groups as usize { start(g + 1) } else { self.count() };
+        (start(g)..end, self.middle(bytes, g))
+    }
+
+    /// What the keys of group `g` share beyond the prefix.
+    #[inline]
+    pub(super) fn middle<'a>(&self, bytes: &'a [u8], g: usize) -> &'a [u8] {
+        let (start, end) = match usize::from(self.middle_len) {
+            0 => {
+                let end = |g| {
+                    let at = self.ends_at as usize + 2 * g;
+                    usize::from(u16::from_le_bytes(chunk_at(bytes, at)))
+                };
+                (if g > 0 { end(g - 1) } else { 0 }, end(g))
+            }
+            len => (g * len, g * len + len),
+        };
+        let at = self.middles_at as usize;
+        bytes.get(at + start..at + end).unwrap_or_default()
     }
 
     /// Where the head of row `i` is. As the other columns: for `i` below the count.
@@ -406,7 +605,7 @@ impl Layout {
         (start, bytes.get(start..end).unwrap_or_default())
     }
 
-    /// Takes the length of the key beyond the prefix off a row.
+    /// Takes the length of the key's rest off a row.
     #[inline]
     pub(super) fn split_rest_len<'a>(&self, row: &'a [u8]) -> Option<(usize, &'a [u8])> {
         Some(match self.rest_width {
@@ -414,6 +613,10 @@ impl Layout {
             1 => {
                 let (&len, row) = row.split_first()?;
                 (len.into(), row)
+            }
+            REST_BY_VALUE => {
+                let suffix_len = row.len().checked_sub(self.rest_len.into())?;
+                (suffix_len + usize::from(self.head_width), row)
             }
             _ => {
                 let (len, row) = row.split_first_chunk()?;
@@ -449,6 +652,12 @@ const fn seqno_mask(width: u8) -> u64 {
 /// First and last of a column, and whether it never decreases.
 fn ascent<T>(column: &[T], value: impl Fn(&T) -> u32) -> (Option<u32>, Option<u32>, bool) {
     let ascending = column.is_sorted_by(|a, b| value(a) <= value(b));
+    (column.first().map(&value), column.last().map(&value), ascending)
+}
+
+/// The same, and whether it always increases.
+fn strict_ascent<T>(column: &[T], value: impl Fn(&T) -> u32) -> (Option<u32>, Option<u32>, bool) {
+    let ascending = column.is_sorted_by(|a, b| value(a) < value(b));
     (column.first().map(&value), column.last().map(&value), ascending)
 }
 

@@ -1,10 +1,10 @@
-use core::cmp::Ordering;
+use core::{cmp::Ordering, ops::Range};
 
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
 use super::{
     builder::{head_of, short_word},
-    layout::{Layout, chunk_at, seqno_delta},
+    layout::{Layout, chunk_at, seqno_delta, start_width},
 };
 
 /// A block's bytes beside their layout: what every reading method works on.
@@ -17,19 +17,35 @@ pub(super) struct View<'a> {
 /// The part of a row that is not in the columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowParts<'a> {
-    /// Length of the key beyond the prefix, in bytes.
+    /// Length of the key's rest, in bytes.
     pub(super) rest_len: usize,
     /// The key behind its head.
     pub(super) suffix: &'a [u8],
     pub(super) value: &'a [u8],
 }
 
-/// What is searched for: a key beyond the block's prefix, taken apart like the keys of the rows.
+/// What is searched for: a key beyond the block's prefix.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'k> {
-    rest_len: usize,
+    key: &'k [u8],
+    /// In a block without groups, all of it.
+    rest: Rest<'k>,
+}
+
+/// A key beyond what it shares with its block and its group, taken apart like the keys of the rows.
+#[derive(Clone, Copy, Debug)]
+struct Rest<'k> {
+    len: usize,
     head: u64,
     suffix: &'k [u8],
+}
+
+/// Rows whose keys share what they begin with.
+#[derive(Clone, Debug)]
+pub(super) struct Group<'a> {
+    pub(super) rows: Range<usize>,
+    /// What the keys share beyond the block's prefix.
+    pub(super) middle: &'a [u8],
 }
 
 impl<'a> View<'a> {
@@ -90,41 +106,87 @@ impl<'a> View<'a> {
         if !same_bytes(start, prefix) {
             return None;
         }
+        Some(Target { key: rest, rest: self.rest(rest) })
+    }
+
+    #[inline]
+    fn rest<'k>(&self, rest: &'k [u8]) -> Rest<'k> {
         let head_width = self.layout.head_width;
-        Some(Target {
-            rest_len: rest.len(),
+        Rest {
+            len: rest.len(),
             head: head_of(rest, head_width),
             suffix: rest.get(head_width.into()..).unwrap_or_default(),
-        })
+        }
+    }
+
+    /// The group of row `i`; in a block without groups, all rows.
+    #[inline]
+    pub(super) fn group_of(&self, i: usize) -> Group<'a> {
+        if self.layout.groups == 0 {
+            return Group { rows: 0..self.count(), middle: &[] };
+        }
+        self.group(self.group_number(i))
+    }
+
+    #[inline]
+    pub(super) fn group(&self, g: usize) -> Group<'a> {
+        let (rows, middle) = self.layout.group(self.bytes, g);
+        Group { rows, middle }
+    }
+
+    /// The number of the group that row `i` is in.
+    #[inline]
+    fn group_number(&self, i: usize) -> usize {
+        let starts = self.bytes.get(self.layout.starts()).unwrap_or_default();
+        let (simd, next) = (self.layout.simd, i.saturating_add(1));
+        // Groups that begin before the next row; all do if its number is too high for the column.
+        let begun = match start_width(self.layout.count) {
+            1 => u8::try_from(next).ok().map(|next| simd.rank_u8(starts, next)),
+            2 => u16::try_from(next).ok().map(|next| simd.rank_u16(starts, next)),
+            _ => u32::try_from(next).ok().map(|next| simd.rank_u32(starts, next)),
+        };
+        begun.unwrap_or(self.layout.groups as usize).saturating_sub(1)
     }
 
     /// Whether row `i` has the searched key.
     #[inline]
     pub(super) fn key_is(&self, i: usize, target: &Target<'_>) -> bool {
-        let row = self.row(i);
-        row.rest_len == target.rest_len
-            && self.head(i) == target.head
-            && same_bytes(row.suffix, target.suffix)
+        if self.layout.groups == 0 {
+            return self.rest_is(i, &target.rest);
+        }
+        let middle = self.layout.middle(self.bytes, self.group_number(i));
+        match target.key.split_at_checked(middle.len()) {
+            Some((start, rest)) => same_bytes(start, middle) && self.rest_is(i, &self.rest(rest)),
+            None => false,
+        }
     }
 
-    /// The key of row `i` against the searched one, bytewise.
     #[inline]
-    pub(super) fn compare_rest(&self, i: usize, target: &Target<'_>) -> Ordering {
+    fn rest_is(&self, i: usize, rest: &Rest<'_>) -> bool {
+        let row = self.row(i);
+        row.rest_len == rest.len && self.head(i) == rest.head && same_bytes(row.suffix, rest.suffix)
+    }
+
+    /// The key of row `i` against a searched one that begins like its group.
+    #[inline]
+    fn compare_rest(&self, i: usize, rest: &Rest<'_>) -> Ordering {
         let row = self.row(i);
         let in_head = |rest_len: usize| rest_len.min(self.layout.head_width.into());
         // Equal heads differ in length where one of the keys ends with the other's padding.
         self.head(i)
-            .cmp(&target.head)
-            .then_with(|| in_head(row.rest_len).cmp(&in_head(target.rest_len)))
-            .then_with(|| compare_bytes(row.suffix, target.suffix))
+            .cmp(&rest.head)
+            .then_with(|| in_head(row.rest_len).cmp(&in_head(rest.len)))
+            .then_with(|| compare_bytes(row.suffix, rest.suffix))
     }
 
     /// The key of row `i` against `key`, bytewise.
     pub(super) fn compare_key(&self, i: usize, key: &[u8]) -> Ordering {
-        match self.target(key) {
-            Some(target) => self.compare_rest(i, &target),
-            // Either they part within the prefix, or `key` ends there.
-            None => self.prefix().cmp(key),
+        // Where a key does not begin like the row's, either they part there, or it ends there.
+        let Some(target) = self.target(key) else { return self.prefix().cmp(key) };
+        let middle = self.group_of(i).middle;
+        match target.key.strip_prefix(middle) {
+            Some(rest) => self.compare_rest(i, &self.rest(rest)),
+            None => middle.cmp(target.key),
         }
     }
 
@@ -134,8 +196,7 @@ impl<'a> View<'a> {
             let [tag, ..] = key_hash.to_le_bytes();
             self.first_with_tag(tag, &target)?
         } else if self.layout.head_width > 0 {
-            let before = |i| self.compare_rest(i, &target).is_lt();
-            partition_from(self.rank(target.head), self.count(), before)
+            self.first_not_before(&target, |order, _| order.is_lt())
         } else {
             (0..self.count()).find(|&i| self.key_is(i, &target))?
         };
@@ -159,17 +220,40 @@ impl<'a> View<'a> {
         let Some(target) = self.target(key) else {
             return if key < self.prefix() { 0 } else { self.count() };
         };
-        let before = |i| match self.compare_rest(i, &target) {
+        self.first_not_before(&target, |order, i| match order {
             Ordering::Less => true,
             Ordering::Equal => !self.seqno(i).is_visible_at(bound),
             Ordering::Greater => false,
+        })
+    }
+
+    /// The first row of which `is_before` does not hold, told how the row's key compares with the
+    /// searched one, and which row it is.
+    #[inline]
+    fn first_not_before(
+        &self,
+        target: &Target<'_>,
+        is_before: impl Fn(Ordering, usize) -> bool,
+    ) -> usize {
+        let (rows, rest) = if self.layout.groups == 0 {
+            (0..self.count(), target.rest)
+        } else {
+            // The last group that begins no later than the key: all rows before it are lower.
+            let not_behind =
+                |g| compare_bytes(self.layout.middle(self.bytes, g), target.key).is_le();
+            let groups = partition_point(0, self.layout.groups as usize, not_behind);
+            let Some(g) = groups.checked_sub(1) else { return 0 };
+            let Group { rows, middle } = self.group(g);
+            let Some(rest) = target.key.strip_prefix(middle) else { return rows.end };
+            (rows, self.rest(rest))
         };
+        let before = |i| is_before(self.compare_rest(i, &rest), i);
         if self.layout.head_width == 0 {
-            return partition_point(0, self.count(), before);
+            return partition_point(rows.start, rows.end, before);
         }
-        let first = self.rank(target.head);
-        if first < self.count() && self.head(first) == target.head {
-            return partition_from(first, self.count(), before);
+        let first = rows.start + self.rank(rows.clone(), rest.head);
+        if first < rows.end && self.head(first) == rest.head {
+            return partition_from(first, rows.end, before);
         }
         first
     }
@@ -195,10 +279,11 @@ impl<'a> View<'a> {
     /// Appends the key of row `i` to `out`.
     pub(super) fn append_key(&self, i: usize, out: &mut alloc::vec::Vec<u8>) {
         out.extend_from_slice(self.prefix());
+        out.extend_from_slice(self.group_of(i).middle);
         self.append_rest(i, &self.row(i), out);
     }
 
-    /// Appends the key of row `i` beyond the prefix to `out`.
+    /// Appends the rest of row `i`'s key to `out`.
     #[inline]
     pub(super) fn append_rest(&self, i: usize, row: &RowParts<'_>, out: &mut alloc::vec::Vec<u8>) {
         let head_width = usize::from(self.layout.head_width);
@@ -222,10 +307,11 @@ impl<'a> View<'a> {
         self.head(i).checked_shl(unused).unwrap_or(0).swap_bytes().to_le_bytes()
     }
 
-    /// Number of heads below `head`.
+    /// Number of heads below `head` among some rows.
     #[inline]
-    pub(super) fn rank(&self, head: u64) -> usize {
-        let heads = self.bytes.get(self.layout.heads()).unwrap_or_default();
+    fn rank(&self, rows: Range<usize>, head: u64) -> usize {
+        let heads = self.layout.head_at(rows.start)..self.layout.head_at(rows.end);
+        let heads = self.bytes.get(heads).unwrap_or_default();
         let [a, b, c, d, ..] = head.to_le_bytes();
         let simd = self.layout.simd;
         match self.layout.head_width {
