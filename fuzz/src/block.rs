@@ -74,7 +74,8 @@ pub fn sorted_block(data: &[u8]) {
 pub fn sorted_block_damaged(data: &[u8]) {
     let Some((&first, data)) = data.split_first() else { return };
     let (damages, rows) = data.split_at(data.len().min(3 * usize::from(first >> 5)));
-    let options = SortedBlockOptions { tags: first & 1 == 0, heads: first & 2 == 0 };
+    let options =
+        SortedBlockOptions { tags: first & 1 == 0, heads: first & 2 == 0, digests: first & 4 != 0 };
     let mut bytes = sorted_block_of(rows, options);
     let block = SortedBlock::parse(&bytes[..]);
     assert!(block.is_ok_and(|block| block.verify(&Bytewise).is_ok()));

@@ -31,6 +31,7 @@ pub fn annotate_sorted_block(dump: &mut Dump<'_>, len: usize) {
             annotate_header(dump, &header);
             annotate_columns(dump, &block, &header);
             annotate_rows(dump, &block, &header);
+            annotate_digests(dump, &block);
         }
         (Err(error), _) | (_, Err(error)) => {
             dump.note(error);
@@ -43,10 +44,11 @@ fn annotate_header(dump: &mut Dump<'_>, header: &Header) {
     let kind = header.kind.map_or("a column of kinds", EntryKind::name);
     let tags = if header.has_tags { ", tags" } else { "" };
     let groups = if header.groups.is_some() { ", groups" } else { "" };
+    let digests = if header.has_digests { ", digests" } else { "" };
     let rest_len =
         if header.rest_width == REST_BY_VALUE { "rest_len, of values:" } else { "rest_len" };
     dump.field(1, format_args!("version {version}"))
-        .field(1, format_args!("flags {flags:#04x}{tags}{groups}"))
+        .field(1, format_args!("flags {flags:#04x}{tags}{groups}{digests}"))
         .field(1, format_args!("head_width {}", header.head_width))
         .field(1, format_args!("offset_width {}", header.offset_width))
         .field(1, format_args!("rest_width {}", header.rest_width))
@@ -104,6 +106,14 @@ fn annotate_columns(dump: &mut Dump<'_>, block: &SortedBlock<&[u8]>, header: &He
     section(sections.offsets, &|| "offsets".into());
     section(sections.seqnos, &|| format!("seqnos {}", seqnos()));
     section(sections.kinds, &|| format!("kinds {}", kinds()));
+}
+
+fn annotate_digests(dump: &mut Dump<'_>, block: &SortedBlock<&[u8]>) {
+    for (i, _) in (0..block.len()).map_while(|i| Some((i, block.digest(i)?))) {
+        let fits = block.verify_entry(i, &mut Vec::new()).is_ok();
+        let fits = if fits { "" } else { ", of another entry" };
+        dump.field(4, format_args!("row {i}: digest{fits}"));
+    }
 }
 
 fn annotate_rows(dump: &mut Dump<'_>, block: &SortedBlock<&[u8]>, header: &Header) {

@@ -128,7 +128,8 @@ fn sample() -> Vec<u8> {
 
 fn sorted_blocks() -> Vec<(&'static str, Vec<u8>)> {
     let both = SortedBlockOptions::default();
-    let neither = SortedBlockOptions { tags: false, heads: false };
+    let neither = SortedBlockOptions { tags: false, heads: false, digests: false };
+    let digests = SortedBlockOptions { digests: true, ..both };
     let at = |seqno: u64, kind| Trailer::new(SeqNo::new(seqno).unwrap(), kind);
     let build = |options, rows: &[(String, Trailer, usize)]| {
         let mut builder = SortedBlockBuilder::new(options);
@@ -151,10 +152,20 @@ fn sorted_blocks() -> Vec<(&'static str, Vec<u8>)> {
             )
         })
         .collect();
+    let order = |user: String, i: u32| {
+        (format!("user:{user}:order:{:06}", i % 8 * 37), at(3, EntryKind::Put), 8)
+    };
+    let even: Vec<_> = (0..40).map(|i| order(format!("{:06}", i / 8), i)).collect();
+    let uneven: Vec<_> = (0..40)
+        .map(|i| order(["anne", "bartholomew", "cid", "dorothea", "eve"][i as usize / 8].into(), i))
+        .collect();
     vec![
         ("uniform", build(both, &uniform)),
         ("mixed", build(both, &mixed)),
         ("mixed without columns", build(neither, &mixed)),
+        ("mixed with digests", build(digests, &mixed)),
+        ("in even groups", build(both, &even)),
+        ("in uneven groups", build(both, &uneven)),
         ("one row", build(both, &uniform[..1])),
         ("no rows", build(both, &[])),
     ]

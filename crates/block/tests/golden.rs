@@ -100,9 +100,16 @@ fn v1_sorted_block_whose_values_tell_the_lengths() {
 }
 
 #[test]
+fn v1_sorted_block_with_digests() {
+    let rows = [("AD/Canillo", 7, PUT, "42.57 1.60"), ("AD/Vila", 9, EntryKind::Delete, "")];
+    let options = SortedBlockOptions { digests: true, ..BOTH };
+    sorted_reads_and_writes("v1/sorted_digests", options, &Bytewise, &rows);
+}
+
+#[test]
 fn v1_sorted_block_in_another_order() {
     let rows = [("b", 1, PUT, "1"), ("aa", 1, PUT, "2"), ("abc", 1, PUT, "3")];
-    let options = SortedBlockOptions { tags: true, heads: false };
+    let options = SortedBlockOptions { heads: false, ..BOTH };
     sorted_reads_and_writes("v1/sorted_shortlex", options, &Shortlex, &rows);
 }
 
@@ -136,7 +143,7 @@ fn format_md_agrees_with_the_bytes_and_the_rustdoc() {
 
 // Below: the only code here that knows the API. Tests above are data.
 
-const BOTH: SortedBlockOptions = SortedBlockOptions { tags: true, heads: true };
+const BOTH: SortedBlockOptions = SortedBlockOptions { tags: true, heads: true, digests: false };
 const PUT: EntryKind = EntryKind::Put;
 const ID: BlockId = BlockId { uid: FileUid([0x11; 16]), ordinal: 4096, kind: BlockKind(1) };
 

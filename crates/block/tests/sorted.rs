@@ -3,14 +3,16 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic, and prints its counts"
 )]
 
 use proptest::prelude::*;
 use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
+use stratal_testkit::mutate::for_each_mutant;
 use stratal_types::{
-    Bytewise, Comparator, EntryKind, EntryRef, InternalKey, Reverse, SeqNo, Shortlex, Trailer,
-    key_hash,
+    Bytewise, Comparator, EntryDigest, EntryKind, EntryRef, InternalKey, Reverse, SeqNo, Shortlex,
+    Trailer, key_hash,
 };
 
 /// A row that owns its bytes.
@@ -97,7 +99,8 @@ fn internal_key(row: &Row) -> InternalKey<'_> {
 }
 
 fn options() -> impl Strategy<Value = SortedBlockOptions> {
-    (any::<bool>(), any::<bool>()).prop_map(|(tags, heads)| SortedBlockOptions { tags, heads })
+    (any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(tags, heads, digests)| SortedBlockOptions { tags, heads, digests })
 }
 
 proptest! {
@@ -143,6 +146,9 @@ proptest! {
         exercise(&rest, &probe);
     }
 }
+
+const WITH_DIGESTS: SortedBlockOptions =
+    SortedBlockOptions { tags: true, heads: true, digests: true };
 
 fn build(rows: &[Row], options: SortedBlockOptions) -> Vec<u8> {
     let mut builder = SortedBlockBuilder::new(options);
@@ -192,6 +198,9 @@ fn check(
         block.key_into(i, &mut key);
         assert_eq!(key, row.key);
         assert_eq!((block.value(i), block.trailer(i)), (Some(&row.value[..]), Some(row.trailer)));
+        let digest = EntryDigest::of(EntryRef::new(&row.key, row.trailer, &row.value));
+        assert_eq!(block.digest(i), options.digests.then_some(digest));
+        block.verify_entry(i, &mut key).unwrap();
     }
     let n = rows.len();
     assert!(block.entry(n).is_none() && block.value(n).is_none() && block.trailer(n).is_none());
@@ -379,13 +388,15 @@ fn holds_in_groups(rows: &[Row], groups: u32, is_even: bool, rest_width: u8) {
     holds(rows);
     for tags in [true, false] {
         for heads in [true, false] {
-            let bytes = build(rows, SortedBlockOptions { tags, heads });
+            let options = SortedBlockOptions { tags, heads, ..SortedBlockOptions::default() };
+            let bytes = build(rows, options);
             assert_eq!(bytes[1] & 2, 2, "there are groups");
             assert_eq!(bytes[24..28], groups.to_le_bytes());
             assert_eq!(bytes[28..30] != [0, 0], is_even);
             assert!(bytes[4] == rest_width || !heads, "{}", bytes[4]);
-            check(rows.to_vec(), SortedBlockOptions { tags, heads }, &Bytewise, &[], &[]);
-            check(rows.to_vec(), SortedBlockOptions { tags, heads: false }, &Reverse, &[], &[]);
+            check(rows.to_vec(), options, &Bytewise, &[], &[]);
+            let without = SortedBlockOptions { heads: false, ..options };
+            check(rows.to_vec(), without, &Reverse, &[], &[]);
         }
     }
 }
@@ -458,9 +469,63 @@ fn lengths_out_of_range_are_refused_and_leave_the_builder_as_it_was() {
 
 #[test]
 fn a_block_that_claims_billions_of_rows_is_refused() {
-    let mut bytes = build(&[put(b"abc", b"v")], SortedBlockOptions { tags: false, heads: false });
+    let neither = SortedBlockOptions { tags: false, heads: false, digests: false };
+    let mut bytes = build(&[put(b"abc", b"v")], neither);
     bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(SortedBlock::parse(&bytes[..]).unwrap_err().is_corruption());
+}
+
+#[test]
+fn a_digest_that_came_with_its_entry_tells_what_happened_to_it_on_its_way() {
+    let [a, b, c] = [put(b"aaaa", b"1"), put(b"bbbb", b"2"), put(b"cccc", b"3")];
+    let mut builder = SortedBlockBuilder::new(WITH_DIGESTS);
+    for (row, inserted) in [(&a, &a), (&b, &put(b"bbbb", b"3")), (&c, &c)] {
+        let digest = EntryDigest::of(EntryRef::new(&inserted.key, row.trailer, &inserted.value));
+        builder
+            .add_with_digest(&row.key, key_hash(&row.key), digest, row.trailer, &row.value)
+            .unwrap();
+    }
+    let mut bytes = vec![];
+    builder.finish_into(&mut bytes);
+    let block = SortedBlock::parse(&bytes[..]).unwrap();
+    let right: Vec<bool> = (0..4).map(|i| block.verify_entry(i, &mut vec![]).is_ok()).collect();
+    assert_eq!(right, [true, false, true, true]);
+    assert!(block.verify(&Bytewise).unwrap_err().is_corruption());
+    assert!(block.has_digests());
+}
+
+/// In a block with digests, no row is taken for whole that is not one of those written.
+#[test]
+fn a_damaged_row_does_not_fit_its_digest() {
+    let kinds = EntryKind::ALL;
+    let rows: Vec<Row> = (0..40u64)
+        .map(|i| {
+            let key = format!("{:03}/key/{i:04}", i / 4);
+            row(key.as_bytes(), i % 3, kinds[i as usize % 3], &[b'v'; 20])
+        })
+        .collect();
+    let bytes = build(&rows, WITH_DIGESTS);
+    let (mut parsed, mut verified, mut key) = (0, 0, vec![]);
+    let counts = for_each_mutant(&bytes, |what, mutant| {
+        let Ok(block) = SortedBlock::parse(mutant) else { return };
+        if !block.has_digests() {
+            return;
+        }
+        parsed += 1;
+        for i in 0..block.len() {
+            if block.verify_entry(i, &mut key).is_err() {
+                continue;
+            }
+            verified += 1;
+            let (trailer, value) = (block.trailer(i).unwrap(), block.value(i).unwrap());
+            let whole = rows
+                .iter()
+                .any(|row| (&row.key, row.trailer, &row.value[..]) == (&key, trailer, value));
+            assert!(whole, "{what}: row {i} is none that was written");
+        }
+    });
+    println!("rows with digests: {counts}; {parsed} parsed, {verified} rows whole");
+    assert!(parsed > 0 && verified > 0);
 }
 
 #[test]

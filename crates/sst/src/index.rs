@@ -22,7 +22,11 @@ pub(crate) struct IndexBuilder {
 
 impl IndexBuilder {
     pub(crate) fn new(comparator: &dyn Comparator) -> Self {
-        let options = SortedBlockOptions { tags: false, heads: comparator.is_bytewise() };
+        let options = SortedBlockOptions {
+            tags: false,
+            heads: comparator.is_bytewise(),
+            ..SortedBlockOptions::default()
+        };
         Self { block: SortedBlockBuilder::new(options), value: Vec::new() }
     }
 

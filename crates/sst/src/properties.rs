@@ -177,7 +177,8 @@ impl Properties {
         for (name, value) in &self.user {
             pairs.insert(format!("{USER_PREFIX}{name}"), value.clone());
         }
-        let mut block = SortedBlockBuilder::new(SortedBlockOptions { tags: false, heads: true });
+        let options = SortedBlockOptions { tags: false, ..SortedBlockOptions::default() };
+        let mut block = SortedBlockBuilder::new(options);
         for (name, value) in &pairs {
             block.add(name.as_bytes(), Trailer::new(SeqNo::ZERO, EntryKind::Put), value)?;
         }
@@ -244,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_missing_property_is_an_error() {
-        let mut block = SortedBlockBuilder::new(SortedBlockOptions { tags: false, heads: true });
+        let options = SortedBlockOptions { tags: false, ..SortedBlockOptions::default() };
+        let mut block = SortedBlockBuilder::new(options);
         block.add(b"entries", Trailer::new(SeqNo::ZERO, EntryKind::Put), &[0; 8]).unwrap();
         let mut bytes = Vec::new();
         block.finish_into(&mut bytes);

@@ -14,7 +14,11 @@ pub(crate) fn encode(
     fragments: &Fragments,
     comparator: &dyn Comparator,
 ) -> Result<Vec<u8>, stratal_block::Error> {
-    let options = SortedBlockOptions { tags: false, heads: comparator.is_bytewise() };
+    let options = SortedBlockOptions {
+        tags: false,
+        heads: comparator.is_bytewise(),
+        ..SortedBlockOptions::default()
+    };
     let mut block = SortedBlockBuilder::new(options);
     for fragment in fragments.iter() {
         for &seqno in fragment.seqnos {

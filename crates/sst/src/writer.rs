@@ -86,7 +86,10 @@ impl<W: io::Write> TableWriter<W> {
     pub fn new(ctx: &TableContext, sink: W, uid: FileUid, spec: Arc<TableSpec>) -> Self {
         let heads = ctx.comparator.is_bytewise();
         Self {
-            block: SortedBlockBuilder::new(SortedBlockOptions { tags: true, heads }),
+            block: SortedBlockBuilder::new(SortedBlockOptions {
+                heads,
+                ..SortedBlockOptions::default()
+            }),
             index: IndexBuilder::new(ctx.comparator.as_ref()),
             filter: spec.options().filter.map(FilterBuilder::new),
             properties: Properties::new(),

@@ -37,6 +37,7 @@ mod tombstone;
 mod cursor;
 mod uid;
 mod hash;
+mod digest;
 mod metrics;
 pub mod fields;
 pub mod varint;
@@ -46,6 +47,7 @@ pub mod sync;
 
 pub use comparator::{Bytewise, Comparator, PrefixRange, Reverse, Shortlex, comparator_named};
 pub use cursor::Cursor;
+pub use digest::EntryDigest;
 pub use entry::{EntryKind, EntryRef, InternalKey, Trailer};
 pub use hash::key_hash;
 pub use key_range::KeyRange;

@@ -2,10 +2,10 @@ use alloc::vec::Vec;
 use core::{cmp::Ordering, fmt};
 
 use stratal_simd::Simd;
-use stratal_types::{Comparator, SeqNo, Trailer, key_hash};
+use stratal_types::{Comparator, EntryDigest, SeqNo, Trailer, key_hash};
 
 use super::{
-    layout::{Layout, malformed},
+    layout::{Layout, chunk_at, malformed},
     search::View,
 };
 use crate::Error;
@@ -17,7 +17,7 @@ use crate::Error;
 /// ```text
 /// offset   size  field         encoding
 ///      0      1  version       1
-///      1      1  flags         bit 0: there are tags; bit 1: groups; other bits 0
+///      1      1  flags         bit 0: there are tags; bit 1: groups; bit 2: digests; other bits 0
 ///      2      1  head_width    H, bytes of a head: 0 (no heads), 2, 4 or 8
 ///      3      1  offset_width  O, bytes of an offset: 0 (rows of one length), 2 or 4
 ///      4      1  rest_width    L, bytes of rest_len in a row: 0 (all alike), 1 or 2; or 3, see below
@@ -41,6 +41,7 @@ use crate::Error;
 ///      .    n*S  seqnos        per row seqno - seqno_base
 ///      .      n  kinds         per row the entry kind; only if kind = 0
 ///      .      .  rows          per row: rest_len (L bytes, none if L = 3), suffix, value
+///      .    n*4  digests       per row, u32, of key, seqno, kind and value; only with bit 2
 /// ```
 ///
 /// Integers are little-endian. A key is `prefix ‖ middle ‖ rest`, without groups `prefix ‖ rest`, and
@@ -126,6 +127,36 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.layout.has_tags
     }
 
+    /// Whether there is a digest of each row.
+    pub const fn has_digests(&self) -> bool {
+        self.layout.has_digests
+    }
+
+    /// The digest of row `i` as stored, if the block has any.
+    pub fn digest(&self, i: usize) -> Option<EntryDigest> {
+        self.row_view(i).filter(|_| self.has_digests()).map(|view| {
+            EntryDigest(u32::from_le_bytes(chunk_at(view.bytes, self.layout.digest_at(i))))
+        })
+    }
+
+    /// Checks row `i` against its digest; right if the block has none, or no such row. `scratch` is
+    /// used for the key. Takes time in proportion to the lengths of key and value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`], with the place of the row.
+    pub fn verify_entry(&self, i: usize, scratch: &mut Vec<u8>) -> Result<(), Error> {
+        let Some((digest, view)) = self.digest(i).zip(self.row_view(i)) else { return Ok(()) };
+        let value = view.row(i).value;
+        scratch.clear();
+        view.append_key(i, scratch);
+        if EntryDigest::with_hash(key_hash(scratch), view.trailer(i), value) == digest {
+            return Ok(());
+        }
+        let (row_at, _) = self.layout.row(view.bytes, i);
+        Err(malformed("an entry that does not fit its digest", row_at))
+    }
+
     /// Row `i`.
     pub fn entry(&self, i: usize) -> Option<EntryView<'_>> {
         let view = self.row_view(i)?;
@@ -204,7 +235,8 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
     }
 
     /// Checks what [`parse`](Self::parse) leaves to the writer: that rows stand in strict internal
-    /// order and that every tag is that of its key. Reads every key.
+    /// order, and that every tag and every digest is right. Reads every key, and every value of a
+    /// block with digests.
     ///
     /// # Errors
     ///
@@ -215,6 +247,7 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
             return Err(malformed("heads in an order that is not bytewise", 2));
         }
         let (mut before, mut key) = (Vec::new(), Vec::new());
+        let mut scratch = Vec::new();
         let mut group_end = 0;
         for i in 0..self.len() {
             let (row_at, _) = self.layout.row(view.bytes, i);
@@ -237,6 +270,7 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
                 }
                 group_end = group.rows.end;
             }
+            self.verify_entry(i, &mut scratch)?;
             if self.layout.has_tags {
                 let at = self.layout.tags().start.saturating_add(i);
                 let [tag, ..] = key_hash(&key).to_le_bytes();

@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use stratal_types::{EntryKind, KEY_LEN_MAX, Trailer, VALUE_LEN_MAX, key_hash};
+use stratal_types::{EntryDigest, EntryKind, KEY_LEN_MAX, Trailer, VALUE_LEN_MAX, key_hash};
 
 use super::{
     groups::{self, GroupStart, Neighbour, Thresholds},
@@ -17,11 +17,14 @@ pub struct SortedBlockOptions {
     /// order. They are taken out of the rows, so that they take no space beyond the padding of keys
     /// that are shorter. Default: yes.
     pub heads: bool,
+    /// An [`EntryDigest`] per row, four bytes each, behind the rows: damage that happened before the
+    /// block was framed, or after it was opened, is noticed for each row alone. Default: no.
+    pub digests: bool,
 }
 
 impl Default for SortedBlockOptions {
     fn default() -> Self {
-        Self { tags: true, heads: true }
+        Self { tags: true, heads: true, digests: false }
     }
 }
 
@@ -65,6 +68,7 @@ struct Row {
     /// Bytes of the key that the row before has too; [`u16::MAX`] if it has the same key.
     shared_len: u16,
     tag: u8,
+    digest: EntryDigest,
 }
 
 /// What the rows have in common: all that the layout depends on, kept while rows are added.
@@ -112,7 +116,8 @@ impl SortedBlockBuilder {
     /// [`Error::InvalidArgument`] for a key or a value whose length is out of range, and when the
     /// block would pass 4 GiB. The row is then not added.
     pub fn add(&mut self, key: &[u8], trailer: Trailer, value: &[u8]) -> Result<(), Error> {
-        let key_hash = if self.options.tags { key_hash(key) } else { 0 };
+        let is_needed = self.options.tags || self.options.digests;
+        let key_hash = if is_needed { key_hash(key) } else { 0 };
         self.add_with_hash(key, key_hash, trailer, value)
     }
 
@@ -125,6 +130,29 @@ impl SortedBlockBuilder {
         &mut self,
         key: &[u8],
         key_hash: u64,
+        trailer: Trailer,
+        value: &[u8],
+    ) -> Result<(), Error> {
+        let digest = if self.options.digests {
+            EntryDigest::with_hash(key_hash, trailer, value)
+        } else {
+            EntryDigest(0)
+        };
+        self.add_with_digest(key, key_hash, digest, trailer, value)
+    }
+
+    /// Like [`add_with_hash`](Self::add_with_hash), for a caller to whom the entry's digest came with
+    /// the entry: what happened to the entry on its way is noticed when the digest is verified. It is
+    /// not verified here, and not written unless the options say so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`add`](Self::add).
+    pub fn add_with_digest(
+        &mut self,
+        key: &[u8],
+        key_hash: u64,
+        digest: EntryDigest,
         trailer: Trailer,
         value: &[u8],
     ) -> Result<(), Error> {
@@ -153,6 +181,7 @@ impl SortedBlockBuilder {
             key_len,
             shared_len: if is_same { u16::MAX } else { shared_len },
             tag,
+            digest,
         };
         self.shape = if self.rows.is_empty() {
             Shape::of(&row)
@@ -208,6 +237,9 @@ impl SortedBlockBuilder {
         }
         self.append_columns(&header, &groups, out);
         self.append_rows(&header, &groups, out);
+        if header.has_digests {
+            out.extend(self.rows.iter().flat_map(|row| row.digest.0.to_le_bytes()));
+        }
         self.groups = groups;
         self.clear();
     }
@@ -432,10 +464,12 @@ impl SortedBlockBuilder {
             _ => (2, 0),
         };
         let suffix_len = u32::from(rest_len_max.saturating_sub(head_width.into()));
-        let has_bytes =
-            suffix_len > 0 || shape.value_len_max > 0 || self.options.tags || head_width > 0;
+        let SortedBlockOptions { tags, digests, .. } = self.options;
+        let in_columns = tags || digests || head_width > 0;
+        let has_bytes = in_columns || suffix_len > 0 || shape.value_len_max > 0;
         let mut header = Header {
             has_tags: self.options.tags,
+            has_digests: self.options.digests,
             head_width,
             offset_width: 0,
             rest_width,
@@ -468,7 +502,8 @@ impl SortedBlockBuilder {
         let lens = Sections { heads: 0, ..header.section_lens() };
         let in_rows = self.rows.len() * usize::from(header.rest_width_in_row());
         // Heads are part of the keys.
-        usize::try_from(lens.rows_at()).unwrap_or(0) + in_rows + division.payload_len + padding
+        let columns = lens.rows_at() + header.digests_len();
+        usize::try_from(columns).unwrap_or(0) + in_rows + division.payload_len + padding
     }
 
     /// The narrowest heads that make sense for these keys.

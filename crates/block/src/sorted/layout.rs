@@ -29,6 +29,8 @@ pub(super) struct Layout {
     pub(super) seqnos_at: u32,
     pub(super) kinds_at: u32,
     pub(super) rows_at: u32,
+    /// Where the rows end.
+    pub(super) digests_at: u32,
     /// Length of each row where `offset_width` is 0.
     pub(super) stride: u32,
     pub(super) prefix_len: u16,
@@ -38,6 +40,7 @@ pub(super) struct Layout {
     /// [`REST_BY_VALUE`].
     pub(super) rest_len: u16,
     pub(super) has_tags: bool,
+    pub(super) has_digests: bool,
     pub(super) head_width: u8,
     pub(super) offset_width: u8,
     pub(super) rest_width: u8,
@@ -52,6 +55,7 @@ pub(super) struct Layout {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) has_tags: bool,
+    pub(super) has_digests: bool,
     pub(super) head_width: u8,
     pub(super) offset_width: u8,
     pub(super) rest_width: u8,
@@ -77,9 +81,13 @@ pub(super) struct Groups {
 pub(super) const VERSION: u8 = 1;
 const FLAG_TAGS: u8 = 1;
 const FLAG_GROUPS: u8 = 2;
+const FLAG_DIGESTS: u8 = 4;
 
 /// The `rest_width` of blocks whose values are of one length, which tells how long the rests are.
 pub(super) const REST_BY_VALUE: u8 = 3;
+
+/// Bytes of a digest.
+const DIGEST_WIDTH: u32 = 4;
 
 /// Bytes of an end among the middles.
 const END_WIDTH: u64 = 2;
@@ -128,7 +136,7 @@ impl Header {
         if version != VERSION {
             return Err(unsupported("sorted block version", version));
         }
-        if flags & !(FLAG_TAGS | FLAG_GROUPS) != 0 {
+        if flags & !(FLAG_TAGS | FLAG_GROUPS | FLAG_DIGESTS) != 0 {
             return Err(unsupported("sorted block flags", flags));
         }
         if reserved != 0 {
@@ -148,6 +156,7 @@ impl Header {
         };
         let header = Self {
             has_tags: flags & FLAG_TAGS != 0,
+            has_digests: flags & FLAG_DIGESTS != 0,
             head_width,
             offset_width,
             rest_width,
@@ -168,7 +177,8 @@ impl Header {
     /// The header without the groups.
     pub(super) const fn encode(&self) -> [u8; Self::LEN] {
         let tags = if self.has_tags { FLAG_TAGS } else { 0 };
-        let flags = tags | if self.groups.is_some() { FLAG_GROUPS } else { 0 };
+        let groups = if self.groups.is_some() { FLAG_GROUPS } else { 0 };
+        let flags = tags | groups | if self.has_digests { FLAG_DIGESTS } else { 0 };
         let kind = match self.kind {
             Some(kind) => kind.tag(),
             None => 0,
@@ -211,6 +221,11 @@ impl Header {
             REST_BY_VALUE => 0,
             width => width,
         }
+    }
+
+    /// Length, in bytes, of the digests behind the rows.
+    pub(super) fn digests_len(&self) -> u64 {
+        if self.has_digests { u64::from(self.count) * u64::from(DIGEST_WIDTH) } else { 0 }
     }
 
     /// Lengths, in bytes, of everything between header and rows, in order.
@@ -341,14 +356,16 @@ impl Layout {
         let sections = header.section_lens();
         let rows_at = u32::try_from(sections.rows_at())
             .ok()
-            .filter(|&rows_at| rows_at <= len)
+            .filter(|&rows_at| u64::from(rows_at) + header.digests_len() <= len.into())
             .ok_or(malformed("count: the columns are longer than the block", 8))?;
-        let rows_len = len.saturating_sub(rows_at);
+        let digests_at = u32::try_from(u64::from(len) - header.digests_len()).unwrap_or(rows_at);
+        let rows_len = digests_at.saturating_sub(rows_at);
         let mut stride = 0;
         if header.offset_width == 0 {
             stride = rows_len.checked_div(header.count).unwrap_or(0);
             // Rows without bytes, in columns or behind them, would let a few bytes claim billions.
-            let has_bytes = stride > 0 || header.has_tags || header.head_width > 0;
+            let has_bytes =
+                stride > 0 || header.has_tags || header.head_width > 0 || header.has_digests;
             ensure(has_bytes || header.count == 0, "count: more rows than bytes", 8)?;
             ensure(
                 u64::from(stride) * u64::from(header.count) == u64::from(rows_len),
@@ -373,11 +390,13 @@ impl Layout {
             seqnos_at: narrow(sections.heads_at() + heads + offsets),
             kinds_at: narrow(sections.heads_at() + heads + offsets + seqnos),
             rows_at,
+            digests_at,
             stride,
             prefix_len: header.prefix_len,
             middle_len: groups.middle_len,
             rest_len: header.rest_len,
             has_tags: header.has_tags,
+            has_digests: header.has_digests,
             head_width: header.head_width,
             offset_width: header.offset_width,
             rest_width: header.rest_width,
@@ -408,7 +427,7 @@ impl Layout {
 
     /// Offsets begin with 0, do not decrease, and end where the block ends.
     fn check_offsets(&self, bytes: &[u8]) -> Result<(), Error> {
-        let rows_len = bytes.len() - (self.rows_at as usize).min(bytes.len());
+        let rows_len = self.digests_at.saturating_sub(self.rows_at) as usize;
         let column = bytes.get(self.offsets()).unwrap_or_default();
         let (first, last, ascending) = match self.offset_width {
             0 => return Ok(()),
@@ -575,6 +594,10 @@ impl Layout {
     #[inline]
     pub(super) const fn head_at(&self, i: usize) -> usize {
         self.heads_at as usize + i * self.head_width as usize
+    }
+
+    pub(super) const fn digest_at(&self, i: usize) -> usize {
+        self.digests_at as usize + i * DIGEST_WIDTH as usize
     }
 
     #[inline]
