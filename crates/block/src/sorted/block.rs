@@ -294,6 +294,12 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
     }
 }
 
+impl<B> SortedBlock<B> {
+    pub(super) const fn count(&self) -> u32 {
+        self.layout.count
+    }
+}
+
 impl<'a> EntryView<'a> {
     /// Length of the key, in bytes.
     pub const fn key_len(&self) -> usize {

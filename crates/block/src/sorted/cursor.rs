@@ -14,11 +14,11 @@ use super::SortedBlock;
 pub struct SortedCursor<B> {
     block: SortedBlock<B>,
     /// 0 before the first row, `i + 1` on row `i`, the count and 1 behind the last.
-    place: usize,
+    place: u32,
     /// On a row, its key. Begins with what the keys of `rows` share, of `shared_len` bytes.
     key: Vec<u8>,
     shared_len: usize,
-    rows: Range<usize>,
+    rows: Range<u32>,
     trailer: Trailer,
 }
 
@@ -47,7 +47,11 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
 
     /// The number of the row it stands on.
     pub const fn row(&self) -> Option<usize> {
-        if 0 < self.place && self.place <= self.block.len() { Some(self.place - 1) } else { None }
+        if 0 < self.place && self.place <= self.block.count() {
+            Some(self.place as usize - 1)
+        } else {
+            None
+        }
     }
 
     /// The row it stands on.
@@ -60,7 +64,8 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
 
     /// Goes to row `i`, behind the last if there are not so many.
     pub fn seek_to(&mut self, i: usize) {
-        self.stand_at(i.min(self.block.len()).saturating_add(1));
+        let row = u32::try_from(i).unwrap_or(u32::MAX).min(self.block.count());
+        self.stand_at(row.saturating_add(1));
     }
 
     /// Goes to the first row; behind the last if there is none.
@@ -70,7 +75,7 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
 
     /// Goes to the last row; before the first if there is none.
     pub fn seek_to_last(&mut self) {
-        self.stand_at(self.block.len());
+        self.stand_at(self.block.count());
     }
 
     /// Goes where [`SortedBlock::seek`] says.
@@ -88,7 +93,7 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
     /// Goes one row on. From before the first to the first; behind the last it stays.
     #[inline]
     pub fn advance(&mut self) {
-        self.stand_at(self.place.saturating_add(1).min(self.block.len().saturating_add(1)));
+        self.stand_at(self.place.saturating_add(1).min(self.block.count().saturating_add(1)));
     }
 
     /// Goes one row back. From behind the last to the last; before the first it stays.
@@ -98,21 +103,27 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
     }
 
     #[inline]
-    fn stand_at(&mut self, place: usize) {
+    fn stand_at(&mut self, place: u32) {
         self.place = place;
         if let Some(i) = self.row() {
             let view = self.block.view();
             let row = view.row(i);
             self.trailer = view.trailer(i);
-            if !self.rows.contains(&i) {
+            if !self.rows.contains(&(place - 1)) {
                 let group = view.group_of(i);
                 self.key.clear();
                 self.key.extend_from_slice(view.prefix());
                 self.key.extend_from_slice(group.middle);
-                (self.rows, self.shared_len) = (group.rows, self.key.len());
+                self.shared_len = self.key.len();
+                self.rows = narrow(group.rows.start)..narrow(group.rows.end);
             }
             self.key.truncate(self.shared_len);
             view.append_rest(i, &row, &mut self.key);
         }
     }
+}
+
+/// A row's number; there are no more than a `u32` counts.
+fn narrow(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX)
 }

@@ -20,14 +20,11 @@ pub(super) struct Layout {
     pub(super) count: u32,
     /// Number of groups, 0 in a block that has none.
     pub(super) groups: u32,
-    pub(super) tags_at: u32,
     pub(super) starts_at: u32,
-    pub(super) ends_at: u32,
     pub(super) middles_at: u32,
     pub(super) heads_at: u32,
     pub(super) offsets_at: u32,
     pub(super) seqnos_at: u32,
-    pub(super) kinds_at: u32,
     pub(super) rows_at: u32,
     /// Where the rows end.
     pub(super) digests_at: u32,
@@ -375,20 +372,17 @@ impl Layout {
         }
         // Each section ends no later than the rows begin, which fits a u32.
         let narrow = |at: u64| u32::try_from(at).unwrap_or(rows_at);
-        let Sections { heads, offsets, seqnos, .. } = sections;
+        let Sections { heads, offsets, .. } = sections;
         let groups = header.groups.unwrap_or(Groups::NONE);
         Ok(Self {
             seqno_base: header.seqno_base,
             count: header.count,
             groups: groups.count,
-            tags_at: narrow(sections.prefix_at() + sections.prefix),
             starts_at: narrow(sections.starts_at()),
-            ends_at: narrow(sections.starts_at() + sections.starts),
             middles_at: narrow(sections.middles_at()),
             heads_at: narrow(sections.heads_at()),
             offsets_at: narrow(sections.heads_at() + heads),
             seqnos_at: narrow(sections.heads_at() + heads + offsets),
-            kinds_at: narrow(sections.heads_at() + heads + offsets + seqnos),
             rows_at,
             digests_at,
             stride,
@@ -455,7 +449,7 @@ impl Layout {
         ensure(ascending, "groups that do not ascend", at)?;
         ensure(last.is_some_and(|last| last < self.count), "a group behind the rows", at)?;
         if self.middle_len == 0 {
-            let at = self.ends_at as usize;
+            let at = self.starts().end;
             let column = bytes.get(at..self.middles_at as usize).unwrap_or_default();
             let ends = column.as_chunks().0;
             let (_, last, ascending) = ascent(ends, |&end| u16::from_le_bytes(end).into());
@@ -542,15 +536,17 @@ impl Layout {
     }
 
     pub(super) const fn prefix(&self) -> Range<usize> {
-        self.tags_at as usize - self.prefix_len as usize..self.tags_at as usize
+        let start = if self.groups == 0 { Header::LEN } else { Header::LEN + Groups::LEN };
+        start..start + self.prefix_len as usize
     }
 
     pub(super) const fn tags(&self) -> Range<usize> {
-        self.tags_at as usize..self.starts_at as usize
+        self.prefix().end..self.starts_at as usize
     }
 
     pub(super) const fn starts(&self) -> Range<usize> {
-        self.starts_at as usize..self.ends_at as usize
+        let len = self.groups as usize * start_width(self.count) as usize;
+        self.starts_at as usize..self.starts_at as usize + len
     }
 
     pub(super) const fn offsets(&self) -> Range<usize> {
@@ -558,7 +554,7 @@ impl Layout {
     }
 
     pub(super) const fn kinds(&self) -> Range<usize> {
-        self.kinds_at as usize..self.rows_at as usize
+        self.seqno_at(self.count())..self.rows_at as usize
     }
 
     /// The rows of group `g` and what their keys share beyond the prefix.
@@ -579,7 +575,7 @@ impl Layout {
         let (start, end) = match usize::from(self.middle_len) {
             0 => {
                 let end = |g| {
-                    let at = self.ends_at as usize + 2 * g;
+                    let at = self.starts().end + 2 * g;
                     usize::from(u16::from_le_bytes(chunk_at(bytes, at)))
                 };
                 (if g > 0 { end(g - 1) } else { 0 }, end(g))
