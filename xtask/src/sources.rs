@@ -14,8 +14,7 @@ use std::{
 };
 
 /// Crates where unsafe code lives. Growing this list is a design change.
-const UNSAFE_CRATES: &[&str] = &["memtable"];
-const UNSAFE_CRATES: &[&str] = &["simd"];
+const UNSAFE_CRATES: &[&str] = &["simd", "memtable"];
 
 /// Lines of a source file, tests at its end not counted.
 const LINES_MAX: usize = 700;

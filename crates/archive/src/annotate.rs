@@ -3,10 +3,9 @@
 
 use stratal_types::dump::Dump;
 
-use crate::{
-    ArchiveHeader, Error, Half, SectionTag, TocEntry, Trailer,
-    bytes::{take, take_u32, take_u64, unsealed},
-};
+use stratal_types::fields::{take, take_u32, take_u64};
+
+use crate::{ArchiveHeader, Error, Half, SectionTag, TocEntry, Trailer, bytes::unsealed};
 
 const CHECK_LEN: usize = 8;
 

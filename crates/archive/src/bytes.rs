@@ -8,24 +8,6 @@ use crate::Error;
 
 const CHECK_LEN: usize = 8;
 
-/// Takes `N` bytes off the front.
-pub(crate) fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Error> {
-    let truncated = Error::Truncated { expected: N as u64, actual: len_u64(input) };
-    let (field, rest) = input.split_first_chunk::<N>().ok_or(truncated)?;
-    *input = rest;
-    Ok(*field)
-}
-
-/// Takes a `u32`, little-endian.
-pub(crate) fn take_u32(input: &mut &[u8]) -> Result<u32, Error> {
-    take(input).map(u32::from_le_bytes)
-}
-
-/// Takes a `u64`, little-endian.
-pub(crate) fn take_u64(input: &mut &[u8]) -> Result<u64, Error> {
-    take(input).map(u64::from_le_bytes)
-}
-
 /// The length of a slice as an amount of bytes in a file.
 pub(crate) const fn len_u64(bytes: &[u8]) -> u64 {
     bytes.len() as u64

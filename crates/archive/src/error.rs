@@ -87,3 +87,9 @@ impl Error {
         !matches!(self, Self::UnsupportedVersion { .. } | Self::UnknownSection { .. })
     }
 }
+
+impl From<stratal_types::fields::Short> for Error {
+    fn from(short: stratal_types::fields::Short) -> Self {
+        Self::Truncated { expected: short.needed, actual: short.available }
+    }
+}

@@ -1,8 +1,10 @@
 use stratal_types::{DbId, FileUid};
 
+use stratal_types::fields::{take, take_u32};
+
 use crate::{
     Error, VERSION,
-    bytes::{sealed, take, take_u32, unsealed},
+    bytes::{sealed, unsealed},
 };
 
 /// The first bytes of a file: what it is and whose.

@@ -1,9 +1,11 @@
 use alloc::vec::Vec;
 use core::{mem, ops::Range};
 
+use stratal_types::fields::take;
+
 use crate::{
     ArchiveHeader, Error, FILE_LEN_MIN, Toc, Trailer,
-    bytes::{len_u64, slice, take},
+    bytes::{len_u64, slice},
 };
 
 /// Bytes read first, from the end of the file. They usually hold all that opening needs, and the
@@ -220,7 +222,8 @@ impl Opener {
         if !ArchiveHeader::MAGIC.iter().zip(bytes).all(|(magic, byte)| magic == byte) {
             return Error::NotAnArchive { found };
         }
-        match take(&mut &bytes[..]).and_then(|header| ArchiveHeader::decode(&header)) {
+        let header = take(&mut &bytes[..]).map_err(Error::from);
+        match header.and_then(|header| ArchiveHeader::decode(&header)) {
             Ok(_) if self.file_len >= FILE_LEN_MIN => Error::ContentsLost {
                 file_len: self.file_len,
                 searched: self.file_len.min(SEARCH_LEN_MAX),
@@ -254,7 +257,8 @@ fn last_trailer(start: u64, bytes: &[u8], below: u64) -> Option<(u64, Result<Tra
         .windows(Trailer::LEN)
         .rposition(|window| window.first_chunk() == Some(&Trailer::MAGIC))?;
     let offset = start.saturating_add(at as u64);
-    let trailer = take(&mut bytes.get(at..)?).and_then(|bytes| Trailer::decode(&bytes, offset));
+    let trailer = take(&mut bytes.get(at..)?).map_err(Error::from);
+    let trailer = trailer.and_then(|bytes| Trailer::decode(&bytes, offset));
     Some((offset, trailer))
 }
 

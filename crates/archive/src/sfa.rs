@@ -51,8 +51,6 @@ pub use trailer::Trailer;
 #[cfg(feature = "std")]
 pub use writer::{WriteError, Writer};
 
-use crate::bytes::len_u64;
-
 /// The version of the format that is written, and the only one that is read.
 pub const VERSION: u8 = 1;
 
@@ -61,11 +59,3 @@ pub const FILE_LEN_MIN: u64 = Toc::LEN_MIN + Trailer::LEN_U64;
 
 /// Most bytes in a section's name.
 pub const NAME_LEN_MAX: usize = 0xffff;
-
-/// Takes `N` bytes off the front.
-fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Error> {
-    let truncated = Error::Truncated { expected: N as u64, actual: len_u64(input) };
-    let (field, rest) = input.split_first_chunk::<N>().ok_or(truncated)?;
-    *input = rest;
-    Ok(*field)
-}

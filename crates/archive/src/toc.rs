@@ -3,9 +3,11 @@ use core::ops::Range;
 
 use stratal_types::{DbId, FileUid};
 
+use stratal_types::fields::{take, take_u32, take_u64};
+
 use crate::{
     ArchiveHeader, Error, Half, SectionTag, TocEntry, Trailer, VERSION,
-    bytes::{check_of, len_u64, take, take_u32, take_u64, unsealed},
+    bytes::{check_of, len_u64, unsealed},
 };
 
 /// Zero bytes between the primary contents and the mirrored half. Together with the order of the

@@ -1,6 +1,8 @@
+use stratal_types::fields::{take, take_u32, take_u64};
+
 use crate::{
     ArchiveHeader, Error, Toc, VERSION,
-    bytes::{sealed, take, take_u32, take_u64, unsealed},
+    bytes::{sealed, unsealed},
 };
 
 /// Stands right behind a table of contents, and says where that begins.

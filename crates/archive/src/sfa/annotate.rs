@@ -2,7 +2,9 @@
 
 use stratal_types::dump::Dump;
 
-use super::{Toc, TocEntry, Trailer, open, take};
+use stratal_types::fields::take;
+
+use super::{Toc, TocEntry, Trailer, open};
 use crate::bytes::len_u64;
 
 /// Describes the archive that the rest of `dump` is, from its first byte to its last. If it does not

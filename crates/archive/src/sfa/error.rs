@@ -77,3 +77,9 @@ impl Error {
         )
     }
 }
+
+impl From<stratal_types::fields::Short> for Error {
+    fn from(short: stratal_types::fields::Short) -> Self {
+        Self::Truncated { expected: short.needed, actual: short.available }
+    }
+}

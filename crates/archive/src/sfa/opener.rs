@@ -1,6 +1,8 @@
 use core::{mem, ops::Range};
 
-use super::{Error, FILE_LEN_MIN, Toc, Trailer, take};
+use stratal_types::fields::take;
+
+use super::{Error, FILE_LEN_MIN, Toc, Trailer};
 use crate::{
     Progress, TAIL_LEN,
     bytes::{len_u64, slice},

@@ -3,7 +3,9 @@ use core::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Error, NAME_LEN_MAX, take};
+use stratal_types::fields::take;
+
+use super::{Error, NAME_LEN_MAX};
 use crate::bytes::len_u64;
 
 /// The table of contents: where each section is.

@@ -1,6 +1,8 @@
 use core::ops::Range;
 
-use super::{Error, Toc, VERSION, take};
+use stratal_types::fields::take;
+
+use super::{Error, Toc, VERSION};
 use crate::bytes::len_u64;
 
 /// The end of the file: where the table of contents is, and its check.

@@ -92,7 +92,8 @@ impl Found {
 
     /// The payload, if the block is whole.
     fn open<'a>(&self, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, stratal_block::Error> {
-        BlockSpec::default().resolve(&BlockContext::default())?.open(self.id, stored)
+        let codec = BlockSpec::default().resolve(&BlockContext::default())?;
+        Ok(codec.open(self.id, stored)?.payload)
     }
 }
 
