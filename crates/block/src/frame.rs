@@ -122,7 +122,8 @@ impl FrameHeader {
     /// [`Error::NotABlock`], [`Error::Unsupported`] for a newer version, codec or flag,
     /// [`Error::LengthMismatch`] if the lengths contradict each other, and
     /// [`Error::Truncated`] when bytes are missing.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "its result is many fields, to be kept in registers")]
+    #[inline(always)]
     pub fn split_from(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
         let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
         let (fixed, rest) = bytes.split_first_chunk().ok_or_else(|| truncated(Frame::OVERHEAD))?;
@@ -185,6 +186,7 @@ impl FrameHeader {
     }
 
     /// Appends the header to `out`.
+    #[inline]
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.encode_fixed());
         if let Codec::ZstdDictionary(id) = self.codec {
@@ -193,6 +195,7 @@ impl FrameHeader {
     }
 
     /// The fields that every header has.
+    #[inline]
     pub(crate) const fn encode_fixed(&self) -> [u8; Self::LEN] {
         let [m0, m1] = MAGIC;
         let flag_crc32c = match self.checksum {
@@ -221,6 +224,7 @@ impl FrameHeader {
     }
 
     /// Length of the frame that starts with this header, in bytes.
+    #[inline]
     pub const fn frame_len(&self) -> usize {
         let trailer_len = self.parity.overhead(self.stored_len as usize);
         self.covered_len().saturating_add(CHECK_LEN).saturating_add(trailer_len)
@@ -258,21 +262,25 @@ impl<'a> Frame<'a> {
     ///
     /// Those of [`split_from`](Self::split_from), and [`Error::LengthMismatch`] when the header
     /// speaks of fewer or more bytes than `stored` has.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "its result is many fields, to be kept in registers")]
+    #[inline(always)]
     pub fn from_exact(stored: &'a [u8]) -> Result<Self, Error> {
-        let mismatch = |frame_len: usize| Error::LengthMismatch {
-            field: "frame",
-            expected: frame_len as u64,
-            actual: stored.len() as u64,
-        };
-        match Self::split_from(stored) {
-            Ok((frame, [])) => Ok(frame),
-            Ok((frame, _)) => Err(mismatch(frame.header.frame_len())),
+        let (header, _) = match FrameHeader::split_from(stored) {
+            Ok(split) => split,
             Err(Error::Truncated { needed, .. }) if stored.len() >= FrameHeader::LEN => {
-                Err(mismatch(needed))
+                return Err(not_exactly(needed, stored));
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        let frame_len = header.frame_len();
+        if frame_len != stored.len() {
+            return Err(not_exactly(frame_len, stored));
         }
+        let split = stored.split_at_checked(header.covered_len()).and_then(|(covered, rest)| {
+            let (check, trailer) = rest.split_first_chunk()?;
+            Some(Self { header, covered, check: u64::from_le_bytes(*check), trailer })
+        });
+        split.ok_or_else(|| not_exactly(frame_len, stored))
     }
 
     /// Checks that this is the block that `id` names, as it was written.
@@ -281,7 +289,8 @@ impl<'a> Frame<'a> {
     ///
     /// [`Error::WrongKind`] and [`Error::Checksum`]; both also when the bytes are intact but belong
     /// to another block.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "its result is many fields, to be kept in registers")]
+    #[inline(always)]
     pub fn verify(&self, id: BlockId) -> Result<(), Error> {
         if self.header.kind != id.kind {
             return Err(Error::WrongKind { expected: id.kind.0, found: self.header.kind.0 });
@@ -311,6 +320,15 @@ impl<'a> Frame<'a> {
     /// What stands behind the check: nothing, or parity. The check does not cover it.
     pub const fn trailer(&self) -> &'a [u8] {
         self.trailer
+    }
+}
+
+#[cold]
+const fn not_exactly(frame_len: usize, stored: &[u8]) -> Error {
+    Error::LengthMismatch {
+        field: "frame",
+        expected: frame_len as u64,
+        actual: stored.len() as u64,
     }
 }
 

@@ -53,9 +53,12 @@ impl Parity {
         }
     }
 
+    #[inline]
     pub(crate) fn from_tags(scheme: u8, shards: [u8; 2]) -> Option<Self> {
+        if (scheme, shards) == (0, [0, 0]) {
+            return Some(Self::None);
+        }
         let found = match (scheme, shards) {
-            (0, [0, 0]) => Self::None,
             (1, [0, 0]) => Self::SecDed,
             (2, [data, 1]) => Self::Xor { data },
             (3, [data, parity]) => Self::ReedSolomon { data, parity },
