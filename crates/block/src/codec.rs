@@ -23,6 +23,10 @@ pub struct BlockCodec {
     key: Option<FileKey>,
 }
 
+/// Bytes copied at once behind a header. Longer runs are copied by an instruction that is slow where
+/// source and destination do not lie alike, which a header of 16 bytes sees to.
+const COPIED_AT_ONCE: usize = 1024;
+
 impl BlockCodec {
     pub(crate) fn new(spec: BlockSpec, compressor: Compressor, context: &BlockContext) -> Self {
         let BlockContext { limits, dictionaries, key } = context.clone();
@@ -97,7 +101,9 @@ impl BlockCodec {
         if compressed.is_none() {
             out.reserve(raw.frame_len());
             raw.encode_into(out);
-            out.extend_from_slice(plain);
+            for piece in plain.chunks(COPIED_AT_ONCE) {
+                out.extend_from_slice(piece);
+            }
         }
         if seal != Seal::None {
             let key = self.key_for(id)?;
