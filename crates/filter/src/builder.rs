@@ -11,9 +11,9 @@ use crate::{
 
 /// Gathers hashes and writes a filter over them.
 ///
-/// Holds eight bytes per hash until the filter is written: its size follows from their number. To
-/// write a BuRR filter takes some 32 bytes per hash more while it lasts. May be used again after
-/// each filter, with its memory.
+/// Holds eight bytes per hash until the filter is written: its size follows from their number. While
+/// a BuRR filter is written it takes eight bytes per hash more, and some 4 MiB or less. May be used
+/// again after each filter, with its memory.
 #[derive(Clone, Debug)]
 pub struct FilterBuilder {
     hashes: Vec<u64>,

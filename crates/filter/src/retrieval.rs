@@ -84,8 +84,8 @@ impl<B> fmt::Debug for Retrieval<B> {
 
 /// Gathers hashes with values and writes a [`Retrieval`] of them.
 ///
-/// Holds sixteen bytes per hash until it is written, and while it is, some 48 more. May be used
-/// again after each, with its memory.
+/// Holds sixteen bytes per hash until it is written, and while it is, sixteen more and some 6 MiB or
+/// less. May be used again after each, with its memory.
 #[derive(Clone, Debug)]
 pub struct RetrievalBuilder {
     pairs: Vec<(u64, u16)>,

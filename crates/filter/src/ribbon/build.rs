@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{
-    Columns, Mixed, Shape,
+    Columns, Mixed, Shape, WINDOW_ROWS,
     elimination::{Equation, Fate, System},
     layer::{BUCKET_STARTS, Layer, step_of},
     shape::rows_of,
@@ -31,6 +31,10 @@ const LAST_LAYER_ENTRIES: usize = 8192;
 /// Slots of a layer that is not the last, per hundred entries. With fewer, more is bumped, and
 /// elimination takes longer.
 const SLOTS_PERCENT: usize = 101;
+
+/// Rows that are solved together, of a layer that is not the last: 2 MiB of equations, or up to twice
+/// that. A few dozen slots stay empty where two parts meet, one in two thousand.
+const PART_ROWS: usize = 16_384;
 
 /// What is tried for the last layer, in slots per hundred entries.
 const LAST_SLOTS_PERCENT: [usize; 6] = [100, 105, 110, 120, 150, 200];
@@ -87,36 +91,34 @@ fn layers_in<E: Entry, const WORDS: usize>(
     let origin = len_u64(Header::LEN);
     let mut offset = origin;
     let mut all_starts = [0; Shape::LAYERS_MAX];
-    let mut system = System::<WORDS>::new(0);
+    let mut builder = LayerBuilder::<E, WORDS>::new(columns);
     for (index, starts) in all_starts.iter_mut().enumerate() {
         let entries_max = if index == 0 { ONLY_LAYER_ENTRIES } else { LAST_LAYER_ENTRIES };
         let is_last = entries.len() <= entries_max || index + 1 == Shape::LAYERS_MAX;
-        let attempts = if is_last { &LAST_SLOTS_PERCENT[..] } else { &[SLOTS_PERCENT] };
-        let mut bumped = Vec::new();
-        let mut thresholds = Vec::new();
+        let (attempts, part_rows) = if is_last {
+            (&LAST_SLOTS_PERCENT[..], usize::MAX)
+        } else {
+            (&[SLOTS_PERCENT][..], PART_ROWS)
+        };
+        let start = out.len();
         for &percent in attempts {
             *starts = starts_for(entries.len(), percent)?;
-            system.clear(rows_of(*starts));
-            bumped.clear();
-            thresholds.clear();
-            eliminate(&entries, *starts, columns, &mut system, &mut thresholds, &mut bumped);
-            if bumped.is_empty() {
+            out.truncate(start);
+            builder.write(Layer::at(offset, *starts, columns), &entries, part_rows, out)?;
+            if builder.bumped.is_empty() {
                 break;
             }
         }
-        if is_last && !bumped.is_empty() {
-            return None;
-        }
-        let layer = Layer::at(offset, *starts, columns);
-        write_layer(layer, columns, &system, &thresholds, out)?;
-        offset = layer.end();
-        if bumped.is_empty() {
+        if builder.bumped.is_empty() {
             break;
         }
-        entries = bumped;
-        for entry in &mut entries {
-            *entry = entry.with_mixed(entry.mixed().next());
+        if is_last {
+            return None;
         }
+        offset = Layer::at(offset, *starts, columns).end();
+        entries.clear();
+        let bumped = builder.bumped.drain(..);
+        entries.extend(bumped.map(|entry| entry.with_mixed(entry.mixed().next())));
         entries.sort_unstable();
     }
     out.extend_from_slice(&[0; Shape::PADDING_LEN]);
@@ -131,97 +133,128 @@ fn starts_for(entries: usize, percent: usize) -> Option<u32> {
     (starts <= Layer::STARTS_MAX).then_some(starts)
 }
 
-/// Adds the equations of `entries`, sorted, to `system`, bucket by bucket from the first, and within
-/// a bucket from its end: what fails, and what stands before it, is bumped.
-fn eliminate<E: Entry, const WORDS: usize>(
-    entries: &[E],
-    starts: u32,
+/// Builds one layer after the other.
+struct LayerBuilder<E, const WORDS: usize> {
     columns: Columns,
-    system: &mut System<WORDS>,
-    thresholds: &mut Vec<u8>,
-    bumped: &mut Vec<E>,
-) {
-    let bucket_of = |entry: &E| entry.mixed().start(starts) / BUCKET_STARTS;
-    let mut rest = entries.chunk_by(|a, b| bucket_of(a) == bucket_of(b)).peekable();
-    let mut slots = Vec::new();
-    for bucket in 0..(starts as usize).div_ceil(BUCKET_STARTS) {
-        let of_bucket =
-            |chunk: &&[E]| chunk.first().is_some_and(|first| bucket_of(first) == bucket);
-        let bucket_entries = rest.next_if(of_bucket).unwrap_or_default();
-        let threshold = fill_bucket(bucket_entries, starts, columns, system, &mut slots);
-        let before = |entry: &&E| step_of(entry.mixed().start(starts)) < threshold.into();
-        if threshold > 0 {
-            bumped.extend(bucket_entries.iter().take_while(before));
-        }
-        match thresholds.last_mut() {
-            Some(even) if bucket % 2 == 1 => *even |= threshold << 4,
-            _ => thresholds.push(threshold),
-        }
-    }
+    system: System<WORDS>,
+    /// Slots of the equations that share the present step of a threshold.
+    slots: Vec<usize>,
+    /// What the layer gives up.
+    bumped: Vec<E>,
 }
 
-/// Adds the equations of a bucket. The threshold, 0 if all of them hold.
-fn fill_bucket<E: Entry, const WORDS: usize>(
-    entries: &[E],
-    starts: u32,
-    columns: Columns,
-    system: &mut System<WORDS>,
-    slots: &mut Vec<usize>,
-) -> u8 {
-    let masks = columns.masks();
-    let mut step = usize::MAX;
-    for entry in entries.iter().rev() {
-        let start = entry.mixed().start(starts);
-        if step_of(start) != step {
-            step = step_of(start);
-            slots.clear();
+impl<E: Entry, const WORDS: usize> LayerBuilder<E, WORDS> {
+    fn new(columns: Columns) -> Self {
+        Self { columns, system: System::new(), slots: Vec::new(), bumped: Vec::new() }
+    }
+
+    /// Appends a layer for `entries`, sorted, part by part from its end. `None` if there is not so
+    /// much memory to address.
+    ///
+    /// Equations of one part are held in its own rows. So a part is solved as soon as those behind it
+    /// are, and only one part of the equations need be in memory, and in the nearer caches.
+    fn write(
+        &mut self,
+        layer: Layer,
+        mut entries: &[E],
+        part_rows: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        self.bumped.clear();
+        let start = out.len();
+        let rows_len = usize::try_from(layer.extra_at() - layer.rows_at).ok()?;
+        let thresholds_at = usize::try_from(layer.thresholds_at - layer.rows_at).ok()?;
+        let len = usize::try_from(layer.end() - layer.rows_at).ok()?;
+        out.resize(start + len, 0);
+        let (bits, thresholds) = out.get_mut(start..)?.split_at_mut_checked(thresholds_at)?;
+        let (rows, extra) = bits.split_at_mut_checked(rows_len)?;
+
+        let mut target = Target { rows, extra, columns: self.columns.whole.into() };
+        let mut window = [[0; WINDOW_ROWS]; WORDS];
+        let mut end = rows_of(layer.starts);
+        for part in (0..(layer.starts as usize / part_rows).max(1)).rev() {
+            let base = part * part_rows;
+            let first = entries.partition_point(|entry| entry.mixed().start(layer.starts) < base);
+            let (before, of_part) = entries.split_at_checked(first)?;
+            entries = before;
+            self.system.clear(end - base);
+            self.fill(of_part, base, layer.starts, thresholds);
+            self.system.solve(&mut window, |row, words| target.put(base + row, words));
+            end = base;
         }
-        let coefficients = entry.mixed().coefficients();
-        let mut result = [0; WORDS];
-        for ((word, full), mask) in result.iter_mut().zip(entry.result(coefficients)).zip(masks) {
-            *word = full & mask;
-        }
-        match system.add(start, Equation { coefficients, result }) {
-            Fate::Held(slot) => slots.push(slot),
-            Fate::Redundant => {}
-            Fate::Contradicts => {
-                // What shares the step is bumped with it.
-                slots.drain(..).for_each(|slot| system.take_back(slot));
-                return u8::try_from(step + 1).unwrap_or(u8::MAX);
+        Some(())
+    }
+
+    /// Adds the equations of `entries`, sorted, which start from row `base` on, bucket by bucket from
+    /// the first, and within a bucket from its end: what fails, and what stands before it, is bumped.
+    fn fill(&mut self, entries: &[E], base: usize, starts: u32, thresholds: &mut [u8]) {
+        let bucket_of = |entry: &E| entry.mixed().start(starts) / BUCKET_STARTS;
+        for entries in entries.chunk_by(|a, b| bucket_of(a) == bucket_of(b)) {
+            let threshold = self.fill_bucket(entries, base, starts);
+            if threshold == 0 {
+                continue;
+            }
+            let before = |entry: &&E| step_of(entry.mixed().start(starts)) < threshold.into();
+            self.bumped.extend(entries.iter().take_while(before));
+            let bucket = entries.first().map_or(0, bucket_of);
+            if let Some(byte) = thresholds.get_mut(bucket / 2) {
+                *byte |= threshold << (bucket % 2 * 4);
             }
         }
     }
-    0
+
+    /// Adds the equations of a bucket. The threshold, 0 if all of them hold.
+    fn fill_bucket(&mut self, entries: &[E], base: usize, starts: u32) -> u8 {
+        let masks = self.columns.masks();
+        let mut step = usize::MAX;
+        for entry in entries.iter().rev() {
+            let start = entry.mixed().start(starts);
+            if step_of(start) != step {
+                step = step_of(start);
+                self.slots.clear();
+            }
+            let coefficients = entry.mixed().coefficients();
+            let mut result = [0; WORDS];
+            for ((word, full), mask) in result.iter_mut().zip(entry.result(coefficients)).zip(masks)
+            {
+                *word = full & mask;
+            }
+            match self.system.add(start.saturating_sub(base), Equation { coefficients, result }) {
+                Fate::Held(slot) => self.slots.push(slot),
+                Fate::Redundant => {}
+                Fate::Contradicts => {
+                    // What shares the step is bumped with it.
+                    for slot in self.slots.drain(..) {
+                        self.system.take_back(slot);
+                    }
+                    return u8::try_from(step + 1).unwrap_or(u8::MAX);
+                }
+            }
+        }
+        0
+    }
 }
 
-/// Appends a layer. `None` if there is not so much memory to address.
-fn write_layer<const WORDS: usize>(
-    layer: Layer,
-    columns: Columns,
-    system: &System<WORDS>,
-    thresholds: &[u8],
-    out: &mut Vec<u8>,
-) -> Option<()> {
-    let start = out.len();
-    let rows_len = usize::try_from(layer.extra_at() - layer.rows_at).ok()?;
-    let extra_len = usize::try_from(layer.thresholds_at - layer.extra_at()).ok()?;
-    out.resize(start + rows_len + extra_len, 0);
-    let (rows, extra) = out.get_mut(start..)?.split_at_mut(rows_len);
-    let whole = usize::from(columns.whole);
-    system.solve(|row, words| {
+/// Where the bits of rows go.
+struct Target<'a> {
+    rows: &'a mut [u8],
+    extra: &'a mut [u8],
+    columns: usize,
+}
+
+impl Target<'_> {
+    fn put<const WORDS: usize>(&mut self, row: usize, words: [u64; WORDS]) {
         let bytes = words.map(u64::to_le_bytes);
         let bytes = bytes.as_flattened();
-        if let (Some(target), Some(source)) =
-            (rows.get_mut(row * whole..(row + 1) * whole), bytes.get(..whole))
+        let range = row * self.columns..(row + 1) * self.columns;
+        if let (Some(target), Some(source)) = (self.rows.get_mut(range), bytes.get(..self.columns))
         {
             target.copy_from_slice(source);
         }
-        if let (Some(target), Some(&source)) = (extra.get_mut(row), bytes.get(whole)) {
+        if let (Some(target), Some(&source)) = (self.extra.get_mut(row), bytes.get(self.columns)) {
             *target = source;
         }
-    });
-    out.extend_from_slice(thresholds);
-    Some(())
+    }
 }
 
 #[cfg(test)]

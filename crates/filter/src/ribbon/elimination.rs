@@ -5,7 +5,7 @@
 //! its first coefficient on. Coefficients are kept from the row on in which the first of them is, so
 //! that equations held in the same row line up. Then slots get their bits from the last to the first.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 use super::{COLUMN, ROW_SLOTS, WINDOW_ROWS, add_up};
 
@@ -48,12 +48,13 @@ pub(super) struct System<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> System<WORDS> {
-    /// No equations over `rows` rows.
-    pub(super) fn new(rows: usize) -> Self {
-        Self { held: vec![Equation::NONE; rows * ROW_SLOTS] }
+    /// No equations over no rows.
+    pub(super) fn new() -> Self {
+        Self { held: Vec::new() }
     }
 
-    /// Forgets every equation; over `rows` rows from now on.
+    /// Forgets every equation; over `rows` rows from now on. An equation that would be held behind
+    /// them contradicts the others.
     pub(super) fn clear(&mut self, rows: usize) {
         self.held.clear();
         self.held.resize(rows * ROW_SLOTS, Equation::NONE);
@@ -86,11 +87,15 @@ impl<const WORDS: usize> System<WORDS> {
     }
 
     /// Gives the bits of each row, one byte a column, from the last row to the first. Slots that no
-    /// equation is held at are zero.
-    pub(super) fn solve(&self, mut give: impl FnMut(usize, [u64; WORDS])) {
-        let mut window = [[0; WINDOW_ROWS]; WORDS];
+    /// equation is held at are zero. `window` is what was given for the rows behind these, and
+    /// becomes that for the rows before.
+    pub(super) fn solve(
+        &self,
+        window: &mut Window<WORDS>,
+        mut give: impl FnMut(usize, [u64; WORDS]),
+    ) {
         for (row, held) in self.held.chunks(ROW_SLOTS).enumerate().rev() {
-            for word in &mut window {
+            for word in window.iter_mut() {
                 word.rotate_right(1);
                 if let Some(first) = word.first_mut() {
                     *first = 0;
@@ -109,3 +114,6 @@ impl<const WORDS: usize> System<WORDS> {
         }
     }
 }
+
+/// The rows that coefficients from some row on may reach, the nearest first.
+pub(super) type Window<const WORDS: usize> = [[u64; WINDOW_ROWS]; WORDS];
