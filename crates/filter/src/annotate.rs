@@ -32,7 +32,7 @@ pub fn annotate(bytes: &[u8], dump: &mut Dump<'_>) {
             extractor(header.membership, 32, dump);
             dump.field(bytes.len().saturating_sub(Header::LEN), "lines");
         }
-        Body::Burr(shape) | Body::Retrieval(shape) => {
+        Body::Ribbon(_, shape) => {
             dump.field(1, format_args!("columns {}", shape.columns.whole));
             membership(header.membership, dump);
             dump.field(1, format_args!("extra {}/256", shape.columns.extra))

@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use crate::{
     FilterKind, FilterSpec, Membership,
-    header::{Body, Header, Lines},
+    header::{Answers, Body, Header, Lines},
     input::len_u64,
     line::{self, LINE_BITS, LINE_LEN, Line},
     rate,
@@ -146,8 +146,11 @@ impl FilterBuilder {
             keys.dedup();
             keys
         };
-        let header =
-            |keys, shape| Header { membership: self.membership, keys, body: Body::Burr(shape) };
+        let header = |keys, shape| Header {
+            membership: self.membership,
+            keys,
+            body: Body::Ribbon(Answers::Fingerprints, shape),
+        };
         ribbon::write(columns, entries, header, out)
     }
 

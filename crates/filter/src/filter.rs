@@ -2,7 +2,7 @@ use core::{fmt, num::NonZeroU64};
 
 use crate::{
     Error, FilterKind, Membership,
-    header::{Body, Header, Lines},
+    header::{Answers, Body, Header, Lines},
     line::{self, Line},
     rate,
 };
@@ -30,8 +30,8 @@ impl<B: AsRef<[u8]>> Filter<B> {
     /// [`Retrieval`](crate::Retrieval); otherwise one for which [`Error::is_corruption`] holds.
     pub fn parse(bytes: B) -> Result<Self, Error> {
         let header = Header::decode(bytes.as_ref())?;
-        if let Body::Retrieval(_) = header.body {
-            return Err(Error::UnknownKind { tag: crate::header::RETRIEVAL_TAG });
+        if let Body::Ribbon(Answers::Values, _) = header.body {
+            return Err(Error::UnknownKind { tag: header.body.tag() });
         }
         Ok(Self { bytes, header })
     }
@@ -71,7 +71,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
                     *answer = line_contains(lines, *in_lines, hash);
                 }
             }
-            Body::Burr(shape) | Body::Retrieval(shape) => {
+            Body::Ribbon(_, shape) => {
                 shape.contains_each(self.bytes.as_ref(), hashes, answers);
             }
         }
@@ -88,7 +88,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
                 let line = self.lines().get(line::index_of(hash, in_lines.count));
                 core::hint::black_box(line.and_then(|line| line.first().copied()));
             }
-            Body::Burr(shape) | Body::Retrieval(shape) => shape.touch(self.bytes.as_ref(), hash),
+            Body::Ribbon(_, shape) => shape.touch(self.bytes.as_ref(), hash),
         }
     }
 
@@ -96,7 +96,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
     pub fn kind(&self) -> FilterKind {
         match self.header.body {
             Body::BlockedBloom(_) => FilterKind::BlockedBloom,
-            Body::Burr(_) | Body::Retrieval(_) => FilterKind::Burr,
+            Body::Ribbon(..) => FilterKind::Burr,
         }
     }
 
@@ -126,7 +126,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
                 let keys_per_line = self.header.keys as f64 / f64::from(lines.count);
                 rate::false_positive_rate(keys_per_line, lines.probes)
             }
-            Body::Burr(shape) | Body::Retrieval(shape) => shape.columns.rate(),
+            Body::Ribbon(_, shape) => shape.columns.rate(),
         }
     }
 
@@ -144,7 +144,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
     fn contains(&self, hash: u64) -> bool {
         match &self.header.body {
             Body::BlockedBloom(in_lines) => line_contains(self.lines(), *in_lines, hash),
-            Body::Burr(shape) | Body::Retrieval(shape) => shape.contains(self.bytes.as_ref(), hash),
+            Body::Ribbon(_, shape) => shape.contains(self.bytes.as_ref(), hash),
         }
     }
 

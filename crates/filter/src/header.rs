@@ -43,8 +43,16 @@ pub(crate) struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     BlockedBloom(Lines),
-    Burr(Shape),
-    Retrieval(Shape),
+    Ribbon(Answers, Shape),
+}
+
+/// What a ribbon answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Fingerprints: a filter.
+    Fingerprints,
+    /// Values: a retrieval.
+    Values,
 }
 
 /// The lines of a blocked Bloom filter.
@@ -64,16 +72,16 @@ impl Body {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::BlockedBloom(_) => FilterKind::BlockedBloom.name(),
-            Self::Burr(_) => FilterKind::Burr.name(),
-            Self::Retrieval(_) => "retrieval",
+            Self::Ribbon(Answers::Fingerprints, _) => FilterKind::Burr.name(),
+            Self::Ribbon(Answers::Values, _) => "retrieval",
         }
     }
 
     pub(crate) fn tag(&self) -> u8 {
         match self {
             Self::BlockedBloom(_) => FilterKind::BlockedBloom.tag(),
-            Self::Burr(_) => FilterKind::Burr.tag(),
-            Self::Retrieval(_) => RETRIEVAL_TAG,
+            Self::Ribbon(Answers::Fingerprints, _) => FilterKind::Burr.tag(),
+            Self::Ribbon(Answers::Values, _) => RETRIEVAL_TAG,
         }
     }
 
@@ -83,7 +91,7 @@ impl Body {
             Self::BlockedBloom(lines) => {
                 len_u64(Header::LEN) + u64::from(lines.count) * len_u64(LINE_LEN)
             }
-            Self::Burr(shape) | Self::Retrieval(shape) => shape.end(),
+            Self::Ribbon(_, shape) => shape.end(),
         }
     }
 }
@@ -98,7 +106,7 @@ impl Header {
                 let [a, b, c, d] = lines.count.to_le_bytes();
                 (lines.probes, [a, b, c, d, 0, 0, 0, 0], [0; 32])
             }
-            Body::Burr(shape) | Body::Retrieval(shape) => {
+            Body::Ribbon(_, shape) => {
                 let (front, back) = shape.encode();
                 (shape.columns.whole, front, back)
             }
@@ -142,22 +150,24 @@ impl Header {
         let back: [u8; 32] = take(&mut input, header_len)?;
         let extractor = u64::from_le_bytes(take(&mut input, header_len)?);
 
+        let ribbon = |answers| {
+            let shape = Shape::decode(parameter, front, back, header_len)?;
+            Ok(Body::Ribbon(answers, shape))
+        };
         let body = match kind {
             Some(FilterKind::BlockedBloom) => Body::BlockedBloom(lines(parameter, front, back)?),
-            Some(FilterKind::Burr) => {
-                Body::Burr(Shape::decode(parameter, front, back, header_len)?)
-            }
-            None => Body::Retrieval(Shape::decode(parameter, front, back, header_len)?),
+            Some(FilterKind::Burr) => ribbon(Answers::Fingerprints)?,
+            None => ribbon(Answers::Values)?,
         };
         in_range("keys", keys, 1, u64::MAX)?;
         let membership = match body {
-            Body::Retrieval(shape) => {
+            Body::Ribbon(Answers::Values, shape) => {
                 in_range("extra", shape.columns.extra.into(), 0, 0)?;
                 in_range("membership", membership.into(), 0, 0)?;
                 in_range("extractor", extractor, 0, 0)?;
                 Membership::WholeKeys
             }
-            Body::BlockedBloom(_) | Body::Burr(_) => decode_membership(membership, extractor)?,
+            _ => decode_membership(membership, extractor)?,
         };
 
         let header = Self { membership, keys, body };
@@ -166,7 +176,7 @@ impl Header {
             return Err(Error::Truncated { needed, available });
         }
         in_range("length", available, needed, needed)?;
-        if let Body::Burr(_) | Body::Retrieval(_) = header.body {
+        if let Body::Ribbon(..) = header.body {
             let padding = bytes.last_chunk::<{ Shape::PADDING_LEN }>();
             let nonzero = padding.into_iter().flatten().copied().max().unwrap_or(0);
             in_range("reserved", nonzero.into(), 0, 0)?;

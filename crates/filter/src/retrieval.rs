@@ -3,7 +3,7 @@ use core::fmt;
 
 use crate::{
     Error, Membership,
-    header::{Body, Header},
+    header::{Answers, Body, Header},
     ribbon::{self, Columns, Entry, Mixed, Shape, scatter},
 };
 
@@ -44,8 +44,8 @@ impl<B: AsRef<[u8]>> Retrieval<B> {
     pub fn parse(bytes: B) -> Result<Self, Error> {
         let Header { keys, body, .. } = Header::decode(bytes.as_ref())?;
         match body {
-            Body::Retrieval(shape) => Ok(Self { bytes, keys, shape }),
-            Body::BlockedBloom(_) | Body::Burr(_) => Err(Error::UnknownKind { tag: body.tag() }),
+            Body::Ribbon(Answers::Values, shape) => Ok(Self { bytes, keys, shape }),
+            _ => Err(Error::UnknownKind { tag: body.tag() }),
         }
     }
 
@@ -172,7 +172,7 @@ impl RetrievalBuilder {
         let header = |keys, shape| Header {
             membership: Membership::WholeKeys,
             keys,
-            body: Body::Retrieval(shape),
+            body: Body::Ribbon(Answers::Values, shape),
         };
         ribbon::write(columns, entries, header, out)
     }

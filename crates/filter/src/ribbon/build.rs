@@ -262,7 +262,10 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::{Membership, header::Body};
+    use crate::{
+        Membership,
+        header::{Answers, Body},
+    };
 
     /// A hash with an answer; two of one hash may be made to contradict each other.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -285,13 +288,17 @@ mod tests {
     const COLUMNS: Columns = Columns { whole: 1, extra: 0 };
 
     fn header(keys: u64, shape: Shape) -> Header {
-        Header { membership: Membership::WholeKeys, keys, body: Body::Burr(shape) }
+        Header {
+            membership: Membership::WholeKeys,
+            keys,
+            body: Body::Ribbon(Answers::Values, shape),
+        }
     }
 
     fn seed_of(bytes: &[u8]) -> u64 {
         match Header::decode(bytes).unwrap().body {
-            Body::Burr(shape) => shape.seed,
-            other => panic!("{other:?}"),
+            Body::Ribbon(_, shape) => shape.seed,
+            other @ Body::BlockedBloom(_) => panic!("{other:?}"),
         }
     }
 
@@ -331,7 +338,9 @@ mod tests {
         let mut out = Vec::new();
         assert!(write(COLUMNS, entries, header, &mut out));
         assert_eq!(seed_of(&out), 0);
-        let Body::Burr(shape) = Header::decode(&out).unwrap().body else { panic!("not a filter") };
+        let Body::Ribbon(_, shape) = Header::decode(&out).unwrap().body else {
+            panic!("not a filter")
+        };
         let starts: Vec<u32> = shape.layers().map(|layer| layer.starts).collect();
         assert!(starts.len() > 1 && starts[1] > starts[0] / 2, "{starts:?}");
         for &hash in &crowd {
