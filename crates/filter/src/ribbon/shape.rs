@@ -208,7 +208,8 @@ macro_rules! for_columns {
 
 impl Shape {
     /// Whether `hash` may have been added.
-    #[inline]
+    // Not in line, where the registers it needs would be saved for probes of other kinds too.
+    #[inline(never)]
     pub(crate) fn contains(&self, bytes: &[u8], hash: u64) -> bool {
         for_columns!(self.contains_in(bytes, hash))
     }
