@@ -85,16 +85,7 @@ impl FilterBuilder {
             Plan::BlockedBloom { bits_per_key_256, .. } => {
                 Header::LEN + self.lines(bits_per_key_256) as usize * LINE_LEN
             }
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "an estimate, of what fits in memory, and saturating"
-            )]
-            Plan::Burr(columns) => {
-                let bits = self.hashes.len() as f64 * columns.bits_per_key();
-                Header::LEN + (bits / 8.0) as usize
-            }
+            Plan::Burr(columns) => Header::LEN + columns.expected_len(self.hashes.len()),
         }
     }
 

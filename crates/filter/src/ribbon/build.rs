@@ -42,6 +42,9 @@ const LAST_SLOTS_PERCENT: [usize; 6] = [100, 105, 110, 120, 150, 200];
 /// Seeds that are tried. One failure is hardly ever seen.
 const SEEDS: u64 = 8;
 
+/// Bytes that a small filter may be longer than expected: a layer has seven rows behind its last start.
+const LEN_UNEXPECTED: usize = 512;
+
 /// Appends header and layers to `out`, for the `entries` that there are under a seed, sorted and
 /// different. `false`, and nothing appended, if no seed gives layers that satisfy them.
 pub(crate) fn write<E: Entry>(
@@ -55,6 +58,7 @@ pub(crate) fn write<E: Entry>(
         let seed = attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let entries = entries(seed);
         let keys = len_u64(entries.len());
+        out.reserve(Header::LEN + columns.expected_len(entries.len()) + LEN_UNEXPECTED);
         out.extend_from_slice(&[0; Header::LEN]);
         if let Some(shape) = layers(entries, columns, seed, out)
             && let Some(target) = out.get_mut(start..start + Header::LEN)

@@ -65,6 +65,18 @@ impl Columns {
         (f64::from(self.whole) + f64::from(self.extra) / 256.0) * Self::OVERHEAD
     }
 
+    /// Bytes that layers for so many hashes are expected to take.
+    pub(crate) fn expected_len(self, hashes: usize) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an estimate, of what fits in memory, and saturating"
+        )]
+        let len = (hashes as f64 * self.bits_per_key() / 8.0) as usize;
+        len
+    }
+
     /// All columns, the extra one included.
     pub(crate) fn count(self) -> u8 {
         self.whole + u8::from(self.extra > 0)
