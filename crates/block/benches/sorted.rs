@@ -1,8 +1,10 @@
 //! Search and iteration in sorted blocks beside the classic layout: prefix-compressed rows with a
 //! restart every sixteen, as LevelDB's descendants write them.
 //!
-//! `cargo bench -p stratal-block --bench sorted -- cold` prints medians of interleaved rounds, in
-//! nanoseconds.
+//! `cargo bench -p stratal-block --bench sorted` prints medians of interleaved rounds, in
+//! nanoseconds, of blocks that are all in the processor's caches; with `-- cold`, of blocks that are
+//! in memory only; with `-- bytes`, what rows take before and after compression; with `-- kernels`,
+//! searches with each twin.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,50 +16,98 @@
 
 use std::{hint::black_box, time::Instant};
 
-use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
+use stratal_block::{
+    BlockContext, BlockId, BlockKind, BlockSpec, Compression, SortedBlock, SortedBlockBuilder,
+    SortedBlockOptions, SortedCursor,
+};
 use stratal_simd::Simd;
-use stratal_types::{EntryKind, SeqNo, Trailer, key_hash};
+use stratal_testkit::{Rng, value};
+use stratal_types::{EntryKind, FileUid, SeqNo, Trailer, key_hash};
 
 const BLOCK_LEN: usize = 4096;
 const QUERIES: u64 = 100_000;
 const ROUNDS: usize = 5;
 
+/// Keys of a set, and how long their values are.
 struct Shape {
     name: &'static str,
     key: fn(u64) -> Vec<u8>,
-    value_len: fn(u64) -> usize,
+    value_len: usize,
 }
 
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+const SHAPES: [Shape; 11] = [
+    Shape { name: "random 16 B + 100 B", key: random_key, value_len: 100 },
+    Shape { name: "random 16 B + 8 B", key: random_key, value_len: 8 },
+    Shape { name: "orders 30 B + 100 B", key: order_key, value_len: 100 },
+    Shape { name: "orders 30 B + 8 B", key: order_key, value_len: 8 },
+    Shape { name: "named orders + 8 B", key: named_order_key, value_len: 8 },
+    Shape { name: "paths + 8 B", key: path_key, value_len: 8 },
+    Shape { name: "uuids 36 B + 8 B", key: uuid_key, value_len: 8 },
+    Shape { name: "counter 8 B + 100 B", key: counter_key, value_len: 100 },
+    Shape { name: "counter 8 B + 8 B", key: counter_key, value_len: 8 },
+    Shape { name: "sparse u64 + 8 B", key: sparse_key, value_len: 8 },
+    Shape { name: "u32 u64 u32 + 8 B", key: composite_key, value_len: 8 },
+];
+
 fn main() {
-    let shapes = [
-        Shape { name: "16 B random + 100 B", key: random_key, value_len: |_| 100 },
-        Shape {
-            name: "places, 24 B + 260 B",
-            key: place_key,
-            value_len: |i| 200 + mix(i) as usize % 121,
-        },
-        Shape { name: "text 30 B + 100 B", key: order_key, value_len: |_| 100 },
-        Shape { name: "text 30 B + 8 B", key: order_key, value_len: |_| 8 },
-        Shape { name: "16 B random + 8 B", key: random_key, value_len: |_| 8 },
-        Shape { name: "8 B counter + 100 B", key: counter_key, value_len: |_| 100 },
-    ];
     let has = |name: &str| std::env::args().any(|arg| arg == name);
-    if has("kernels") {
-        println!("twins, hot, 1 MiB");
-        shapes.iter().for_each(compare_twins);
-        return;
-    }
-    let cold = has("cold");
-    for (set, total) in [("hot, 1 MiB", 1 << 20), ("cold, 192 MiB", 192 << 20)] {
-        if total > 1 << 20 && !cold {
-            println!("({set}: with the argument `cold`)");
-            continue;
-        }
-        println!("{set}");
-        for shape in &shapes {
-            measure(shape, total);
+    let (total, what) =
+        if has("cold") { (192 << 20, "cold, 192 MiB") } else { (1 << 20, "hot, 1 MiB") };
+    println!("{what}");
+    for (name, rows) in sets(1 << 20) {
+        if has("bytes") {
+            compare_bytes(name, &rows);
+        } else if has("kernels") {
+            compare_twins(name, &rows);
+        } else {
+            measure(name, &rows, total);
         }
     }
+}
+
+/// Every set, sorted, of about `total` bytes.
+fn sets(total: usize) -> Vec<(&'static str, Rows)> {
+    let places = places();
+    let few = |value_len: Option<usize>| -> Rows {
+        let len = |value: &[u8]| value_len.unwrap_or(value.len());
+        let row_len = |row: &(Vec<u8>, Vec<u8>)| row.0.len() + len(&row.1) + 3;
+        let mut left = total;
+        let rows = places.iter().skip(places.len() / 3).take_while(|row| {
+            left = left.saturating_sub(row_len(row));
+            left > 0
+        });
+        rows.map(|(key, value)| (key.clone(), value[..len(value)].to_vec())).collect()
+    };
+    let generated = SHAPES.iter().map(|shape| {
+        let row_len = (shape.key)(0).len() + shape.value_len + 3;
+        let mut keys: Vec<Vec<u8>> = (0..(total / row_len) as u64).map(shape.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut rng = Rng::new(7);
+        let rows = keys.into_iter().map(|key| (key, value(shape.value_len, 50, &mut rng)));
+        (shape.name, rows.collect())
+    });
+    [("places", few(None)), ("places, 8 B values", few(Some(8)))]
+        .into_iter()
+        .chain(generated)
+        .collect()
+}
+
+/// The bundled places.
+fn places() -> Rows {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/data/cities15000.tsv.zst");
+    let plain = zstd::decode_all(&std::fs::read(path).unwrap()[..]).unwrap();
+    let lines = plain.split(|&byte| byte == b'\n');
+    let mut rows: Rows = lines
+        .filter_map(|line| {
+            let tab = line.iter().position(|&byte| byte == b'\t')?;
+            Some((line[..tab].to_vec(), line[tab + 1..].to_vec()))
+        })
+        .collect();
+    rows.sort();
+    rows
 }
 
 fn mix(i: u64) -> u64 {
@@ -67,36 +117,57 @@ fn mix(i: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+fn big_endian(number: u64, len: usize) -> Vec<u8> {
+    number.swap_bytes().to_le_bytes()[8 - len..].to_vec()
+}
+
 fn random_key(i: u64) -> Vec<u8> {
     [mix(i).to_le_bytes(), mix(i ^ 0xffff_0000).to_le_bytes()].concat()
 }
 
 fn counter_key(i: u64) -> Vec<u8> {
-    i.swap_bytes().to_le_bytes().to_vec()
+    big_endian(i, 8)
+}
+
+fn sparse_key(i: u64) -> Vec<u8> {
+    big_endian(mix(i) >> 24, 8)
+}
+
+/// A tenant, a time in milliseconds, a number.
+fn composite_key(i: u64) -> Vec<u8> {
+    let time = 1_700_000_000_000 + mix(i) % 1_000_000_000;
+    [big_endian(mix(i ^ 1) % 300, 4), big_endian(time, 8), big_endian(mix(i ^ 2) % 1000, 4)]
+        .concat()
 }
 
 fn order_key(i: u64) -> Vec<u8> {
     format!("user:{:012}:order:{:06}", i / 5, (i % 5) * 37).into_bytes()
 }
 
-fn place_key(i: u64) -> Vec<u8> {
-    let letters = |seed: u64, n: u64| -> String {
-        (0..n).map(|j| char::from(b'a' + (mix(seed ^ (j << 40)) % 20) as u8)).collect()
-    };
-    let country = letters(mix(i) % 200, 2);
-    format!(
-        "{country}/{}{}/{:07}",
-        letters(mix(i) % 5000, 5),
-        letters(i, 4 + i % 6),
-        mix(i) % 10_000_000
-    )
-    .into_bytes()
+fn letters(seed: u64, len: u64) -> String {
+    (0..len).map(|j| char::from(b'a' + (mix(seed ^ (j << 40)) % 20) as u8)).collect()
+}
+
+fn named_order_key(i: u64) -> Vec<u8> {
+    let name = letters(i / 4, 4 + mix(i / 4) % 9);
+    format!("user:{name}:order:{:06}", (i % 4) * 37).into_bytes()
+}
+
+fn path_key(i: u64) -> Vec<u8> {
+    let user = ["ann", "bob", "catherine"][mix(i) as usize % 3];
+    let project = ["alpha", "bravo-two", "charlie", "delta-long-name"][mix(i ^ 1) as usize % 4];
+    format!("/home/{user}/projects/{project}/src/module_{}.rs", i / 12).into_bytes()
+}
+
+fn uuid_key(i: u64) -> Vec<u8> {
+    let (a, b) = (mix(i), mix(i ^ 0xffff_0000));
+    let [node, clock] = [b & 0xffff_ffff_ffff, b >> 48];
+    format!("{:08x}-{:04x}-4{:03x}-{clock:04x}-{node:012x}", a >> 32, a >> 16 & 0xffff, a & 0xfff)
+        .into_bytes()
 }
 
 /// The same rows in both layouts, and what to ask of them.
 struct Blocks {
-    per_block: usize,
-    rows: usize,
     ours: Vec<SortedBlock<Vec<u8>>>,
     classic: Vec<Vec<u8>>,
     queries: Vec<Query>,
@@ -106,9 +177,10 @@ struct Blocks {
 
 /// What is searched for is at hand; only the blocks may be cold.
 struct Query {
-    row: usize,
+    block: usize,
+    value_start: [u8; 4],
     hash: u64,
-    key: [u8; 32],
+    key: [u8; 80],
     key_len: usize,
 }
 
@@ -118,28 +190,20 @@ impl Query {
     }
 }
 
-fn build(shape: &Shape, total: usize) -> Blocks {
-    let row_len = (shape.key)(0).len() + (shape.value_len)(0) + 3;
-    let mut keys: Vec<Vec<u8>> = (0..(total / row_len) as u64).map(shape.key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let value = |i: usize| {
-        let mut value = vec![0u8; (shape.value_len)(i as u64)];
-        value[..4].copy_from_slice(&(i as u32).to_le_bytes());
-        value
-    };
-    let per_block = (BLOCK_LEN / row_len).max(4);
+/// Blocks of the rows, as often as it takes to make `total` bytes.
+fn build(rows: &Rows, total: usize, options: SortedBlockOptions) -> Blocks {
+    let row_lens = rows.iter().map(|(key, value)| key.len() + value.len() + 3);
+    let rows_len: usize = row_lens.sum();
+    let per_block = (BLOCK_LEN * rows.len() / rows_len).max(4);
     let put = Trailer::new(SeqNo::ZERO, EntryKind::Put);
     let (mut ours, mut classic) = (vec![], vec![]);
-    let mut builder = SortedBlockBuilder::new(SortedBlockOptions::default());
+    let mut builder = SortedBlockBuilder::new(options);
     let (mut build_ns, mut parse_ns) = (0.0, 0.0);
     let mut bytes = Vec::new();
-    for (b, keys) in keys.chunks(per_block).enumerate() {
-        let rows: Vec<(&[u8], Vec<u8>)> =
-            keys.iter().enumerate().map(|(i, key)| (&key[..], value(b * per_block + i))).collect();
+    for rows in rows.chunks(per_block) {
         let start = Instant::now();
         bytes.clear();
-        for (key, value) in &rows {
+        for (key, value) in rows {
             builder.add(key, put, value).unwrap();
         }
         builder.finish_into(&mut bytes);
@@ -148,27 +212,65 @@ fn build(shape: &Shape, total: usize) -> Blocks {
         let start = Instant::now();
         ours.push(SortedBlock::parse(stored).unwrap());
         parse_ns += start.elapsed().as_nanos() as f64;
-        classic.push(restart::encode(&rows));
+        classic.push(restart::encode(rows));
+    }
+    let (blocks, copies) = (ours.len(), total.div_ceil(rows_len).max(1));
+    for i in 0..blocks * (copies - 1) {
+        ours.push(ours[i].clone());
+        classic.push(classic[i].clone());
     }
     let query = |i: u64| {
-        let row = mix(i + 77) as usize % keys.len();
-        let mut key = [0; 32];
-        key[..keys[row].len()].copy_from_slice(&keys[row]);
-        Query { row, hash: key_hash(&keys[row]), key, key_len: keys[row].len() }
+        let row = mix(i + 77) as usize % rows.len();
+        let (row_key, value) = &rows[row];
+        let mut key = [0; 80];
+        key[..row_key.len()].copy_from_slice(row_key);
+        Query {
+            block: row / per_block + mix(i ^ 0xabcd) as usize % copies * blocks,
+            value_start: *value.first_chunk().unwrap(),
+            hash: key_hash(row_key),
+            key,
+            key_len: row_key.len(),
+        }
     };
     Blocks {
-        per_block,
-        rows: keys.len(),
         queries: (0..QUERIES).map(query).collect(),
-        build_ns: build_ns / keys.len() as f64,
-        parse_ns: parse_ns / ours.len() as f64,
+        build_ns: build_ns / rows.len() as f64,
+        parse_ns: parse_ns / blocks as f64,
         ours,
         classic,
     }
 }
 
-fn measure(shape: &Shape, total: usize) {
-    let blocks = build(shape, total);
+/// Bytes of a row, before and after compression, beside the same rows in the classic layout; then
+/// what they would be without tags, and without heads.
+fn compare_bytes(name: &str, rows: &Rows) {
+    let all = SortedBlockOptions::default();
+    let [no_tags, no_heads] =
+        [SortedBlockOptions { tags: false, ..all }, SortedBlockOptions { heads: false, ..all }];
+    let blocks = [all, no_tags, no_heads].map(|options| build(rows, 0, options));
+    print!("  {name:20}");
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd { level: 3 }] {
+        let spec = BlockSpec { compression, ..BlockSpec::default() };
+        let codec = spec.resolve(&BlockContext::default()).unwrap();
+        let id = BlockId { uid: FileUid([7; 16]), ordinal: 0, kind: BlockKind(1) };
+        let len = |payload: &[u8]| codec.seal(id, payload).unwrap().len() as f64;
+        let ours = blocks.each_ref().map(|blocks| -> f64 {
+            let lens = blocks.ours.iter().map(|block| len(block.as_bytes()));
+            lens.sum::<f64>() / rows.len() as f64
+        });
+        let classic: f64 = blocks[0].classic.iter().map(|block| len(block)).sum();
+        let classic = classic / rows.len() as f64;
+        let [more, no_tags, no_heads] = ours.map(|ours| (ours / classic - 1.0) * 100.0);
+        print!(
+            "  {compression:?}: {:6.2} vs {classic:6.2} ({more:+5.1} %; {no_tags:+5.1}, {no_heads:+5.1})",
+            ours[0],
+        );
+    }
+    println!();
+}
+
+fn measure(name: &str, rows: &Rows, total: usize) {
+    let blocks = build(rows, total, SortedBlockOptions::default());
     let mut times = [const { Vec::new() }; 7];
     for _ in 0..ROUNDS {
         for (slot, times) in times.iter_mut().enumerate() {
@@ -181,23 +283,16 @@ fn measure(shape: &Shape, total: usize) {
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
     });
-    let len = |bytes: usize| bytes as f64 / blocks.rows as f64;
-    let our_len = len(blocks.ours.iter().map(SortedBlock::heap_len).sum());
-    let classic_len = len(blocks.classic.iter().map(Vec::len).sum());
     println!(
-        "  {:22} bytes/row {our_len:6.1} vs {classic_len:6.1} ({:+5.1} %)  find {find:4.0} vs \
-         {classic_find:4.0}  absent {absent:3.0}  seek {seek:4.0}  next {next:4.1} prev {prev:4.1} \
-         vs {classic_next:4.1}  build/row {:3.0}  parse/block {:3.0}",
-        shape.name,
-        (our_len / classic_len - 1.0) * 100.0,
-        blocks.build_ns,
-        blocks.parse_ns,
+        "  {name:20}  find {find:4.0} vs {classic_find:4.0}  absent {absent:3.0}  seek {seek:4.0}  \
+         next {next:4.1} prev {prev:4.1} vs {classic_next:4.1}  build/row {:3.0}  parse/block {:3.0}",
+        blocks.build_ns, blocks.parse_ns,
     );
 }
 
 /// What finding and seeking cost with each twin.
-fn compare_twins(shape: &Shape) {
-    let mut blocks = build(shape, 1 << 20);
+fn compare_twins(name: &str, rows: &Rows) {
+    let mut blocks = build(rows, 0, SortedBlockOptions::default());
     let twins: Vec<Simd> = Simd::all().collect();
     let mut times = vec![[f64::INFINITY; 3]; twins.len()];
     for _ in 0..2 * ROUNDS {
@@ -210,7 +305,7 @@ fn compare_twins(shape: &Shape) {
             }
         }
     }
-    print!("  {:22}", shape.name);
+    print!("  {name:20}");
     for (twin, [find, absent, seek]) in twins.iter().zip(times) {
         print!("  {twin:?}: find {find:4.1} absent {absent:4.1} seek {seek:4.1}");
     }
@@ -219,22 +314,22 @@ fn compare_twins(shape: &Shape) {
 
 /// Does one kind of work; gives the number of its operations.
 fn work(blocks: &Blocks, slot: usize) -> u64 {
-    let Blocks { per_block, ours, classic, queries, .. } = blocks;
-    let block = |query: &Query| &ours[query.row / per_block];
+    let Blocks { ours, classic, queries, .. } = blocks;
+    let block = |query: &Query| &ours[query.block];
     let first = classic.len().min(2000);
     match slot {
         0 => {
             for query in queries {
                 let block = block(query);
                 let found = block.find(query.key(), query.hash, SeqNo::MAX).unwrap();
-                assert!(leads_to(block.value(found).unwrap(), query.row));
+                assert!(block.value(found).unwrap().starts_with(&query.value_start));
             }
             QUERIES
         }
         1 => {
             for query in queries {
-                let value = restart::get(&classic[query.row / per_block], query.key()).unwrap();
-                assert!(leads_to(value, query.row));
+                let value = restart::get(&classic[query.block], query.key()).unwrap();
+                assert!(value.starts_with(&query.value_start));
             }
             QUERIES
         }
@@ -282,10 +377,6 @@ fn walk(block: &SortedBlock<Vec<u8>>, forward: bool) -> u64 {
     rows
 }
 
-fn leads_to(value: &[u8], row: usize) -> bool {
-    value.starts_with(&(row as u32).to_le_bytes())
-}
-
 /// The yardstick: `shared, unshared, value_len` as varints, key suffix, value; restart offsets and
 /// their count at the end.
 mod restart {
@@ -293,14 +384,14 @@ mod restart {
 
     const INTERVAL: usize = 16;
 
-    pub(super) fn encode(rows: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
+    pub(super) fn encode(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         let (mut out, mut restarts) = (vec![], vec![]);
         for (i, (key, value)) in rows.iter().enumerate() {
             let mut shared = 0;
             if i % INTERVAL == 0 {
                 restarts.push(out.len() as u16);
             } else {
-                shared = rows[i - 1].0.iter().zip(*key).take_while(|(a, b)| a == b).count();
+                shared = rows[i - 1].0.iter().zip(key).take_while(|(a, b)| a == b).count();
             }
             varint::put(&mut out, shared as u64);
             varint::put(&mut out, (key.len() - shared) as u64);
@@ -342,7 +433,7 @@ mod restart {
         let at = |restart: &[u8; 2]| &rows[usize::from(u16::from_le_bytes(*restart))..];
         let after = restarts.partition_point(|restart| row(&mut at(restart)).1 <= key);
         let mut input = at(&restarts[after.checked_sub(1)?]);
-        let mut buffer = [0u8; 64];
+        let mut buffer = [0u8; 80];
         while !input.is_empty() {
             let (shared, suffix, value) = row(&mut input);
             let len = shared + suffix.len();
