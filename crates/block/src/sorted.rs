@@ -1,5 +1,6 @@
 //! The sorted block: rows in internal order, searched where they lie.
 
+mod header;
 mod layout;
 mod groups;
 mod builder;
@@ -18,7 +19,7 @@ use alloc::{
 };
 use stratal_types::{EntryKind, dump::Dump};
 
-use layout::{Header, REST_BY_VALUE};
+use header::{Header, REST_BY_VALUE};
 
 /// Describes the sorted block in the next `len` bytes of `dump`.
 ///

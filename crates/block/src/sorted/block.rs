@@ -5,7 +5,8 @@ use stratal_simd::Simd;
 use stratal_types::{Comparator, EntryDigest, SeqNo, Trailer, key_hash};
 
 use super::{
-    layout::{Layout, chunk_at, malformed},
+    header::malformed,
+    layout::{Layout, chunk_at},
     search::View,
 };
 use crate::Error;
@@ -19,7 +20,7 @@ use crate::Error;
 ///      0      1  version       1
 ///      1      1  flags         bit 0: there are tags; bit 1: groups; bit 2: digests; other bits 0
 ///      2      1  head_width    H, bytes of a head: 0 (no heads), 2, 4 or 8
-///      3      1  offset_width  O, bytes of an offset: 0 (rows of one length), 2 or 4
+///      3      1  offset_width  O, bytes of an offset: 0 (rows of one length), 1 (lengths), 2 or 4
 ///      4      1  rest_width    L, bytes of rest_len in a row: 0 (all alike), 1 or 2; or 3, see below
 ///      5      1  seqno_width   S, bytes of a seqno's difference: 0 (all alike) to 7
 ///      6      1  kind          the entry kind of all rows; 0: there is a column of kinds
@@ -37,7 +38,7 @@ use crate::Error;
 ///      .    g*2  ends          per group, u16, where its middle ends; only if middle_len = 0
 ///      .      .  middles       per group what its keys share beyond the prefix
 ///      .    n*H  heads         per row the first H bytes of the key's rest
-///      . (n+1)*O  offsets      per row where it begins, from the first row; then where all end
+///      .      .  offsets       where rows begin, and where all end, from the first row; none if O = 0
 ///      .    n*S  seqnos        per row seqno - seqno_base
 ///      .      n  kinds         per row the entry kind; only if kind = 0
 ///      .      .  rows          per row: rest_len (L bytes, none if L = 3), suffix, value
@@ -49,6 +50,10 @@ use crate::Error;
 /// head is the number of which the rest's first byte is the highest, zeros standing in where the rest
 /// ends: stored, its bytes are the rest's in reverse. If L = 3, no rest is shorter than H, and a row
 /// consists of a suffix and of a value of the given length.
+///
+/// If O is 2 or 4, the offsets are n + 1 numbers of so many bytes: per row where it begins, then where
+/// all end. If O = 1, they are, per sixteen rows, where these begin (u16), and then per row its length
+/// (u8).
 ///
 /// `B` is whatever owns or lends the bytes: `Vec<u8>`, `&[u8]`, `Arc<[u8]>`, `Bytes`. It has to lend
 /// the same bytes every time; if it does not, answers are wrong and nothing worse.

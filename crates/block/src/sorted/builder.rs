@@ -4,7 +4,7 @@ use stratal_types::{EntryDigest, EntryKind, KEY_LEN_MAX, Trailer, VALUE_LEN_MAX,
 
 use super::{
     groups::{self, GroupStart, Neighbour, Thresholds},
-    layout::{Groups, Header, REST_BY_VALUE, Sections, start_width},
+    header::{Groups, Header, REST_BY_VALUE, RUN_LEN, Sections, start_width},
 };
 use crate::Error;
 
@@ -314,19 +314,30 @@ impl SortedBlockBuilder {
         if header.offset_width == 0 {
             return;
         }
+        let rest_width = u32::from(header.rest_width_in_row());
+        let rows = self.rows.iter().zip(self.shared_lens(groups));
+        let row_lens = rows.map(|(row, shared_len)| {
+            let suffix_len = (row.key_len - shared_len).saturating_sub(header.head_width.into());
+            rest_width + u32::from(suffix_len) + row.value_len
+        });
         let width = usize::from(header.offset_width);
         let mut offset = 0u32;
-        let mut put = |offset: u32| {
+        if width > 1 {
             out.extend_from_slice(offset.to_le_bytes().get(..width).unwrap_or_default());
-        };
-        put(0);
-        let rest_width = u32::from(header.rest_width_in_row());
-        for (row, shared_len) in self.rows.iter().zip(self.shared_lens(groups)) {
-            let suffix_len = (row.key_len - shared_len).saturating_sub(header.head_width.into());
-            let row_len = rest_width + u32::from(suffix_len) + row.value_len;
-            offset = offset.saturating_add(row_len);
-            put(offset);
+            for row_len in row_lens {
+                offset = offset.saturating_add(row_len);
+                out.extend_from_slice(offset.to_le_bytes().get(..width).unwrap_or_default());
+            }
+            return;
         }
+        for (i, row_len) in row_lens.clone().enumerate() {
+            if i % RUN_LEN == 0 {
+                out.extend_from_slice(offset.to_le_bytes().get(..2).unwrap_or_default());
+            }
+            offset = offset.saturating_add(row_len);
+        }
+        // Lengths of one byte are below 256.
+        out.extend(row_lens.map(|row_len| u8::try_from(row_len).unwrap_or(u8::MAX)));
     }
 
     fn append_rows(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
@@ -481,9 +492,11 @@ impl SortedBlockBuilder {
             seqno_base: shape.seqno_min,
             groups: division.groups,
         };
-        let in_rows = self.rows.len() * usize::from(header.rest_width_in_row());
-        header.offset_width = match division.payload_len + in_rows {
+        let in_row = usize::from(header.rest_width_in_row());
+        let row_len_max = u64::from(shape.value_len_max) + u64::from(suffix_len) + in_row as u64;
+        header.offset_width = match division.payload_len + self.rows.len() * in_row {
             _ if self.rows.is_empty() || one_rest_len && one_value_len && has_bytes => 0,
+            0..=0xffff if row_len_max <= 0xff => 1,
             0..=0xffff => 2,
             _ => 4,
         };

@@ -3,7 +3,13 @@ use core::ops::Range;
 use stratal_simd::Simd;
 use stratal_types::{EntryKind, KEY_LEN_MAX, SeqNo};
 
-use super::builder::short_word;
+use super::{
+    builder::short_word,
+    header::{
+        DIGEST_WIDTH, Groups, Header, REST_BY_VALUE, RUN_LEN, Sections, ensure, malformed, runs,
+        start_width,
+    },
+};
 use crate::Error;
 
 /// Where each part of a sorted block lies, and how wide the columns are.
@@ -46,289 +52,6 @@ pub(super) struct Layout {
     pub(super) kind: Option<EntryKind>,
     /// What columns are looked through with.
     pub(super) simd: Simd,
-}
-
-/// The header's fields, as stored.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
-    pub(super) has_tags: bool,
-    pub(super) has_digests: bool,
-    pub(super) head_width: u8,
-    pub(super) offset_width: u8,
-    pub(super) rest_width: u8,
-    pub(super) seqno_width: u8,
-    pub(super) kind: Option<EntryKind>,
-    pub(super) count: u32,
-    pub(super) prefix_len: u16,
-    pub(super) rest_len: u16,
-    pub(super) seqno_base: u64,
-    pub(super) groups: Option<Groups>,
-}
-
-/// What follows the header of a block with groups.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Groups {
-    pub(super) count: u32,
-    /// Length of each middle; 0 where they differ.
-    pub(super) middle_len: u16,
-    /// Length of all middles where they differ, else 0.
-    pub(super) middles_len: u16,
-}
-
-pub(super) const VERSION: u8 = 1;
-const FLAG_TAGS: u8 = 1;
-const FLAG_GROUPS: u8 = 2;
-const FLAG_DIGESTS: u8 = 4;
-
-/// The `rest_width` of blocks whose values are of one length, which tells how long the rests are.
-pub(super) const REST_BY_VALUE: u8 = 3;
-
-/// Bytes of a digest.
-const DIGEST_WIDTH: u32 = 4;
-
-/// Bytes of an end among the middles.
-const END_WIDTH: u64 = 2;
-
-/// Widest difference of sequence numbers, in bytes.
-const SEQNO_WIDTH_MAX: u8 = 7;
-
-impl Header {
-    /// Length on disk, in bytes.
-    pub(super) const LEN: usize = 24;
-
-    /// Reads header and groups off the front of a block.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let truncated = |needed| Error::Truncated { needed, available: bytes.len() };
-        let (fixed, rest) = bytes.split_first_chunk().ok_or(truncated(Self::LEN))?;
-        let mut header = Self::decode_fixed(fixed)?;
-        if header.groups.is_some() {
-            let groups = rest.first_chunk().ok_or(truncated(Self::LEN + Groups::LEN))?;
-            header.groups = Some(Groups::decode(*groups, header.count)?);
-        }
-        Ok(header)
-    }
-
-    /// The header alone; groups that it announces are still empty.
-    fn decode_fixed(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
-        let [
-            version,
-            flags,
-            head_width,
-            offset_width,
-            rest_width,
-            seqno_width,
-            kind,
-            reserved,
-            n0,
-            n1,
-            n2,
-            n3,
-            p0,
-            p1,
-            l0,
-            l1,
-            seqno_base @ ..,
-        ] = *bytes;
-        let unsupported = |what, found: u8| Error::Unsupported { what, found: found.into() };
-        if version != VERSION {
-            return Err(unsupported("sorted block version", version));
-        }
-        if flags & !(FLAG_TAGS | FLAG_GROUPS | FLAG_DIGESTS) != 0 {
-            return Err(unsupported("sorted block flags", flags));
-        }
-        if reserved != 0 {
-            return Err(unsupported("sorted block's reserved field", reserved));
-        }
-        for (widths, width, what, offset) in [
-            (&[0, 2, 4, 8][..], head_width, "head_width", 2),
-            (&[0, 2, 4], offset_width, "offset_width", 3),
-            (&[0, 1, 2, REST_BY_VALUE], rest_width, "rest_width", 4),
-            (&[0, 1, 2, 3, 4, 5, 6, SEQNO_WIDTH_MAX], seqno_width, "seqno_width", 5),
-        ] {
-            ensure(widths.contains(&width), what, offset)?;
-        }
-        let kind = match kind {
-            0 => None,
-            tag => Some(EntryKind::from_tag(tag).ok_or(malformed("kind", 6))?),
-        };
-        let header = Self {
-            has_tags: flags & FLAG_TAGS != 0,
-            has_digests: flags & FLAG_DIGESTS != 0,
-            head_width,
-            offset_width,
-            rest_width,
-            seqno_width,
-            kind,
-            count: u32::from_le_bytes([n0, n1, n2, n3]),
-            prefix_len: u16::from_le_bytes([p0, p1]),
-            rest_len: u16::from_le_bytes([l0, l1]),
-            seqno_base: u64::from_le_bytes(seqno_base),
-            groups: (flags & FLAG_GROUPS != 0).then_some(Groups::NONE),
-        };
-        let has_rest_len = matches!(rest_width, 0 | REST_BY_VALUE);
-        ensure(has_rest_len || header.rest_len == 0, "rest_len beside a column of lengths", 14)?;
-        ensure(header.seqno_base <= SeqNo::MAX.get(), "seqno_base", 16)?;
-        Ok(header)
-    }
-
-    /// The header without the groups.
-    pub(super) const fn encode(&self) -> [u8; Self::LEN] {
-        let tags = if self.has_tags { FLAG_TAGS } else { 0 };
-        let groups = if self.groups.is_some() { FLAG_GROUPS } else { 0 };
-        let flags = tags | groups | if self.has_digests { FLAG_DIGESTS } else { 0 };
-        let kind = match self.kind {
-            Some(kind) => kind.tag(),
-            None => 0,
-        };
-        let [n0, n1, n2, n3] = self.count.to_le_bytes();
-        let [p0, p1] = self.prefix_len.to_le_bytes();
-        let [l0, l1] = self.rest_len.to_le_bytes();
-        let [s0, s1, s2, s3, s4, s5, s6, s7] = self.seqno_base.to_le_bytes();
-        [
-            VERSION,
-            flags,
-            self.head_width,
-            self.offset_width,
-            self.rest_width,
-            self.seqno_width,
-            kind,
-            0,
-            n0,
-            n1,
-            n2,
-            n3,
-            p0,
-            p1,
-            l0,
-            l1,
-            s0,
-            s1,
-            s2,
-            s3,
-            s4,
-            s5,
-            s6,
-            s7,
-        ]
-    }
-
-    /// Bytes of `rest_len` in each row.
-    pub(super) const fn rest_width_in_row(&self) -> u8 {
-        match self.rest_width {
-            REST_BY_VALUE => 0,
-            width => width,
-        }
-    }
-
-    /// Length, in bytes, of the digests behind the rows.
-    pub(super) fn digests_len(&self) -> u64 {
-        if self.has_digests { u64::from(self.count) * u64::from(DIGEST_WIDTH) } else { 0 }
-    }
-
-    /// Lengths, in bytes, of everything between header and rows, in order.
-    pub(super) fn section_lens(&self) -> Sections {
-        let count = u64::from(self.count);
-        let (groups, starts, ends, middles) = match self.groups {
-            None => (0, 0, 0, 0),
-            Some(groups) => {
-                let n = u64::from(groups.count);
-                let (ends, middles) = match groups.middle_len {
-                    0 => (n * END_WIDTH, groups.middles_len.into()),
-                    len => (0, n * u64::from(len)),
-                };
-                (Groups::LEN as u64, n * u64::from(start_width(self.count)), ends, middles)
-            }
-        };
-        Sections {
-            groups,
-            starts,
-            ends,
-            middles,
-            prefix: self.prefix_len.into(),
-            tags: if self.has_tags { count } else { 0 },
-            heads: count * u64::from(self.head_width),
-            offsets: match self.offset_width {
-                0 => 0,
-                width => (count + 1) * u64::from(width),
-            },
-            seqnos: count * u64::from(self.seqno_width),
-            kinds: if self.kind.is_none() { count } else { 0 },
-        }
-    }
-}
-
-impl Groups {
-    /// Length on disk, in bytes.
-    pub(super) const LEN: usize = 8;
-
-    const NONE: Self = Self { count: 0, middle_len: 0, middles_len: 0 };
-
-    fn decode(bytes: [u8; Self::LEN], rows: u32) -> Result<Self, Error> {
-        let [n0, n1, n2, n3, m0, m1, l0, l1] = bytes;
-        let groups = Self {
-            count: u32::from_le_bytes([n0, n1, n2, n3]),
-            middle_len: u16::from_le_bytes([m0, m1]),
-            middles_len: u16::from_le_bytes([l0, l1]),
-        };
-        ensure((1..=rows).contains(&groups.count), "group_count", 24)?;
-        let one_length = groups.middle_len == 0 || groups.middles_len == 0;
-        ensure(one_length, "middles_len beside a length of all", 30)?;
-        Ok(groups)
-    }
-
-    pub(super) const fn encode(self) -> [u8; Self::LEN] {
-        let [n0, n1, n2, n3] = self.count.to_le_bytes();
-        let [m0, m1] = self.middle_len.to_le_bytes();
-        let [l0, l1] = self.middles_len.to_le_bytes();
-        [n0, n1, n2, n3, m0, m1, l0, l1]
-    }
-}
-
-/// Bytes of a group's first row, in a block of `rows` rows.
-pub(super) const fn start_width(rows: u32) -> u8 {
-    match rows {
-        0..=0x100 => 1,
-        0x101..=0x1_0000 => 2,
-        _ => 4,
-    }
-}
-
-/// Lengths of a block's sections, in bytes, in the order in which they stand.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sections {
-    pub(super) groups: u64,
-    pub(super) prefix: u64,
-    pub(super) tags: u64,
-    pub(super) starts: u64,
-    pub(super) ends: u64,
-    pub(super) middles: u64,
-    pub(super) heads: u64,
-    pub(super) offsets: u64,
-    pub(super) seqnos: u64,
-    pub(super) kinds: u64,
-}
-
-impl Sections {
-    /// Where the rows begin.
-    pub(super) const fn rows_at(&self) -> u64 {
-        self.heads_at() + self.heads + self.offsets + self.seqnos + self.kinds
-    }
-
-    const fn prefix_at(&self) -> u64 {
-        Header::LEN as u64 + self.groups
-    }
-
-    const fn starts_at(&self) -> u64 {
-        self.prefix_at() + self.prefix + self.tags
-    }
-
-    const fn middles_at(&self) -> u64 {
-        self.starts_at() + self.starts + self.ends
-    }
-
-    const fn heads_at(&self) -> u64 {
-        self.middles_at() + self.middles
-    }
 }
 
 impl Layout {
@@ -425,6 +148,7 @@ impl Layout {
         let column = bytes.get(self.offsets()).unwrap_or_default();
         let (first, last, ascending) = match self.offset_width {
             0 => return Ok(()),
+            1 => return self.check_lengths(column, rows_len),
             2 => ascent(column.as_chunks::<2>().0, |&offset| u16::from_le_bytes(offset).into()),
             _ => ascent(column.as_chunks::<4>().0, |&offset| u32::from_le_bytes(offset)),
         };
@@ -432,6 +156,19 @@ impl Layout {
         ensure(first == Some(0), "offsets that do not begin with 0", at)?;
         ensure(ascending, "offsets that decrease", at)?;
         ensure(last.map(|last| last as usize) == Some(rows_len), "offsets that end elsewhere", at)
+    }
+
+    /// Each run of lengths begins where those before end, and the last ends where the rows end.
+    fn check_lengths(&self, column: &[u8], rows_len: usize) -> Result<(), Error> {
+        let at = self.offsets().start;
+        let starts_len = 2 * runs(self.count) as usize;
+        let (starts, lens) = column.split_at_checked(starts_len).unwrap_or_default();
+        let mut end = 0usize;
+        for (start, run) in starts.as_chunks().0.iter().zip(lens.chunks(RUN_LEN)) {
+            ensure(usize::from(u16::from_le_bytes(*start)) == end, "lengths without sum", at)?;
+            end += run.iter().map(|&len| usize::from(len)).sum::<usize>();
+        }
+        ensure(end == rows_len, "lengths that end elsewhere", at)
     }
 
     /// Groups begin with row 0 and ascend; ends of middles do not decrease, and end with the middles.
@@ -610,6 +347,16 @@ impl Layout {
                 let start = i * self.stride as usize;
                 (start, start + self.stride as usize)
             }
+            1 => {
+                let start_at = self.offsets_at as usize + 2 * (i / RUN_LEN);
+                let start = usize::from(u16::from_le_bytes(chunk_at(bytes, start_at)));
+                let lens_at = self.offsets_at as usize + 2 * runs(self.count) as usize;
+                let run = run_at(bytes, lens_at + (i - i % RUN_LEN));
+                let shift = 8 * (i % RUN_LEN);
+                let start = start + byte_sum(run & ((1 << shift) - 1));
+                let [len, ..] = (run >> shift).to_le_bytes();
+                (start, start + usize::from(len))
+            }
             2 => {
                 let pair = u32::from_le_bytes(chunk_at(bytes, offset_at)) as usize;
                 (pair & 0xffff, pair >> 16)
@@ -651,6 +398,29 @@ pub(super) fn chunk_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
 
+/// A run of sixteen bytes at `at`, zeros behind the end.
+#[inline]
+fn run_at(bytes: &[u8], at: usize) -> u128 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if let Some(run) = rest.first_chunk() {
+        return u128::from_le_bytes(*run);
+    }
+    let (low, high) = rest.split_at_checked(8).unwrap_or((rest, &[]));
+    let low = low.first_chunk().map_or_else(|| short_word(low), |word| u64::from_le_bytes(*word));
+    u128::from(low) | u128::from(short_word(high)) << 64
+}
+
+/// The sum of sixteen bytes.
+#[inline]
+fn byte_sum(bytes: u128) -> usize {
+    const LOW: u128 = 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
+    const ONES: u128 = 0x0001_0001_0001_0001_0001_0001_0001_0001;
+    // The sums of pairs, then in the highest pair that of all: no more than 16 * 255.
+    let pairs = (bytes & LOW) + (bytes >> 8 & LOW);
+    let [.., low, high] = pairs.wrapping_mul(ONES).to_le_bytes();
+    usize::from(u16::from_le_bytes([low, high]))
+}
+
 /// A sequence number's difference to the base: `width` bytes at `at`.
 #[inline]
 pub(super) fn seqno_delta(bytes: &[u8], at: usize, width: u8) -> u64 {
@@ -678,12 +448,4 @@ fn ascent<T>(column: &[T], value: impl Fn(&T) -> u32) -> (Option<u32>, Option<u3
 fn strict_ascent<T>(column: &[T], value: impl Fn(&T) -> u32) -> (Option<u32>, Option<u32>, bool) {
     let ascending = column.is_sorted_by(|a, b| value(a) < value(b));
     (column.first().map(&value), column.last().map(&value), ascending)
-}
-
-pub(super) const fn malformed(what: &'static str, offset: usize) -> Error {
-    Error::Malformed { what, offset }
-}
-
-fn ensure(holds: bool, what: &'static str, offset: usize) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(malformed(what, offset)) }
 }

@@ -4,7 +4,8 @@ use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
 use super::{
     builder::{head_of, short_word},
-    layout::{Layout, chunk_at, seqno_delta, start_width},
+    header::start_width,
+    layout::{Layout, chunk_at, seqno_delta},
 };
 
 /// A block's bytes beside their layout: what every reading method works on.
