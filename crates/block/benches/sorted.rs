@@ -156,7 +156,7 @@ fn named_order_key(i: u64) -> Vec<u8> {
 fn path_key(i: u64) -> Vec<u8> {
     let user = ["ann", "bob", "catherine"][mix(i) as usize % 3];
     let project = ["alpha", "bravo-two", "charlie", "delta-long-name"][mix(i ^ 1) as usize % 4];
-    format!("/home/{user}/projects/{project}/src/module_{}.rs", i / 12).into_bytes()
+    format!("/srv/{user}/projects/{project}/src/module_{}.rs", i / 12).into_bytes()
 }
 
 fn uuid_key(i: u64) -> Vec<u8> {

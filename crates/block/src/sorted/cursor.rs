@@ -19,6 +19,9 @@ pub struct SortedCursor<B> {
     key: Vec<u8>,
     shared_len: usize,
     rows: Range<u32>,
+    /// Where the row lies that it stands on, or stood on last; and where its value begins.
+    row_at: Range<u32>,
+    value_at: u32,
     trailer: Trailer,
 }
 
@@ -37,7 +40,7 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
     fn with_buffer(block: SortedBlock<B>, mut key: Vec<u8>) -> Self {
         key.clear();
         let trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
-        Self { block, place: 0, key, shared_len: 0, rows: 0..0, trailer }
+        Self { block, place: 0, key, shared_len: 0, rows: 0..0, row_at: 0..0, value_at: 0, trailer }
     }
 
     /// The block it is in.
@@ -57,8 +60,9 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
     /// The row it stands on.
     #[inline]
     pub fn entry(&self) -> Option<EntryRef<'_>> {
-        let row = self.row()?;
-        let value = self.block.value(row)?;
+        self.row()?;
+        let value = self.value_at as usize..self.row_at.end as usize;
+        let value = self.block.as_bytes().get(value).unwrap_or_default();
         Some(EntryRef::new(&self.key, self.trailer, value))
     }
 
@@ -104,10 +108,23 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
 
     #[inline]
     fn stand_at(&mut self, place: u32) {
-        self.place = place;
+        let before = core::mem::replace(&mut self.place, place);
         if let Some(i) = self.row() {
             let view = self.block.view();
-            let row = view.row(i);
+            let Range { start, end } = self.row_at;
+            let is_on_row = (1..=self.block.count()).contains(&before);
+            let row_at = match view.layout.row_len(view.bytes, i) {
+                Some(len) if is_on_row && place == before.wrapping_add(1) => {
+                    end as usize..end as usize + len
+                }
+                Some(len) if is_on_row && before == place.wrapping_add(1) => {
+                    (start as usize).saturating_sub(len)..start as usize
+                }
+                _ => view.layout.row_range(view.bytes, i),
+            };
+            self.row_at = narrow(row_at.start)..narrow(row_at.end);
+            let row = view.row_in(row_at);
+            self.value_at = self.row_at.end.saturating_sub(narrow(row.value.len()));
             self.trailer = view.trailer(i);
             if !self.rows.contains(&(place - 1)) {
                 let group = view.group_of(i);
@@ -123,7 +140,8 @@ impl<B: AsRef<[u8]>> SortedCursor<B> {
     }
 }
 
-/// A row's number; there are no more than a `u32` counts.
+/// A place or a row's number; a block has no more of them than a `u32` counts.
+#[inline]
 fn narrow(row: usize) -> u32 {
     u32::try_from(row).unwrap_or(u32::MAX)
 }

@@ -26,8 +26,6 @@ pub(super) struct Layout {
     pub(super) count: u32,
     /// Number of groups, 0 in a block that has none.
     pub(super) groups: u32,
-    pub(super) starts_at: u32,
-    pub(super) middles_at: u32,
     pub(super) heads_at: u32,
     pub(super) offsets_at: u32,
     pub(super) seqnos_at: u32,
@@ -101,8 +99,6 @@ impl Layout {
             seqno_base: header.seqno_base,
             count: header.count,
             groups: groups.count,
-            starts_at: narrow(sections.starts_at()),
-            middles_at: narrow(sections.middles_at()),
             heads_at: narrow(sections.heads_at()),
             offsets_at: narrow(sections.heads_at() + heads),
             seqnos_at: narrow(sections.heads_at() + heads + offsets),
@@ -187,12 +183,12 @@ impl Layout {
         ensure(last.is_some_and(|last| last < self.count), "a group behind the rows", at)?;
         if self.middle_len == 0 {
             let at = self.starts().end;
-            let column = bytes.get(at..self.middles_at as usize).unwrap_or_default();
+            let column = bytes.get(at..self.middles_at()).unwrap_or_default();
             let ends = column.as_chunks().0;
             let (_, last, ascending) = ascent(ends, |&end| u16::from_le_bytes(end).into());
-            let len = self.heads_at.saturating_sub(self.middles_at);
+            let len = (self.heads_at as usize).saturating_sub(self.middles_at());
             ensure(ascending, "ends of middles that decrease", at)?;
-            ensure(last == Some(len), "middles that end elsewhere", at)?;
+            ensure(last.map(|last| last as usize) == Some(len), "middles that end elsewhere", at)?;
         }
         Ok(())
     }
@@ -278,12 +274,19 @@ impl Layout {
     }
 
     pub(super) const fn tags(&self) -> Range<usize> {
-        self.prefix().end..self.starts_at as usize
+        let start = self.prefix().end;
+        start..start + if self.has_tags { self.count() } else { 0 }
     }
 
     pub(super) const fn starts(&self) -> Range<usize> {
         let len = self.groups as usize * start_width(self.count) as usize;
-        self.starts_at as usize..self.starts_at as usize + len
+        let start = self.tags().end;
+        start..start + len
+    }
+
+    const fn middles_at(&self) -> usize {
+        let ends_len = if self.middle_len == 0 { 2 * self.groups as usize } else { 0 };
+        self.starts().end + ends_len
     }
 
     pub(super) const fn offsets(&self) -> Range<usize> {
@@ -297,10 +300,11 @@ impl Layout {
     /// The rows of group `g` and what their keys share beyond the prefix.
     #[inline]
     pub(super) fn group<'a>(&self, bytes: &'a [u8], g: usize) -> (Range<usize>, &'a [u8]) {
+        let at = self.starts().start;
         let start = |g: usize| match start_width(self.count) {
-            1 => usize::from(bytes.get(self.starts_at as usize + g).copied().unwrap_or(0)),
-            2 => u16::from_le_bytes(chunk_at(bytes, self.starts_at as usize + 2 * g)).into(),
-            _ => u32::from_le_bytes(chunk_at(bytes, self.starts_at as usize + 4 * g)) as usize,
+            1 => usize::from(bytes.get(at + g).copied().unwrap_or(0)),
+            2 => u16::from_le_bytes(chunk_at(bytes, at + 2 * g)).into(),
+            _ => u32::from_le_bytes(chunk_at(bytes, at + 4 * g)) as usize,
         };
         let end = if g + 1 < self.groups as usize { start(g + 1) } else { self.count() };
         (start(g)..end, self.middle(bytes, g))
@@ -319,7 +323,7 @@ impl Layout {
             }
             len => (g * len, g * len + len),
         };
-        let at = self.middles_at as usize;
+        let at = self.middles_at();
         bytes.get(at + start..at + end).unwrap_or_default()
     }
 
@@ -341,6 +345,21 @@ impl Layout {
     /// Row `i` and where it begins.
     #[inline]
     pub(super) fn row<'a>(&self, bytes: &'a [u8], i: usize) -> (usize, &'a [u8]) {
+        let range = self.row_range(bytes, i);
+        (range.start, bytes.get(range).unwrap_or_default())
+    }
+
+    /// The length of row `i` if the block has a column of them, so that whoever knows where a row lies
+    /// knows where its neighbours lie.
+    #[inline]
+    pub(super) fn row_len(&self, bytes: &[u8], i: usize) -> Option<usize> {
+        let lens_at = self.offsets_at as usize + 2 * runs(self.count) as usize;
+        (self.offset_width == 1).then(|| bytes.get(lens_at + i).map_or(0, |&len| len.into()))
+    }
+
+    /// Where row `i` lies.
+    #[inline]
+    pub(super) fn row_range(&self, bytes: &[u8], i: usize) -> Range<usize> {
         let offset_at = self.offsets_at as usize + i * usize::from(self.offset_width);
         let (start, end) = match self.offset_width {
             0 => {
@@ -367,8 +386,7 @@ impl Layout {
             }
         };
         let rows_at = self.rows_at as usize;
-        let (start, end) = (rows_at.saturating_add(start), rows_at.saturating_add(end));
-        (start, bytes.get(start..end).unwrap_or_default())
+        rows_at.saturating_add(start)..rows_at.saturating_add(end)
     }
 
     /// Takes the length of the key's rest off a row.

@@ -60,7 +60,13 @@ impl<'a> View<'a> {
 
     #[inline]
     pub(super) fn row(&self, i: usize) -> RowParts<'a> {
-        let (_, row) = self.layout.row(self.bytes, i);
+        self.row_in(self.layout.row_range(self.bytes, i))
+    }
+
+    /// The row that lies there.
+    #[inline]
+    pub(super) fn row_in(&self, range: Range<usize>) -> RowParts<'a> {
+        let row = self.bytes.get(range).unwrap_or_default();
         let (rest_len, row) = self.layout.split_rest_len(row).unwrap_or_default();
         let suffix_len = rest_len.saturating_sub(self.layout.head_width.into());
         let (suffix, value) = row.split_at_checked(suffix_len).unwrap_or_default();
