@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{no_std, process};
+use crate::{interleavings, no_std, process};
 
 /// How long the fuzz bodies run here, in seconds; longer than in an ordinary test run.
 const FUZZ_SECS: u32 = 60;
@@ -13,7 +13,7 @@ struct Step {
 }
 
 /// Cheapest first, so that most mistakes are told soon.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", run: format },
     Step { name: "layers", run: crate::tidy },
     Step { name: "block vectors", run: block_vectors },
@@ -21,6 +21,7 @@ const STEPS: [Step; 8] = [
     Step { name: "clippy", run: clippy },
     Step { name: "rustdoc", run: rustdoc },
     Step { name: "no-std", run: no_std::run },
+    Step { name: "interleavings", run: interleavings::run },
     Step { name: "fuzz", run: fuzz },
 ];
 

@@ -11,6 +11,7 @@ mod layers;
 mod sources;
 mod process;
 mod no_std;
+mod interleavings;
 mod soak;
 mod ci;
 
@@ -25,6 +26,7 @@ cargo xtask COMMAND
   ci          everything a commit must pass, stopping at the first failure
   layers      who may depend on whom (layers.txt), and what sources must look like
   no-std      build the codec crates without the standard library
+  loom        concurrent structures under a model checker
   soak WHAT   a long run; `cargo xtask soak list` names them
   help        this text
 ";
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root()),
         ["layers"] => tidy(&root()),
         ["no-std"] => no_std::run(&root()),
+        ["loom"] => interleavings::run(&root()),
         ["soak", rest @ ..] => soak::run(&root(), rest),
         [unknown, ..] => Err(format!("no such command: {unknown}\n\n{HELP}")),
     };

@@ -1,7 +1,7 @@
 //! Every interleaving of one writer and readers that the model checker finds: what was published is
 //! found, in order, while leaves fill and split. Nodes have four slots here.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p stratal-memtable --test loom`
+//! `cargo xtask loom`
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
