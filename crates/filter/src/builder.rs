@@ -158,6 +158,7 @@ impl FilterBuilder {
 /// Like a [`FilterBuilder`] that is given each of them.
 pub fn build(spec: FilterSpec, hashes: &[u64], out: &mut Vec<u8>) -> bool {
     let mut builder = FilterBuilder::new(spec);
+    builder.hashes.reserve_exact(hashes.len());
     for &hash in hashes {
         builder.add(hash);
     }
