@@ -44,6 +44,15 @@ const SOAKS: &[Soak] = &[
         places: None,
     },
     Soak {
+        name: "filters",
+        about: "hundreds of millions of added keys, each asked for, in filters of every kind",
+        package: "stratal-filter",
+        tests: Tests::Ignored("soak"),
+        seed: None,
+        seconds: None,
+        places: None,
+    },
+    Soak {
         name: "places",
         about: "the command on a large file of places (--places cities.tsv.zst)",
         package: "stratal-cli",

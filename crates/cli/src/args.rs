@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use stratal_block::Compression;
+use stratal_filter::FilterKind;
 
 /// An embedded LSM storage engine: write, query, inspect and verify its files.
 #[derive(Debug, Parser)]
@@ -183,6 +184,24 @@ pub(crate) struct WriteArgs {
     /// Bits per key in the filter; 0 for none
     #[arg(long, value_name = "BITS", default_value_t = 10.0)]
     pub(crate) filter_bits: f64,
+    /// How the filter works: bloom is built quickly, burr is a third smaller
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = FilterArg::Bloom)]
+    pub(crate) filter: FilterArg,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum FilterArg {
+    Bloom,
+    Burr,
+}
+
+impl From<FilterArg> for FilterKind {
+    fn from(filter: FilterArg) -> Self {
+        match filter {
+            FilterArg::Bloom => Self::BlockedBloom,
+            FilterArg::Burr => Self::Burr,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

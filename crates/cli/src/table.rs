@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
-use stratal_filter::FilterSize;
+use stratal_filter::{FilterSize, FilterSpec};
 use stratal_sst::{Damage, Properties, TableContext, TableInfo, TableOptions, TableWriter};
 use stratal_types::{Comparator, FileUid, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
@@ -35,7 +35,10 @@ fn write(args: &WriteArgs, out: &mut Output) -> Result<(), Failure> {
             args.comparator
         ))
     })?;
-    let filter = (args.filter_bits > 0.0).then(|| FilterSize::BitsPerKey(args.filter_bits).into());
+    let filter = (args.filter_bits > 0.0).then(|| FilterSpec {
+        kind: args.filter.into(),
+        size: FilterSize::BitsPerKey(args.filter_bits),
+    });
     let options = TableOptions {
         block_len_target: u32::try_from(args.block_size).unwrap_or(u32::MAX),
         compression: args.compression,

@@ -159,6 +159,7 @@ fn orders_and_options_are_chosen_when_writing() {
         ("--comparator shortlex", "a\t3\nb\t1\naa\t2\n"),
         ("--compression zstd:19 --block-size 512 --filter-bits 0", "a\t3\naa\t2\nb\t1\n"),
         ("--compression none --filter-bits 14.5", "a\t3\naa\t2\nb\t1\n"),
+        ("--filter burr --filter-bits 8.2", "a\t3\naa\t2\nb\t1\n"),
     ];
     for (options, sorted) in cases {
         desk.run(&format!("table write t.sst in {options}")).exits(0);
@@ -166,8 +167,13 @@ fn orders_and_options_are_chosen_when_writing() {
         desk.run("table get t.sst aa").exits(0).prints("2\n");
         desk.run("table verify t.sst").exits(0);
     }
-    for options in ["--comparator moon", "--compression lz5", "--block-size 1", "--filter-bits 99"]
-    {
+    for options in [
+        "--comparator moon",
+        "--compression lz5",
+        "--block-size 1",
+        "--filter-bits 99",
+        "--filter burr --filter-bits 18",
+    ] {
         desk.run(&format!("table write u.sst in {options}")).exits(2);
         assert!(!desk.exists("u.sst"), "{options}");
     }
