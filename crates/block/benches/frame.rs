@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
+    clippy::needless_pass_by_value,
     reason = "a bench may panic, and rounds its figures"
 )]
 
@@ -91,9 +92,9 @@ fn measure(name: &str, spec: BlockSpec, dictionary: &Dictionary, len: usize) {
     let codec = spec.resolve(&context(spec.seal, dictionary)).unwrap();
     let plains = blocks(len, 0..BLOCKS as u64);
     let stored: Vec<Vec<u8>> = plains.iter().map(|plain| codec.seal(ID, plain).unwrap()).collect();
-    let mut raw = Raw::new(spec, dictionary);
+    let mut raw = Raw::new(spec, dictionary, len);
     let packed: Vec<Vec<u8>> = plains.iter().map(|plain| raw.seal(plain).to_vec()).collect();
-    let mut raw_open = Raw::new(spec, dictionary);
+    let mut raw_open = Raw::new(spec, dictionary, len);
 
     let lent = (spec.compression, spec.seal) == (Compression::None, Seal::None);
     let (mut out, mut opened) = (Vec::new(), Vec::new());
@@ -168,14 +169,16 @@ fn measure_parity(name: &str, parity: Parity, len: usize) {
     );
 }
 
-/// Medians of interleaved rounds of each, in nanoseconds per block.
-fn medians<const N: usize>(mut works: [&mut dyn FnMut(usize); N]) -> [f64; N] {
+/// Medians of interleaved rounds of each, in nanoseconds per block. Every other round goes backwards,
+/// so that none always finds the caches as the same one left them.
+fn medians<const N: usize>(works: [&mut dyn FnMut(usize); N]) -> [f64; N] {
     let mut times = [const { Vec::new() }; N];
-    for _ in 0..ROUNDS {
-        for (work, times) in works.iter_mut().zip(&mut times) {
+    for round in 0..ROUNDS {
+        for i in 0..N {
+            let i = if round % 2 == 0 { i } else { N - 1 - i };
             let start = Instant::now();
-            (0..BLOCKS).for_each(&mut **work);
-            times.push(start.elapsed().as_nanos() as f64 / BLOCKS as f64);
+            (0..BLOCKS).for_each(&mut *works[i]);
+            times[i].push(start.elapsed().as_nanos() as f64 / BLOCKS as f64);
         }
     }
     times.map(|mut times| {
@@ -216,14 +219,14 @@ struct Raw {
 }
 
 impl Raw {
-    fn new(spec: BlockSpec, dictionary: &Dictionary) -> Self {
+    fn new(spec: BlockSpec, dictionary: &Dictionary, len: usize) -> Self {
         let level = if let Compression::Zstd { level } = spec.compression { level } else { 1 };
         let bytes = dictionary.bytes();
         Self {
             spec,
             packed: vec![0; 1 << 16],
             between: vec![0; 1 << 16],
-            plain: Vec::with_capacity(1 << 16),
+            plain: Vec::with_capacity(len),
             table: lz4_flex::block::CompressTable::small(),
             compressor: zstd::bulk::Compressor::new(level).unwrap(),
             decompressor: zstd::bulk::Decompressor::new().unwrap(),
