@@ -217,8 +217,14 @@ impl Layout {
         if self.rest_width == 0 && self.offset_width == 0 {
             return self.check_uniform_rows(bytes, rows, shared_len);
         }
+        let mut end = None;
         for i in rows {
-            let (at, row) = self.row(bytes, i);
+            let range = match (self.row_len(bytes, i), end) {
+                (Some(len), Some(start)) => start..start + len,
+                _ => self.row_range(bytes, i),
+            };
+            end = Some(range.end);
+            let (at, row) = (range.start, bytes.get(range).unwrap_or_default());
             let (rest_len, row) = self.split_rest_len(row).ok_or(malformed("rest_len", at))?;
             let key_len = shared_len.saturating_add(rest_len);
             ensure((1..=KEY_LEN_MAX).contains(&key_len), "length of a key", at)?;

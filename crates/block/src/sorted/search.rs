@@ -29,7 +29,8 @@ pub(super) struct RowParts<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'k> {
     key: &'k [u8],
-    /// In a block without groups, all of it.
+    /// What follows the middle in blocks whose middles are of one length, among them blocks without
+    /// groups; in others all of the key. Empty if the key ends before.
     rest: Rest<'k>,
 }
 
@@ -113,7 +114,9 @@ impl<'a> View<'a> {
         if !same_bytes(start, prefix) {
             return None;
         }
-        Some(Target { key: rest, rest: self.rest(rest) })
+        let middle_len = usize::from(self.layout.middle_len);
+        let behind_middle = rest.get(middle_len..).unwrap_or_default();
+        Some(Target { key: rest, rest: self.rest(behind_middle) })
     }
 
     #[inline]
@@ -161,7 +164,16 @@ impl<'a> View<'a> {
         if self.layout.groups == 0 {
             return self.rest_is(i, &target.rest);
         }
-        let middle = self.layout.middle(self.bytes, self.group_number(i));
+        let middle = |i| self.layout.middle(self.bytes, self.group_number(i));
+        if self.layout.middle_len > 0 {
+            // Most rows with a wrong key differ in what needs no search for their group.
+            return self.rest_is(i, &target.rest)
+                && target
+                    .key
+                    .get(..self.layout.middle_len.into())
+                    .is_some_and(|start| same_bytes(start, middle(i)));
+        }
+        let middle = middle(i);
         match target.key.split_at_checked(middle.len()) {
             Some((start, rest)) => same_bytes(start, middle) && self.rest_is(i, &self.rest(rest)),
             None => false,
@@ -170,8 +182,11 @@ impl<'a> View<'a> {
 
     #[inline]
     fn rest_is(&self, i: usize, rest: &Rest<'_>) -> bool {
+        if self.head(i) != rest.head {
+            return false;
+        }
         let row = self.row(i);
-        row.rest_len == rest.len && self.head(i) == rest.head && same_bytes(row.suffix, rest.suffix)
+        row.rest_len == rest.len && same_bytes(row.suffix, rest.suffix)
     }
 
     /// The key of row `i` against a searched one that begins like its group.
