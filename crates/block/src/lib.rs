@@ -11,7 +11,9 @@
 //! * A **sorted block** ([`SortedBlock`], [`SortedBlockBuilder`]) is such a payload: rows in internal
 //!   order, in a layout made for search rather than decoding. Point reads compare one byte of the
 //!   key's hash, up to 64 rows at a time; seeks count the first bytes of keys; both touch a few cache
-//!   lines. Stepping is arithmetic in either direction, and values are lent, never copied.
+//!   lines. Stepping is arithmetic in either direction, and values are lent, never copied. What keys
+//!   share stands once, for all of a block and for groups of neighbours; rows can carry digests of
+//!   their own ([`SortedBlockOptions::digests`]).
 //!
 //! Invariants:
 //!

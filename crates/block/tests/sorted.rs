@@ -9,6 +9,7 @@
 
 use proptest::prelude::*;
 use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
+use stratal_simd::Simd;
 use stratal_testkit::mutate::for_each_mutant;
 use stratal_types::{
     Bytewise, Comparator, EntryDigest, EntryKind, EntryRef, InternalKey, Reverse, SeqNo, Shortlex,
@@ -230,7 +231,10 @@ fn probe(
 ) {
     let visible = |row: &Row| row.trailer.seqno().is_visible_at(bound);
     let found = rows.iter().position(|row| row.key == key && visible(row));
-    assert_eq!(block.find(key, key_hash(key), bound), found, "{key:?} at {bound}");
+    let twins: Vec<_> = Simd::all().map(|simd| block.clone().with_simd(simd)).collect();
+    for block in &twins {
+        assert_eq!(block.find(key, key_hash(key), bound), found, "{key:?} at {bound}");
+    }
 
     let sought = rows.partition_point(|row| match comparator.compare(&row.key, key) {
         std::cmp::Ordering::Less => true,
@@ -239,7 +243,9 @@ fn probe(
     });
     assert_eq!(block.seek_by(key, bound, comparator, &mut vec![]), sought, "{key:?} at {bound}");
     if comparator.is_bytewise() {
-        assert_eq!(block.seek(key, bound), sought, "{key:?} at {bound}");
+        for block in &twins {
+            assert_eq!(block.seek(key, bound), sought, "{key:?} at {bound}");
+        }
     }
     for (i, row) in rows.iter().enumerate().skip(sought.saturating_sub(1)).take(3) {
         assert_eq!(block.compare_key(i, key), Some(row.key[..].cmp(key)));
