@@ -283,10 +283,18 @@ fn measure(name: &str, rows: &Rows, total: usize) {
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
     });
+    let with_digests = SortedBlockOptions { digests: true, ..SortedBlockOptions::default() };
+    let with_digests = build(rows, 0, with_digests);
+    let (mut scratch, start) = (Vec::new(), Instant::now());
+    for block in &with_digests.ours {
+        assert!((0..block.len()).all(|i| block.verify_entry(i, &mut scratch).is_ok()));
+    }
+    let verify_ns = start.elapsed().as_nanos() as f64 / rows.len() as f64;
     println!(
         "  {name:20}  find {find:4.0} vs {classic_find:4.0}  absent {absent:3.0}  seek {seek:4.0}  \
-         next {next:4.1} prev {prev:4.1} vs {classic_next:4.1}  build/row {:3.0}  parse/block {:3.0}",
-        blocks.build_ns, blocks.parse_ns,
+         next {next:4.1} prev {prev:4.1} vs {classic_next:4.1}  build/row {:3.0}, \
+         with digests {:3.0}, verified in {verify_ns:3.0}  parse/block {:3.0}",
+        blocks.build_ns, with_digests.build_ns, blocks.parse_ns,
     );
 }
 
