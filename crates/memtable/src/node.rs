@@ -198,6 +198,9 @@ impl Node {
     /// A child that was replaced since covers less than the chosen slot did: what it lacks has a slot
     /// of its own by then, which the state shows.
     fn chosen_child(&self, choose: impl Fn(State) -> usize) -> Option<(usize, &Self)> {
+        if self.is_leaf() {
+            return None;
+        }
         let mut bits = self.state.load(Ordering::Acquire);
         loop {
             let slot = choose(State::unpack(bits));

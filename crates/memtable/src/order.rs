@@ -49,6 +49,11 @@ impl<'a> Place<'a> {
 ///
 /// Never falls where bytewise keys rise, and is the same for keys that are the same.
 pub(crate) fn head(prefix: &[u8], key: &[u8]) -> u64 {
+    if prefix.is_empty() {
+        // Not only shorter: comparing no bytes at an address that is none costs a hundred nanoseconds
+        // where the processor's masked loads do it.
+        return first_bytes(key);
+    }
     match key.split_at_checked(prefix.len()) {
         Some((start, rest)) if start == prefix => first_bytes(rest),
         _ if key < prefix => 0,

@@ -4,6 +4,7 @@ use pb_core::{Caps, Comp, Engine, Info, Opts, Res};
 use std::path::Path;
 use stratal::{Database, Durability, Keyspace, KeyspaceOptions, TreeOptions};
 use stratal_block::Compression;
+use stratal_filter::FilterSize;
 use stratal_sst::TableOptions;
 
 struct Stratal {
@@ -29,7 +30,7 @@ impl Engine for Stratal {
         let table = TableOptions {
             compression: compression(o.comp),
             block_len_target: o.block_bytes.try_into()?,
-            filter: Some(stratal_filter::FilterSpec::BitsPerKey(o.filter_bits.into())),
+            filter: Some(FilterSize::BitsPerKey(o.filter_bits.into()).into()),
             ..TableOptions::default()
         };
         let options = TreeOptions {
