@@ -225,10 +225,7 @@ impl PointSource for Lookup<'_> {
 
     fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
         match self {
-            Self::Memory(memtable) => {
-                let tombstones = memtable.tombstones();
-                Ok(tombstones.covering(key, bound, memtable.comparator().as_ref()))
-            }
+            Self::Memory(memtable) => Ok(memtable.covering(key, bound)),
             Self::Run(run) => run.covering(key, bound),
         }
     }

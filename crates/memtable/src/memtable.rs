@@ -105,6 +105,15 @@ impl Memtable {
         self.tombstones.fragments(self.comparator().as_ref())
     }
 
+    /// The highest number below `bound` of a range tombstone that covers `key`. As
+    /// [`tombstones`](Self::tombstones), and free while there is none.
+    pub fn covering(&self, key: &[u8], bound: SeqNo) -> Option<SeqNo> {
+        if self.tombstones.is_empty() {
+            return None;
+        }
+        self.tombstones().covering(key, bound, self.comparator().as_ref())
+    }
+
     /// A cursor over every version, before the first.
     pub fn cursor(self: &Arc<Self>) -> MemtableCursor {
         MemtableCursor::new(Arc::clone(self))
