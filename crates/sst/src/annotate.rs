@@ -1,7 +1,7 @@
 //! What each byte of a table means, for inspection, golden files and the format's description.
 
 use stratal_archive::{Half, Part, annotate_header, annotate_toc, annotate_trailer};
-use stratal_block::{annotate_frame_with, annotate_sorted_block};
+use stratal_block::annotate_frame_with;
 use stratal_types::dump::Dump;
 
 use crate::{
@@ -78,7 +78,7 @@ impl Table {
         if !stored.windows(plain.len().max(1)).any(|window| window == plain) {
             let mut dump = Dump::new(&plain);
             dump.note("the payload, decompressed");
-            annotate_payload(block.kind, &mut dump, plain.len());
+            block.kind.annotate(&mut dump, plain.len());
             text.push_str(&dump.finish());
         }
         Ok(text)
@@ -129,15 +129,5 @@ impl Table {
 
 /// Describes the frame that `dump` has next.
 fn annotate_stored(kind: TableBlock, dump: &mut Dump<'_>) {
-    annotate_frame_with(dump, |dump, len| annotate_payload(kind, dump, len));
-}
-
-fn annotate_payload(kind: TableBlock, dump: &mut Dump<'_>, len: usize) {
-    match kind {
-        TableBlock::Filter => {
-            let bytes = dump.remaining();
-            stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
-        }
-        _ => annotate_sorted_block(dump, len),
-    }
+    annotate_frame_with(dump, |dump, len| kind.annotate(dump, len));
 }

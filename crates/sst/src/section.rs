@@ -1,8 +1,8 @@
 //! What a table file is made of: section tags, block kinds, and which ordinals are spoken for.
 
 use stratal_archive::SectionTag;
-use stratal_block::{BlockId, BlockKind};
-use stratal_types::FileUid;
+use stratal_block::{BlockId, BlockKind, annotate_sorted_block};
+use stratal_types::{FileUid, dump::Dump};
 
 /// The archive type of a table file.
 pub const FILE_TYPE: [u8; 4] = *b"SST1";
@@ -60,8 +60,51 @@ impl TableBlock {
         }
     }
 
-    pub(crate) const fn id(self, uid: FileUid, ordinal: u64) -> BlockId {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Data, Self::Index, Self::Filter, Self::Properties, Self::Tombstones];
+
+    /// The section that blocks of this kind stand in.
+    pub const fn section(self) -> SectionTag {
+        match self {
+            Self::Data => DATA,
+            Self::Index => INDEX,
+            Self::Filter => FILTER,
+            Self::Properties => PROPERTIES,
+            Self::Tombstones => TOMBSTONES,
+        }
+    }
+
+    /// The ordinal of the only block in its section, or in the other `copy` of the section. `None` of
+    /// data blocks, which count from [`FIRST_DATA_ORDINAL`](Self::FIRST_DATA_ORDINAL) in the order of
+    /// writing.
+    pub const fn ordinal(self, copy: bool) -> Option<u64> {
+        Some(match self {
+            Self::Data => return None,
+            Self::Index => ordinal::INDEX[copy as usize],
+            Self::Filter => ordinal::FILTER,
+            Self::Properties => ordinal::PROPERTIES[copy as usize],
+            Self::Tombstones => ordinal::TOMBSTONES[copy as usize],
+        })
+    }
+
+    /// The ordinal of the first data block.
+    pub const FIRST_DATA_ORDINAL: u64 = ordinal::FIRST_FREE;
+
+    /// Who block `ordinal` of file `uid` is.
+    pub const fn id(self, uid: FileUid, ordinal: u64) -> BlockId {
         BlockId { uid, ordinal, kind: BlockKind(self.tag()) }
+    }
+
+    /// Describes the payload of `len` bytes that `dump` has next, as far as it is understood.
+    pub fn annotate(self, dump: &mut Dump<'_>, len: usize) {
+        match self {
+            Self::Filter => {
+                let bytes = dump.remaining();
+                stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
+            }
+            _ => annotate_sorted_block(dump, len),
+        }
     }
 }
 

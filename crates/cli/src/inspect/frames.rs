@@ -4,10 +4,7 @@ use std::{borrow::Cow, ops::Range, path::Path};
 
 use serde_json::json;
 use stratal_archive::Toc;
-use stratal_block::{
-    BlockContext, BlockId, BlockKind, BlockSpec, Codec, Frame, annotate_frame_with,
-    annotate_sorted_block,
-};
+use stratal_block::{BlockContext, BlockId, BlockSpec, Codec, Frame, annotate_frame_with};
 use stratal_sst::{FILE_TYPE, TableBlock};
 use stratal_types::{FileUid, dump::Dump};
 
@@ -57,21 +54,13 @@ struct Found {
 }
 
 impl Found {
-    const KINDS: [TableBlock; 5] = [
-        TableBlock::Data,
-        TableBlock::Index,
-        TableBlock::Filter,
-        TableBlock::Properties,
-        TableBlock::Tombstones,
-    ];
-
     fn new(kind: TableBlock, uid: FileUid, ordinal: u64) -> Self {
-        Self { kind, id: BlockId { uid, ordinal, kind: BlockKind(kind.tag()) } }
+        Self { kind, id: kind.id(uid, ordinal) }
     }
 
     /// The block that was made a [`Block`].
     fn again(block: &Block, uid: FileUid) -> Option<Self> {
-        let kind = Self::KINDS.into_iter().find(|kind| kind.name() == block.kind)?;
+        let kind = TableBlock::ALL.into_iter().find(|kind| kind.name() == block.kind)?;
         Some(Self::new(kind, uid, block.ordinal?))
     }
 
@@ -97,39 +86,29 @@ impl Found {
     }
 }
 
-/// Ordinal of the first data block, and behind it in the order of writing.
-const FIRST_DATA_ORDINAL: u64 = 16;
-
 fn blocks_by_frames(bytes: &[u8], toc: &Toc) -> Vec<Block> {
     let uid = toc.header.uid;
     let mut blocks = Vec::new();
     for entry in &toc.entries {
         let range = usizes(&entry.range());
-        let copy = copy_of(entry.half) as u64;
-        let (kind, ordinal) = match &entry.tag.0 {
-            b"DATA" => {
-                let mut rest = clipped(bytes, &range);
-                let mut start = range.start;
-                for ordinal in FIRST_DATA_ORDINAL.. {
-                    if rest.is_empty() {
-                        break;
-                    }
-                    // Behind a frame that cannot be told nothing can be found.
-                    let behind = Frame::split_from(rest).map_or(&[][..], |(_, behind)| behind);
-                    let end = start + rest.len() - behind.len();
-                    let found = Found::new(TableBlock::Data, uid, ordinal);
-                    blocks.push(found.block(bytes, start..end));
-                    (rest, start) = (behind, end);
-                }
-                continue;
+        let kind = TableBlock::ALL.into_iter().find(|kind| kind.section() == entry.tag);
+        let Some(kind) = kind else { continue };
+        if let Some(ordinal) = kind.ordinal(copy_of(entry.half) > 0) {
+            blocks.push(Found::new(kind, uid, ordinal).block(bytes, range));
+            continue;
+        }
+        let mut rest = clipped(bytes, &range);
+        let mut start = range.start;
+        for ordinal in TableBlock::FIRST_DATA_ORDINAL.. {
+            if rest.is_empty() {
+                break;
             }
-            b"PROP" => (TableBlock::Properties, copy),
-            b"INDX" => (TableBlock::Index, 2 + copy),
-            b"RDEL" => (TableBlock::Tombstones, 6 + copy),
-            b"filt" => (TableBlock::Filter, 4),
-            _ => continue,
-        };
-        blocks.push(Found::new(kind, uid, ordinal).block(bytes, range));
+            // Behind a frame that cannot be told nothing can be found.
+            let behind = Frame::split_from(rest).map_or(&[][..], |(_, behind)| behind);
+            let end = start + rest.len() - behind.len();
+            blocks.push(Found::new(kind, uid, ordinal).block(bytes, start..end));
+            (rest, start) = (behind, end);
+        }
     }
     blocks
 }
@@ -152,7 +131,7 @@ pub(super) fn dump_frame(
     if let Some(plain) = plain.filter(|_| is_packed) {
         let mut dump = Dump::new(plain);
         dump.note("the payload, decompressed");
-        annotate_payload(kind, &mut dump, plain.len());
+        kind.annotate(&mut dump, plain.len());
         text.push_str(&dump.finish());
     }
     text
@@ -181,19 +160,9 @@ fn annotate_broken_frame(kind: TableBlock, error: &stratal_block::Error, dump: &
 /// Describes a payload of `len` bytes to its end, understood or not.
 fn annotate_whole(kind: TableBlock, dump: &mut Dump<'_>, len: usize) {
     let before = dump.remaining().len();
-    annotate_payload(kind, dump, len);
+    kind.annotate(dump, len);
     let described = before.saturating_sub(dump.remaining().len());
     if described < len {
         dump.field(len.saturating_sub(described), "payload, not understood");
-    }
-}
-
-fn annotate_payload(kind: TableBlock, dump: &mut Dump<'_>, len: usize) {
-    match kind {
-        TableBlock::Filter => {
-            let bytes = dump.remaining();
-            stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
-        }
-        _ => annotate_sorted_block(dump, len),
     }
 }
