@@ -154,6 +154,16 @@ pub(crate) enum TableVerb {
         /// The table file
         file: PathBuf,
     },
+    /// Write what can be read of a damaged table into a new one
+    #[command(after_help = "Examples:\n  stratal table salvage damaged.sst saved.sst\n\n\
+        Prints what is lost, with the keys it costs, and exits 4 if anything is. Where the index is lost\n\
+        blocks are found one behind the other.")]
+    Salvage {
+        /// The damaged table, which stays as it is
+        file: PathBuf,
+        /// The table to write; replaced whole if it exists
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]

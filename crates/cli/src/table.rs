@@ -4,7 +4,9 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 use stratal_filter::{FilterSize, FilterSpec};
-use stratal_sst::{Damage, Properties, TableContext, TableInfo, TableOptions, TableWriter};
+use stratal_sst::{
+    Damage, Properties, SalvageReport, TableContext, TableInfo, TableOptions, TableWriter,
+};
 use stratal_types::{Comparator, FileUid, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -25,6 +27,7 @@ pub(crate) fn run(verb: &TableVerb, common: &Common, out: &mut Output) -> Result
         TableVerb::Scan(args) => scan(args, common, out),
         TableVerb::Info { file } => info(file, common, out),
         TableVerb::Verify { file } => verify(file, common, out),
+        TableVerb::Salvage { file, out: saved } => salvage(file, saved, common, out),
     }
 }
 
@@ -192,6 +195,40 @@ fn verify(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure>
         if ok {
             out.line(format!("{file}: ok, {blocks} blocks, {entries} entries"))?;
         }
+    }
+    if ok { Ok(()) } else { Err(Failure::Damage(None)) }
+}
+
+fn salvage(path: &Path, saved: &Path, common: &Common, out: &mut Output) -> Result<(), Failure> {
+    let table = open_table(path, common)?;
+    if std::fs::canonicalize(saved).ok() == std::fs::canonicalize(path).ok() {
+        return Err(Failure::Usage("the table to write is the one to read".into()));
+    }
+    let fail = |error| Failure::table(path, &error);
+    let comparator = comparator_named(table.comparator().name());
+    let comparator = comparator.unwrap_or_else(|| TableContext::default().comparator);
+    let ctx = TableContext { comparator, ..TableContext::default() };
+    let spec = Arc::new(TableOptions::default().validate().map_err(fail)?);
+    // Drawn from the old identity: the same damage gives the same file.
+    let mut uid = Xxh3::new();
+    uid.update(b"salvaged");
+    uid.update(&table.info().uid.0);
+    let uid = FileUid(uid.digest128().to_le_bytes());
+    let mut report = SalvageReport::default();
+    let written = file::replace(saved, |sink| {
+        let mut writer = TableWriter::new(&ctx, sink, uid, spec);
+        report = table.salvage(&mut writer).map_err(fail)?;
+        Ok(writer.finish().map_err(fail)?.info)
+    })?;
+    let (ok, file) = (report.lost.is_empty(), path.display());
+    let lost: Vec<DamageRow<'_>> = report.lost.iter().map(|lost| row_of(&file, lost)).collect();
+    if out.json {
+        let damage: Vec<Value> = lost.iter().map(|row| row.json(out)).collect();
+        out.json(&json!({ "ok": ok, "entries": report.entries, "damage": damage }))?;
+    } else {
+        lost.iter().try_for_each(|row| out.line(row.line(out.notation)))?;
+        let saved = if written.is_some() { saved.display().to_string() } else { "no table".into() };
+        out.line(format!("{saved}: {} entries saved", report.entries))?;
     }
     if ok { Ok(()) } else { Err(Failure::Damage(None)) }
 }

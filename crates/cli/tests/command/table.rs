@@ -256,3 +256,31 @@ fn a_closed_standard_output_ends_quietly() {
     let output = scan.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
 }
+
+#[test]
+fn what_can_be_read_of_a_damaged_table_is_saved() {
+    let desk = Desk::new();
+    let line = |i: u32| format!("key{i:04}\tvalue of {i}, which takes some room\n");
+    desk.file("in.tsv", (0..500).map(line).collect::<String>());
+    desk.run("table write t.sst in.tsv --block-size 512 --compression none").exits(0);
+    desk.run("table salvage t.sst whole.sst").exits(0).prints("whole.sst: 500 entries saved\n");
+    assert_eq!(desk.run("table scan whole.sst").exits(0).stdout(), desk.read("in.tsv"));
+
+    let mut bytes = desk.read("t.sst");
+    let at = bytes.windows(12).position(|found| found == b"value of 123").unwrap();
+    bytes[at] ^= 1;
+    desk.file("t.sst", bytes);
+    let ran = desk.run("table salvage t.sst saved.sst --json").exits(4);
+    let report = ran.json();
+    let lost = &report["damage"][0];
+    let (behind, to) = (lost["from_key"].as_str().unwrap(), lost["to_key"].as_str().unwrap());
+    assert!(behind < "key0123" && to >= "key0123", "{report}");
+    let kept: String = (0..500)
+        .filter(|i| !(behind < &*format!("key{i:04}") && &*format!("key{i:04}") <= to))
+        .map(line)
+        .collect();
+    assert_eq!(report["entries"], kept.lines().count());
+    desk.run("table scan saved.sst").exits(0).prints(kept);
+    desk.run("table salvage saved.sst saved.sst").exits(2).says(&["the one to read"]);
+    desk.run("table salvage in.tsv saved.sst").exits(3);
+}
