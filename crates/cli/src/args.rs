@@ -154,6 +154,11 @@ pub(crate) enum TableVerb {
         /// The table file
         file: PathBuf,
     },
+    /// Print every byte of a table, with what it means
+    Dump {
+        /// The table file
+        file: PathBuf,
+    },
     /// Write what can be read of a damaged table into a new one
     #[command(after_help = "Examples:\n  stratal table salvage damaged.sst saved.sst\n\n\
         Prints what is lost, with the keys it costs, and exits 4 if anything is. Where the index is lost\n\

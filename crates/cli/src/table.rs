@@ -27,6 +27,10 @@ pub(crate) fn run(verb: &TableVerb, common: &Common, out: &mut Output) -> Result
         TableVerb::Scan(args) => scan(args, common, out),
         TableVerb::Info { file } => info(file, common, out),
         TableVerb::Verify { file } => verify(file, common, out),
+        TableVerb::Dump { file } => {
+            let dump = open_table(file, common)?.annotate();
+            out.bytes(dump.map_err(|error| Failure::table(file, &error))?.as_bytes())
+        }
         TableVerb::Salvage { file, out: saved } => salvage(file, saved, common, out),
     }
 }

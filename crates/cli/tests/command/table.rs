@@ -284,3 +284,19 @@ fn what_can_be_read_of_a_damaged_table_is_saved() {
     desk.run("table salvage saved.sst saved.sst").exits(2).says(&["the one to read"]);
     desk.run("table salvage in.tsv saved.sst").exits(3);
 }
+
+#[test]
+fn a_dump_names_every_byte_of_a_table() {
+    let desk = Desk::new();
+    desk.file("in.tsv", "a\t1\nb\t2\n");
+    desk.run("table write t.sst in.tsv").exits(0);
+    let len = desk.read("t.sst").len();
+    let dump = desk.run("table dump t.sst").exits(0).text();
+    for words in ["magic", "data block, ordinal 16", "index block", "properties block"] {
+        assert!(dump.contains(words), "{words}: {dump}");
+    }
+    let last = dump.lines().rfind(|line| line.contains("..")).unwrap();
+    let ends = last.split_once("..").unwrap().1.split(' ').next().unwrap();
+    assert_eq!(usize::from_str_radix(ends, 16).unwrap(), len, "{last}");
+    desk.run("table dump in.tsv").exits(3);
+}
