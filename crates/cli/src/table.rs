@@ -209,8 +209,9 @@ fn salvage(path: &Path, saved: &Path, common: &Common, out: &mut Output) -> Resu
         return Err(Failure::Usage("the table to write is the one to read".into()));
     }
     let fail = |error| Failure::table(path, &error);
-    let comparator = comparator_named(table.comparator().name());
-    let comparator = comparator.unwrap_or_else(|| TableContext::default().comparator);
+    let name = table.comparator().name();
+    let comparator = comparator_named(name)
+        .ok_or_else(|| Failure::Usage(format!("there is no comparator {name:?}")))?;
     let ctx = TableContext { comparator, ..TableContext::default() };
     let spec = Arc::new(TableOptions::default().validate().map_err(fail)?);
     // Drawn from the old identity: the same damage gives the same file.

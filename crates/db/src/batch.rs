@@ -1,5 +1,5 @@
 use stratal_engine::Operation;
-use stratal_types::{KEY_LEN_MAX, VALUE_LEN_MAX, sync::Arc};
+use stratal_types::sync::Arc;
 
 use crate::{Database, Durability, Error, Keyspace, Ticket, commit::Part};
 
@@ -99,31 +99,4 @@ impl Batch {
         }
         self
     }
-}
-
-/// Whether an operation can be applied: once it is logged it is too late to find out.
-pub(crate) fn check(operation: &Operation) -> Result<(), Error> {
-    match operation {
-        Operation::Put { key, value } => {
-            check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
-            check_key("key", key)
-        }
-        Operation::Delete { key } | Operation::WeakDelete { key } => check_key("key", key),
-        Operation::DeleteRange { from, to } => {
-            check_key("start of the range", from)?;
-            check_key("end of the range", to)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_key(what: &'static str, key: &[u8]) -> Result<(), Error> {
-    check_len(what, key.len(), 1, KEY_LEN_MAX)
-}
-
-fn check_len(what: &'static str, len: usize, min: usize, max: usize) -> Result<(), Error> {
-    if (min..=max).contains(&len) {
-        return Ok(());
-    }
-    Err(Error::TooLarge { what, len: len as u64, min: min as u64, max: max as u64 })
 }

@@ -15,7 +15,7 @@ use stratal_types::{
 use stratal_wal::{AppendMode, Lsn, PAYLOAD_LEN_MAX};
 
 use crate::{
-    Durability, Error, Executor, Health, batch,
+    Durability, Error, Executor, Health,
     inner::{Core, Inner},
     log::Log,
     record,
@@ -385,9 +385,11 @@ impl Inner {
             let _log = self.log.lock();
             self.seal_if_crowded();
         }
+        // A database that has failed flushes nothing any more: the commit will say so.
         self.work.wait_for_relief(|| {
-            self.memory.is_full()
-                || parts.iter().any(|part| part.core.is_stalled.load(Ordering::Acquire))
+            let is_behind = self.memory.is_full()
+                || parts.iter().any(|part| part.core.is_stalled.load(Ordering::Acquire));
+            is_behind && !self.is_failed()
         })
     }
 }
@@ -424,7 +426,8 @@ fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
     for part in parts {
         let tree: TreeId = part.core.id;
         for operation in &part.operations {
-            batch::check(operation)?;
+            // Once it is logged it is too late to find out.
+            operation.check()?;
             if !record::encode_operation(tree, operation, &mut body) {
                 return Err(Error::invalid("the log has no form for this operation"));
             }

@@ -156,10 +156,10 @@ impl Work {
         Ok(())
     }
 
-    /// Waits until flushes and merges have nothing left to do.
-    fn wait_idle(&self) -> Result<(), Error> {
+    /// Waits until flushes and merges have nothing left to do, or will do nothing any more.
+    fn wait_idle(&self, is_failed: impl Fn() -> bool) -> Result<(), Error> {
         let mut state = self.state.lock();
-        while state.is_busy() && !state.stop {
+        while state.is_busy() && !state.stop && !is_failed() {
             if let Some(why) = &state.failure {
                 return Err(failed(why));
             }
@@ -293,7 +293,7 @@ impl Inner {
         }
     }
 
-    fn is_failed(&self) -> bool {
+    pub(crate) fn is_failed(&self) -> bool {
         self.is_unwell.load(Ordering::Acquire)
             && matches!(&*self.health.lock(), Health::Failed { .. })
     }
@@ -301,7 +301,10 @@ impl Inner {
     /// Waits until nothing is left to do in the background; without threads, does it.
     pub(crate) fn wait_idle(&self) -> Result<(), Error> {
         match self.executor {
-            Executor::Threads => self.work.wait_idle(),
+            Executor::Threads => {
+                self.work.wait_idle(|| self.is_failed())?;
+                self.check_open()
+            }
             Executor::Inline => {
                 while self.step()? {}
                 Ok(())
@@ -482,5 +485,23 @@ impl Inner {
             self.note_log_failure(&error);
             self.wal_error(error)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_threads_that_do_nothing_any_more() {
+        let work = Work::default();
+        work.want(Role::Flush);
+        assert!(work.wait_idle(|| true).is_ok());
+        work.note(&Err(Error::ReadOnly { why: "the disk is gone".into() }));
+        assert!(
+            matches!(work.wait_idle(|| false), Err(Error::ReadOnly { why }) if why.contains("gone"))
+        );
+        assert!(matches!(work.wait_for_relief(|| true), Err(Error::ReadOnly { .. })));
+        assert!(work.wait_for_relief(|| false).is_ok());
     }
 }

@@ -91,19 +91,30 @@ impl WriteBatch {
     ///
     /// # Errors
     ///
+    /// Those of [`Operation::check`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.operations.iter().try_for_each(Operation::check)
+    }
+}
+
+impl Operation {
+    /// Whether the change can be applied.
+    ///
+    /// # Errors
+    ///
     /// [`Error::TooLarge`], naming what has the wrong length.
     pub fn check(&self) -> Result<(), Error> {
-        self.operations.iter().try_for_each(|operation| match operation {
-            Operation::Put { key, value } => {
+        match self {
+            Self::Put { key, value } => {
                 check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
                 check_key("key", key)
             }
-            Operation::Delete { key } | Operation::WeakDelete { key } => check_key("key", key),
-            Operation::DeleteRange { from, to } => {
+            Self::Delete { key } | Self::WeakDelete { key } => check_key("key", key),
+            Self::DeleteRange { from, to } => {
                 check_key("start of the range", from)?;
                 check_key("end of the range", to)
             }
-        })
+        }
     }
 }
 
