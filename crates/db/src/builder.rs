@@ -68,7 +68,7 @@ impl Builder {
 
     /// Bytes of memory for caches and for what is written. Half is the cache's. The memtables of all
     /// keyspaces may have the other half: one takes writes until it holds a quarter, or 64 MiB, and
-    /// writers wait for a flush when all is full. Up to an eighth more holds what of the log is not
+    /// writers wait for a flush when all is full. Up to an eighth more, or 1 MiB, holds what of the log is not
     /// synced. Default 256 MiB.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = bytes;

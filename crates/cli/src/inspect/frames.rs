@@ -147,7 +147,8 @@ fn annotate_broken_frame(kind: TableBlock, error: &stratal_block::Error, dump: &
         ("kind", 1),
         ("codec", 1),
         ("flags", 1),
-        ("reserved", 2),
+        ("shards of data", 1),
+        ("shards of parity", 1),
         ("stored_len", 4),
         ("plain_len", 4),
     ] {
