@@ -50,6 +50,7 @@
 mod options;
 mod context;
 mod writer;
+mod set_writer;
 mod source;
 mod table;
 mod cursor;
@@ -74,6 +75,7 @@ pub use properties::Properties;
 pub use range::TableRange;
 pub use salvage::SalvageReport;
 pub use section::{FILE_TYPE, TableBlock};
+pub use set_writer::{TableFiles, TableSetWriter};
 pub use source::{FileSource, ReadAt};
 pub use table::{Table, Version};
 pub use verify::{Damage, VerifyReport};

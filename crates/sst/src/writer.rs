@@ -221,7 +221,7 @@ impl<W: io::Write> TableWriter<W> {
     }
 
     /// Whether `entry` begins a new user key, or an error if it does not stand behind the last one.
-    fn check_order(&self, entry: EntryRef<'_>) -> Result<bool, Error> {
+    pub(crate) fn check_order(&self, entry: EntryRef<'_>) -> Result<bool, Error> {
         if self.properties.entries == 0 {
             return Ok(true);
         }
