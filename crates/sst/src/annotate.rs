@@ -7,6 +7,7 @@ use stratal_types::dump::Dump;
 use crate::{
     Error, Table,
     handle::BlockHandle,
+    index::IndexCursor,
     section::{self, TableBlock, ordinal},
     table::section_handle,
 };
@@ -42,10 +43,13 @@ impl Table {
     ///
     /// Those of reading the index.
     pub fn blocks(&self) -> Result<Vec<BlockInfo>, Error> {
-        let index = self.index()?;
-        let data = index.iter().flat_map(|index| (0..index.len()).filter_map(|i| index.handle(i)));
-        let mut blocks: Vec<_> =
-            data.map(|handle| BlockInfo::new(TableBlock::Data, handle)).collect();
+        let mut blocks = Vec::new();
+        let mut index = IndexCursor::default();
+        index.seek_to_first(self)?;
+        while index.is_inside() {
+            blocks.push(BlockInfo::new(TableBlock::Data, index.handle(self)?));
+            index.advance(self)?;
+        }
         for entry in &self.contents().entries {
             let copy = usize::from(entry.half == Half::Mirror);
             let (kind, ordinals) = match entry.tag {

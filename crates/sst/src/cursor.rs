@@ -4,16 +4,17 @@ use bytes::Bytes;
 use stratal_block::SortedCursor;
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
-use crate::{Error, Table, block::CachedBlock};
+use crate::{Error, Table, block::CachedBlock, index::IndexCursor};
 
 /// A place among all stored versions of a table. See [`Cursor`] for how it moves.
 ///
-/// It holds the index and one data block, also when the cache has dropped them. Within a block a
+/// It holds what it uses of the index and one data block, also when the cache has dropped them. Within a block a
 /// step costs no more than putting the key together.
 #[derive(Debug)]
 pub struct TableCursor {
     table: Table,
-    index: Option<Arc<CachedBlock>>,
+    /// On the fence of the block it is in, while it is inside.
+    index: IndexCursor,
     /// The block it is in, or was in last.
     loaded: Option<Loaded>,
     place: Place,
@@ -21,7 +22,8 @@ pub struct TableCursor {
 
 #[derive(Debug)]
 struct Loaded {
-    block_no: usize,
+    /// Where the block begins in the file.
+    offset: u64,
     block: Arc<CachedBlock>,
     rows: SortedCursor<Bytes>,
 }
@@ -35,16 +37,9 @@ enum Place {
     Failed,
 }
 
-/// Which end of a block to go to.
-#[derive(Clone, Copy)]
-enum End {
-    First,
-    Last,
-}
-
 impl TableCursor {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, index: None, loaded: None, place: Place::BeforeFirst }
+        Self { table, index: IndexCursor::default(), loaded: None, place: Place::BeforeFirst }
     }
 
     /// The value of the entry the cursor stands on, sharing the block's memory.
@@ -62,19 +57,11 @@ impl TableCursor {
         self.loaded.as_ref().filter(|_| self.place == Place::Inside)
     }
 
-    /// The index; `None` if the table has no entries.
-    fn index(&mut self) -> Result<Option<Arc<CachedBlock>>, Error> {
-        if self.index.is_none() {
-            self.index = self.table.index()?;
-        }
-        Ok(self.index.clone())
-    }
-
-    /// The rows of block `block_no`, loaded if they are not.
-    fn load(&mut self, block_no: usize) -> Result<&mut SortedCursor<Bytes>, Error> {
-        if self.loaded.as_ref().is_none_or(|loaded| loaded.block_no != block_no) {
-            let index = self.index()?.ok_or(Error::CursorFailed)?;
-            let block = self.table.data_block(&index, block_no)?;
+    /// The rows of the block whose fence the index stands on, loaded if they are not.
+    fn load(&mut self) -> Result<&mut SortedCursor<Bytes>, Error> {
+        let handle = self.index.handle(&self.table)?;
+        if self.loaded.as_ref().is_none_or(|loaded| loaded.offset != handle.offset) {
+            let block = self.table.data_block(handle)?;
             let rows = match self.loaded.take() {
                 Some(Loaded { mut rows, .. }) => {
                     rows.set_block(block.rows().clone());
@@ -82,7 +69,7 @@ impl TableCursor {
                 }
                 None => SortedCursor::new(block.rows().clone()),
             };
-            self.loaded = Some(Loaded { block_no, block, rows });
+            self.loaded = Some(Loaded { offset: handle.offset, block, rows });
         }
         match &mut self.loaded {
             Some(loaded) => Ok(&mut loaded.rows),
@@ -90,29 +77,31 @@ impl TableCursor {
         }
     }
 
-    /// Stands on one end of block `block_no`, or outside if there is no such block.
-    fn enter(&mut self, block_no: Option<usize>, end: End) -> Result<Place, Error> {
-        let index = self.index()?;
-        let Some(block_no) = block_no else { return Ok(Place::BeforeFirst) };
-        if index.is_none_or(|index| block_no >= index.len()) {
+    /// Stands on the first row of the block that the index stands for, or behind the last block.
+    fn enter_first_row(&mut self) -> Result<Place, Error> {
+        if !self.index.is_inside() {
             return Ok(Place::BehindLast);
         }
-        let rows = self.load(block_no)?;
-        match end {
-            End::First => rows.seek_to_first(),
-            End::Last => rows.seek_to_last(),
+        self.load()?.seek_to_first();
+        Ok(Place::Inside)
+    }
+
+    /// Stands on the last row of the block that the index stands for, or before the first block.
+    fn enter_last_row(&mut self) -> Result<Place, Error> {
+        if !self.index.is_inside() {
+            return Ok(Place::BeforeFirst);
         }
+        self.load()?.seek_to_last();
         Ok(Place::Inside)
     }
 
     fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
-        let comparator = Arc::clone(&self.table.context().comparator);
-        let Some(index) = self.index()? else { return Ok(Place::BehindLast) };
-        let block_no = index.seek(key, bound, comparator.as_ref());
-        if block_no >= index.len() {
+        self.index.seek(&self.table, key, bound)?;
+        if !self.index.is_inside() {
             return Ok(Place::BehindLast);
         }
-        let rows = self.load(block_no)?;
+        let comparator = Arc::clone(&self.table.context().comparator);
+        let rows = self.load()?;
         if comparator.is_bytewise() {
             rows.seek(key, bound);
         } else {
@@ -122,7 +111,27 @@ impl TableCursor {
             return Ok(Place::Inside);
         }
         // A fence may stand behind its block's last entry, and the key between the two.
-        self.enter(Some(block_no.saturating_add(1)), End::First)
+        self.enter_next_block()
+    }
+
+    fn enter_first_block(&mut self) -> Result<Place, Error> {
+        self.index.seek_to_first(&self.table)?;
+        self.enter_first_row()
+    }
+
+    fn enter_last_block(&mut self) -> Result<Place, Error> {
+        self.index.seek_to_last(&self.table)?;
+        self.enter_last_row()
+    }
+
+    fn enter_next_block(&mut self) -> Result<Place, Error> {
+        self.index.advance(&self.table)?;
+        self.enter_first_row()
+    }
+
+    fn enter_previous_block(&mut self) -> Result<Place, Error> {
+        self.index.retreat(&self.table)?;
+        self.enter_last_row()
     }
 
     /// Takes the place that a step has led to; if it failed the cursor stands nowhere.
@@ -138,11 +147,6 @@ impl TableCursor {
             }
         }
     }
-
-    fn enter_last(&mut self) -> Result<Place, Error> {
-        let last = self.index()?.and_then(|index| index.len().checked_sub(1));
-        self.enter(last, End::Last)
-    }
 }
 
 impl Cursor for TableCursor {
@@ -154,12 +158,12 @@ impl Cursor for TableCursor {
     }
 
     fn seek_to_first(&mut self) -> Result<(), Error> {
-        let place = self.enter(Some(0), End::First);
+        let place = self.enter_first_block();
         self.stand(place)
     }
 
     fn seek_to_last(&mut self) -> Result<(), Error> {
-        let place = self.enter_last();
+        let place = self.enter_last_block();
         self.stand(place)
     }
 
@@ -172,8 +176,7 @@ impl Cursor for TableCursor {
                 if loaded.rows.row().is_some() {
                     return Ok(());
                 }
-                let next = Some(loaded.block_no.saturating_add(1));
-                let place = self.enter(next, End::First);
+                let place = self.enter_next_block();
                 self.stand(place)
             }
             (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
@@ -189,8 +192,7 @@ impl Cursor for TableCursor {
                 if loaded.rows.row().is_some() {
                     return Ok(());
                 }
-                let previous = loaded.block_no.checked_sub(1);
-                let place = self.enter(previous, End::Last);
+                let place = self.enter_previous_block();
                 self.stand(place)
             }
             (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),

@@ -9,6 +9,7 @@ use crate::{
     Damage, Error, Table, TableWriter,
     block::CachedBlock,
     handle::BlockHandle,
+    index::IndexCursor,
     section::{self, TableBlock},
     table::parse_sorted,
 };
@@ -66,25 +67,9 @@ impl Table {
     ) -> Result<SalvageReport, Error> {
         let mut salvage = Salvage { table: self, writer, report: SalvageReport::default() };
         salvage.tombstones()?;
-        match self.index() {
-            Ok(None) => {}
-            Ok(Some(index)) => {
-                for i in 0..index.len() {
-                    let before = i.checked_sub(1).map(|before| index.key(before));
-                    let (offset, saved) = match index.handle(i) {
-                        Some(handle) => (handle.offset, salvage.block(handle)?.map(drop)),
-                        None => (0, Err(malformed("an index entry holds no block handle", 0))),
-                    };
-                    if let Err(error) = saved {
-                        salvage.note(
-                            offset,
-                            TableBlock::Data,
-                            error,
-                            Some((before, index.key(i))),
-                        )?;
-                    }
-                }
-            }
+        let mut index = IndexCursor::default();
+        match index.seek_to_first(self) {
+            Ok(()) => salvage.indexed(index)?,
             Err(error) => {
                 let offset = salvage.offset_of(TableBlock::Index);
                 salvage.note(offset, TableBlock::Index, error, None)?;
@@ -168,6 +153,23 @@ impl<W: io::Write> Salvage<'_, W> {
             rows.advance();
         }
         Ok(Ok(Ends { first, last: block.key(block.len().saturating_sub(1)) }))
+    }
+
+    /// Saves the data blocks that `index`, which stands on the first, knows.
+    fn indexed(&mut self, mut index: IndexCursor) -> Result<(), Error> {
+        let mut before = None;
+        while let Some((fence, _)) = index.fence() {
+            let (offset, saved) = match index.handle(self.table) {
+                Ok(handle) => (handle.offset, self.block(handle)?.map(drop)),
+                Err(error) => (0, Err(error)),
+            };
+            if let Err(error) = saved {
+                self.note(offset, TableBlock::Data, error, Some((before, fence.clone())))?;
+            }
+            before = Some(fence);
+            index.advance(self.table)?;
+        }
+        Ok(())
     }
 
     /// Saves data blocks without the index.

@@ -13,6 +13,7 @@ use crate::{
     Error, Properties, ReadAt, TableContext, TableCursor, TableInfo, TableRange,
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
+    index::IndexCursor,
     section::{self, TableBlock, ordinal},
     tombstones::{self, CachedFragments},
 };
@@ -154,10 +155,10 @@ impl Table {
         if !self.may_contain(hash)? {
             return Ok(None);
         }
-        let Some(index) = self.inner.index()? else { return Ok(None) };
-        let comparator = self.inner.ctx.comparator.as_ref();
-        for i in index.seek(key, bound, comparator)..index.len() {
-            let block = self.inner.data_block(&index, i)?;
+        let mut index = IndexCursor::default();
+        index.seek(self, key, bound)?;
+        while index.is_inside() {
+            let block = self.inner.data_block(index.handle(self)?)?;
             if let Some(found) = block.rows().find(key, hash, bound) {
                 return Ok(Some(Version {
                     trailer: block.trailer(found),
@@ -165,9 +166,10 @@ impl Table {
                 }));
             }
             // Versions of a key may go on in the next block only if the fence is the key itself.
-            if !index.rows().key_eq(i, key) {
+            if !index.is_fence_of(key) {
                 break;
             }
+            index.advance(self)?;
         }
         Ok(None)
     }
@@ -226,12 +228,13 @@ impl Table {
         self.inner.index()
     }
 
-    pub(crate) fn data_block(
-        &self,
-        index: &CachedBlock,
-        i: usize,
-    ) -> Result<Arc<CachedBlock>, Error> {
-        self.inner.data_block(index, i)
+    /// Where the index begins, for errors about what it holds.
+    pub(crate) fn index_offset(&self) -> u64 {
+        self.inner.toc.find(section::INDEX).next().map_or(0, |entry| entry.offset)
+    }
+
+    pub(crate) fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
+        self.inner.data_block(handle)
     }
 
     /// The bytes of the file.
@@ -311,12 +314,8 @@ impl Inner {
         }
     }
 
-    fn data_block(&self, index: &CachedBlock, i: usize) -> Result<Arc<CachedBlock>, Error> {
+    fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
         let kind = TableBlock::Data;
-        let handle = index.handle(i).ok_or(Error::Malformed {
-            what: "an index entry holds no block handle",
-            offset: self.section_offset(section::INDEX),
-        })?;
         self.ctx.cache.get_or_load(&self.cache_key(kind, handle.offset), Priority::Normal, || {
             parse_sorted(self.open_block(handle, kind)?, kind, handle.offset)
         })
@@ -369,10 +368,6 @@ impl Inner {
 
     fn cache_key(&self, kind: TableBlock, offset: u64) -> CacheKey {
         CacheKey { file: self.file, offset, role: kind.tag() }
-    }
-
-    fn section_offset(&self, tag: SectionTag) -> u64 {
-        self.toc.find(tag).next().map_or(0, |entry| entry.offset)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     Error, Properties, Table,
     block::CachedBlock,
     handle::BlockHandle,
+    index::IndexCursor,
     section::{self, TableBlock, ordinal},
     table::{parse_sorted, section_handle},
     tombstones,
@@ -191,36 +192,34 @@ impl<'a> Verifier<'a> {
     }
 
     fn data_blocks(&mut self) -> Result<(), Error> {
-        let index = match self.table.index() {
-            Ok(Some(index)) => index,
-            Ok(None) => return Ok(()),
+        let mut index = IndexCursor::default();
+        match index.seek_to_first(self.table) {
+            Ok(()) => {}
+            Err(error @ Error::Read { .. }) => return Err(error),
             // Both copies are damaged and noted as such; the blocks cannot be found.
-            Err(Error::Read { offset, len, source }) => {
-                return Err(Error::Read { offset, len, source });
-            }
             Err(_) => {
                 self.data_damaged = true;
                 return Ok(());
             }
-        };
-        for i in 0..index.len() {
+        }
+        let mut before = None;
+        while let Some((fence, trailer)) = index.fence() {
             self.report.blocks += 1;
-            let fence = index.key(i);
-            let Some(handle) = index.handle(i) else {
-                let what = "an index entry holds no block handle";
-                self.note(0, TableBlock::Index.name(), Error::Malformed { what, offset: 0 })?;
-                continue;
-            };
-            match self.data_block(handle, &fence, index.trailer(i)) {
-                Ok(()) => {}
+            match index.handle(self.table) {
+                Ok(handle) => {
+                    if let Err(error) = self.data_block(handle, &fence, trailer) {
+                        self.data_damaged = true;
+                        self.last = None;
+                        let (kind, offset) = (TableBlock::Data.name(), handle.offset);
+                        self.note_keys(offset, kind, error, Some((before, fence.clone())))?;
+                    }
+                }
                 Err(error) => {
-                    self.data_damaged = true;
-                    self.last = None;
-                    let before = i.checked_sub(1).map(|before| index.key(before));
-                    let (kind, offset) = (TableBlock::Data.name(), handle.offset);
-                    self.note_keys(offset, kind, error, Some((before, fence)))?;
+                    self.note(self.table.index_offset(), TableBlock::Index.name(), error)?;
                 }
             }
+            before = Some(fence);
+            index.advance(self.table)?;
         }
         Ok(())
     }
