@@ -6,7 +6,7 @@ use stratal_cache::Resident;
 use stratal_filter::Filter;
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
-use crate::handle::BlockHandle;
+use crate::index::BlockFence;
 
 /// A data or index block in memory.
 #[derive(Debug)]
@@ -71,9 +71,9 @@ impl CachedBlock {
         if part.is_empty() { Bytes::new() } else { self.plain.slice_ref(part) }
     }
 
-    /// The handle in row `i` of an index block.
-    pub(crate) fn handle(&self, i: usize) -> Option<BlockHandle> {
-        BlockHandle::decode(self.rows.value(i)?)
+    /// What row `i` of an index block says of its data block.
+    pub(crate) fn fence(&self, i: usize) -> Option<BlockFence> {
+        BlockFence::decode(self.rows.value(i)?)
     }
 }
 

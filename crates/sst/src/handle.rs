@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use stratal_types::varint;
 
-/// Where a data block is, and which one it is: the value of an index entry.
+/// Where a block is, and which one it is.
 ///
 /// # Layout
 ///
@@ -22,13 +22,13 @@ impl BlockHandle {
         varint::put(out, self.ordinal);
     }
 
-    /// `None` unless `bytes` are exactly one handle whose end does not overflow.
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let offset = varint::take(&mut bytes)?;
-        let len = varint::take_u32(&mut bytes)?;
-        let ordinal = varint::take(&mut bytes)?;
+    /// Takes a handle off `bytes`; `None` unless they begin with one whose end does not overflow.
+    pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let offset = varint::take(bytes)?;
+        let len = varint::take_u32(bytes)?;
+        let ordinal = varint::take(bytes)?;
         offset.checked_add(len.into())?;
-        bytes.is_empty().then_some(Self { offset, len, ordinal })
+        Some(Self { offset, len, ordinal })
     }
 
     pub(crate) fn range(self) -> Range<u64> {

@@ -5,8 +5,10 @@
 //! taken, and it carries the lowest trailer: then it is behind every version of its key. Where one
 //! key's versions run over the boundary, the fence is the last entry's own key and trailer.
 
+mod fence;
 mod builder;
 mod cursor;
 
 pub(crate) use builder::IndexBuilder;
 pub(crate) use cursor::IndexCursor;
+pub(crate) use fence::{BlockFence, Stats};

@@ -47,6 +47,8 @@ pub struct Properties {
     pub data_bytes: u64,
     /// Bytes of the index block as stored, one copy.
     pub index_bytes: u64,
+    /// How many index blocks lead to a data block: 1, or 0 without entries.
+    pub index_levels: u64,
     /// Bytes of the filter block as stored.
     pub filter_bytes: u64,
     /// Bytes at which data blocks were closed.
@@ -64,7 +66,7 @@ pub struct Properties {
 }
 
 /// How many numeric properties there are.
-const NUMBERS: usize = 17;
+const NUMBERS: usize = 18;
 
 /// Before the names of the properties that callers add.
 const USER_PREFIX: &str = "user.";
@@ -135,6 +137,7 @@ impl Properties {
             ("entry_seqno_max", &mut self.entry_seqno_max),
             ("filter_bytes", &mut self.filter_bytes),
             ("index_bytes", &mut self.index_bytes),
+            ("index_levels", &mut self.index_levels),
             ("key_bytes", &mut self.key_bytes),
             ("keys", &mut self.keys),
             ("merges", &mut self.merges),

@@ -9,8 +9,7 @@ use stratal_types::{EntryRef, InternalKey, Trailer, key_hash};
 use crate::{
     Error, Properties, Table,
     block::CachedBlock,
-    handle::BlockHandle,
-    index::IndexCursor,
+    index::{BlockFence, IndexCursor, Stats},
     section::{self, TableBlock, ordinal},
     table::{parse_sorted, section_handle},
     tombstones,
@@ -205,12 +204,12 @@ impl<'a> Verifier<'a> {
         let mut before = None;
         while let Some((fence, trailer)) = index.fence() {
             self.report.blocks += 1;
-            match index.handle(self.table) {
-                Ok(handle) => {
-                    if let Err(error) = self.data_block(handle, &fence, trailer) {
+            match index.block(self.table) {
+                Ok(block) => {
+                    if let Err(error) = self.data_block(block, &fence, trailer) {
                         self.data_damaged = true;
                         self.last = None;
-                        let (kind, offset) = (TableBlock::Data.name(), handle.offset);
+                        let (kind, offset) = (TableBlock::Data.name(), block.handle.offset);
                         self.note_keys(offset, kind, error, Some((before, fence.clone())))?;
                     }
                 }
@@ -226,20 +225,27 @@ impl<'a> Verifier<'a> {
 
     fn data_block(
         &mut self,
-        handle: BlockHandle,
+        block: BlockFence,
         fence: &[u8],
         fence_trailer: Trailer,
     ) -> Result<(), Error> {
         let kind = TableBlock::Data;
+        let BlockFence { handle, stats } = block;
         let offset = handle.offset;
         let plain = self.table.open_block(handle, kind)?;
         let block = self.check_sorted(&plain, kind, offset)?;
         let comparator = self.table.context().comparator.as_ref();
         let mut rows = SortedCursor::new(block.rows().clone());
         rows.seek_to_first();
+        let mut found = Stats::NONE;
         while let Some(entry) = rows.entry() {
             self.check_entry(entry, rows.row() == Some(0), offset)?;
+            found.count(entry.seqno());
             rows.advance();
+        }
+        if found != stats {
+            let what = "the index counts other entries than the block has";
+            return Err(Error::Malformed { what, offset });
         }
         self.report.entries += block.len() as u64;
         let fence = InternalKey::new(fence, fence_trailer);

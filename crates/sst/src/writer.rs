@@ -14,7 +14,7 @@ use stratal_types::{
 use crate::{
     Error, Properties, TableContext, TableSpec,
     handle::BlockHandle,
-    index::IndexBuilder,
+    index::{BlockFence, IndexBuilder, Stats},
     section::{self, TableBlock, ordinal},
     tombstones,
 };
@@ -35,6 +35,8 @@ pub struct TableWriter<W> {
     uid: FileUid,
     output: Output<W>,
     block: SortedBlockBuilder,
+    /// Of the entries in `block`.
+    stats: Stats,
     index: IndexBuilder,
     filter: Option<FilterBuilder>,
     properties: Properties,
@@ -43,7 +45,7 @@ pub struct TableWriter<W> {
     last_key: Vec<u8>,
     last_trailer: Trailer,
     /// The data block written last, whose fence waits for the next key.
-    unfenced: Option<BlockHandle>,
+    unfenced: Option<BlockFence>,
     next_ordinal: u64,
     plain: Vec<u8>,
     stored: Vec<u8>,
@@ -90,6 +92,7 @@ impl<W: io::Write> TableWriter<W> {
                 heads,
                 ..SortedBlockOptions::default()
             }),
+            stats: Stats::NONE,
             index: IndexBuilder::new(ctx.comparator.as_ref()),
             filter: spec.options().filter.map(FilterBuilder::new),
             properties: Properties::new(),
@@ -148,6 +151,7 @@ impl<W: io::Write> TableWriter<W> {
             self.properties.first_key.extend_from_slice(entry.key);
         }
         self.properties.count(entry, new_key);
+        self.stats.count(entry.seqno());
         self.last_key.clear();
         self.last_key.extend_from_slice(entry.key);
         self.last_trailer = entry.trailer;
@@ -245,16 +249,17 @@ impl<W: io::Write> TableWriter<W> {
         self.plain = plain;
         self.properties.data_blocks += 1;
         self.properties.data_bytes += u64::from(handle.len);
-        self.unfenced = Some(handle);
+        let stats = std::mem::replace(&mut self.stats, Stats::NONE);
+        self.unfenced = Some(BlockFence { handle, stats });
         Ok(())
     }
 
     /// Puts the fence between the block written last, if it has none yet, and `next`.
     fn fence_before(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
-        let Some(handle) = self.unfenced.take() else { return Ok(()) };
+        let Some(block) = self.unfenced.take() else { return Ok(()) };
         let last = InternalKey::new(&self.last_key, self.last_trailer);
         self.index
-            .add(handle, last, next, self.ctx.comparator.as_ref())
+            .add(block, last, next, self.ctx.comparator.as_ref())
             .map_err(|source| self.abandon_block(TableBlock::Index, source))
     }
 
@@ -278,6 +283,7 @@ impl<W: io::Write> TableWriter<W> {
         let handle =
             self.write_doubled(section::INDEX, TableBlock::Index, ordinal::INDEX, &bytes)?;
         self.properties.index_bytes = handle.len.into();
+        self.properties.index_levels = 1;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 use stratal_block::{SortedBlockBuilder, SortedBlockOptions};
 use stratal_types::{Comparator, EntryKind, InternalKey, SeqNo, Trailer};
 
-use crate::handle::BlockHandle;
+use super::BlockFence;
 
 /// Behind every version of its key that a read can see.
 const LOWEST: Trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
@@ -26,13 +26,13 @@ impl IndexBuilder {
     /// Adds the fence between a block that ended with `last` and what follows.
     pub(crate) fn add(
         &mut self,
-        handle: BlockHandle,
+        block: BlockFence,
         last: InternalKey<'_>,
         next: Option<&[u8]>,
         comparator: &dyn Comparator,
     ) -> Result<(), stratal_block::Error> {
         self.value.clear();
-        handle.encode_into(&mut self.value);
+        block.encode_into(&mut self.value);
         if next == Some(last.user_key) {
             return self.block.add(last.user_key, last.trailer, &self.value);
         }

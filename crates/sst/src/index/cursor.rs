@@ -4,6 +4,8 @@ use stratal_types::{SeqNo, Trailer};
 
 use crate::{Error, Table, block::CachedBlock, handle::BlockHandle};
 
+use super::BlockFence;
+
 /// A place in a table's index: on the fence of one data block, or on none.
 ///
 /// Blocks of the index are loaded when a step first needs them, and held from then on, also when the
@@ -11,8 +13,8 @@ use crate::{Error, Table, block::CachedBlock, handle::BlockHandle};
 /// the cursor stands on no fence. Cloning it, to look ahead, costs a reference count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IndexCursor {
-    block: Option<Arc<CachedBlock>>,
-    /// The fence's row in `block`.
+    leaf: Option<Arc<CachedBlock>>,
+    /// The fence's row in `leaf`.
     row: Option<usize>,
 }
 
@@ -39,7 +41,7 @@ impl IndexCursor {
     /// Goes to the next block's fence; behind the last, to none.
     #[expect(clippy::unnecessary_wraps, reason = "a step may load a block of the index")]
     pub(crate) fn advance(&mut self, _: &Table) -> Result<(), Error> {
-        let len = self.block.as_ref().map_or(0, |block| block.len());
+        let len = self.leaf.as_ref().map_or(0, |block| block.len());
         self.row = self.row.map(|row| row.saturating_add(1)).filter(|&row| row < len);
         Ok(())
     }
@@ -60,12 +62,21 @@ impl IndexCursor {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if the index does not say, [`Error::CursorFailed`] if the cursor stands
-    /// on no fence.
+    /// As [`block`](Self::block).
     pub(crate) fn handle(&self, table: &Table) -> Result<BlockHandle, Error> {
+        self.block(table).map(|block| block.handle)
+    }
+
+    /// What the index says of the data block that the cursor stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if that makes no sense, [`Error::CursorFailed`] if the cursor stands on
+    /// no fence.
+    pub(crate) fn block(&self, table: &Table) -> Result<BlockFence, Error> {
         let (block, row) = self.inside().ok_or(Error::CursorFailed)?;
-        block.handle(row).ok_or_else(|| Error::Malformed {
-            what: "an index entry holds no block handle",
+        block.fence(row).ok_or_else(|| Error::Malformed {
+            what: "an index row does not describe a block",
             offset: table.index_offset(),
         })
     }
@@ -83,15 +94,15 @@ impl IndexCursor {
     }
 
     fn inside(&self) -> Option<(&CachedBlock, usize)> {
-        self.block.as_deref().zip(self.row)
+        self.leaf.as_deref().zip(self.row)
     }
 
     /// The index; `None` if the table has no entries. The cursor leaves its place.
     fn load(&mut self, table: &Table) -> Result<Option<&CachedBlock>, Error> {
         self.row = None;
-        if self.block.is_none() {
-            self.block = table.index()?;
+        if self.leaf.is_none() {
+            self.leaf = table.index()?;
         }
-        Ok(self.block.as_deref())
+        Ok(self.leaf.as_deref())
     }
 }
