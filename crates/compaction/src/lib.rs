@@ -16,8 +16,8 @@
 //!   when it is planned and once more when its result is installed.
 //! * [`gc`] leaves out what no read can miss. Its rules are few, and each has a history that breaks
 //!   its simpler form.
-//! * [`OutputCutter`] says where one output ends and the next begins, and which keys each is
-//!   responsible for.
+//! * [`OutputCutter`](stratal_types::OutputCutter) says where one output ends and the next begins,
+//!   and which keys each is responsible for.
 //!
 //! This crate knows nothing about files, formats and memtables, does no I/O, reads no clock and has
 //! no thread. The caller brings the numbers and the cursor, writes the tables and installs them.
@@ -26,10 +26,11 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use stratal_compaction::{CutOptions, OutputCutter, Piece, SpanSet};
+//! use stratal_compaction::SpanSet;
 //! use stratal_compaction::gc::{GcContext, GcStream, JobTombstones};
 //! use stratal_merge::{MergingCursor, SliceCursor};
-//! use stratal_types::{Bytewise, EntryKind, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer};
+//! use stratal_types::{Bytewise, CutOptions, EntryKind, Fragments, KeyRange, OutputCutter, Piece};
+//! use stratal_types::{RangeTombstone, SeqNo, Trailer};
 //!
 //! let at = |seqno: u32| SeqNo::from(seqno);
 //! let row = |key: &[u8], seqno, kind, value: &[u8]| {
@@ -78,8 +79,6 @@
 
 mod span_set;
 pub mod gc;
-mod cut;
 pub mod plan;
 
-pub use cut::{CutOptions, Fence, OutputCutter, Piece};
 pub use span_set::{SpanFinger, SpanSet};

@@ -13,15 +13,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use JobKind::{Compact, Flush, TrivialMove};
-use stratal_compaction::{
-    CutOptions, OutputCutter, Piece,
-    plan::{
-        Blocked, Claim, Invalid, Job, JobKind, Leveled, LeveledOptions, Major, Place, Reason, Run,
-        Shape, Sizing, Strategy, Table,
-    },
+use stratal_compaction::plan::{
+    Blocked, Claim, Invalid, Job, JobKind, Leveled, LeveledOptions, Major, Place, Reason, Run,
+    Shape, Sizing, Strategy, Table,
 };
 use stratal_testkit::Rng;
-use stratal_types::{Bytewise, KeyRange, SeqNo};
+use stratal_types::{Bytewise, CutOptions, KeyRange, OutputCutter, Piece, SeqNo};
 
 /// Bytes of a row.
 const ROW_LEN: u64 = 100;

@@ -12,13 +12,14 @@ mod support;
 use std::{collections::BTreeMap, sync::Arc};
 
 use stratal_compaction::{
-    CutOptions, OutputCutter, Piece, SpanSet,
+    SpanSet,
     gc::{GcContext, GcStream, GcSummary, JobTombstones},
     plan::{Job, JobKind, Leveled, LeveledOptions, Place, Reason, Shape, Strategy, Table},
 };
 use stratal_testkit::{Model, Rng, concatenate};
 use stratal_types::{
-    Bytewise, Comparator, EntryKind, Fragments, KeyRange, RangeTombstone, Reverse, SeqNo, Shortlex,
+    Bytewise, Comparator, CutOptions, EntryKind, Fragments, KeyRange, OutputCutter, Piece,
+    RangeTombstone, Reverse, SeqNo, Shortlex,
 };
 use support::{Append, Itself, Row, RowCursor, sort};
 

@@ -9,7 +9,7 @@
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use stratal_compaction::{
-    OutputCutter, Piece, SpanSet,
+    SpanSet,
     gc::{GcContext, GcStream, JobTombstones},
     plan::{Job, JobKind, Major, Shape, Strategy},
 };
@@ -17,7 +17,7 @@ use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
 use stratal_manifest::{Place, TableMeta, Version, VersionEdit};
 use stratal_merge::MergingCursor;
 use stratal_sst::{TableInfo, TableWriter};
-use stratal_types::{FileUid, Fragments, KeyRange, SeqNo};
+use stratal_types::{Fence, FileUid, Fragments, KeyRange, OutputCutter, Piece, SeqNo};
 
 use crate::{
     Error, Tree,
@@ -363,7 +363,7 @@ struct Merge {
     older: SpanSet,
     covered_elsewhere: Option<SpanSet>,
     level: usize,
-    fences: Vec<stratal_compaction::Fence>,
+    fences: Vec<Fence>,
     lineage: Vec<FileUid>,
 }
 

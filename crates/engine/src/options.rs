@@ -1,9 +1,7 @@
 use stratal_block::Compression;
-use stratal_compaction::{
-    CutOptions,
-    plan::{Leveled, LeveledOptions},
-};
+use stratal_compaction::plan::{Leveled, LeveledOptions};
 use stratal_sst::{TableOptions, TableSpec};
+use stratal_types::CutOptions;
 
 use std::sync::Arc;
 

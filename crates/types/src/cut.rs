@@ -1,7 +1,9 @@
-use stratal_types::{Comparator, Fragments};
+use alloc::vec::Vec;
 
-/// Where a table of the level below the output begins: a good place to begin an output, because a
-/// later merge of that output then touches few tables.
+use crate::{Comparator, Fragments};
+
+/// Where a table of the level below begins: a good place to begin a table of this level, because a
+/// later merge of that one then touches few tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The table's first key.
@@ -149,10 +151,12 @@ impl<'a> OutputCutter<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
-    use stratal_types::Bytewise;
+    use alloc::string::{String, ToString};
 
     use super::*;
+    use crate::Bytewise;
 
     /// Cuts rows of `row_len` bytes at `keys`; gives where each output began, and its length.
     fn outputs(

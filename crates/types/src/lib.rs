@@ -34,6 +34,7 @@ mod comparator;
 mod prefix_extractor;
 mod key_range;
 mod tombstone;
+mod cut;
 mod cursor;
 mod uid;
 mod hash;
@@ -47,6 +48,7 @@ pub mod sync;
 
 pub use comparator::{Bytewise, Comparator, PrefixRange, Reverse, Shortlex, comparator_named};
 pub use cursor::Cursor;
+pub use cut::{CutOptions, Fence, OutputCutter, Piece};
 pub use digest::EntryDigest;
 pub use entry::{EntryKind, EntryRef, InternalKey, Trailer};
 pub use hash::key_hash;

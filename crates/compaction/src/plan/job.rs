@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use stratal_types::{Comparator, KeyRange};
+use stratal_types::{Comparator, Fence, KeyRange};
 
 use super::{Claim, Place, Run, Shape, Table};
-use crate::{Fence, SpanSet};
+use crate::SpanSet;
 
 /// A change of the tree: some tables become others.
 #[derive(Clone, Debug, PartialEq, Eq)]

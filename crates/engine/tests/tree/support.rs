@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use stratal_compaction::{CutOptions, plan::LeveledOptions};
+use stratal_compaction::plan::LeveledOptions;
 use stratal_engine::{
     Error, OpenReport, Operation, Snapshot, Store, StoreContext, Tree, TreeOptions, TreeSpec,
     WriteBatch,
@@ -16,7 +16,7 @@ use stratal_engine::{
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
 use stratal_testkit::{Model, Rng, concatenate};
-use stratal_types::{Comparator, KeyRange, SeqNo, comparator_named};
+use stratal_types::{Comparator, CutOptions, KeyRange, SeqNo, comparator_named};
 
 pub(crate) const NAME: &str = "t";
 
