@@ -38,8 +38,8 @@ enum Place {
 }
 
 impl TableCursor {
-    pub(crate) fn new(table: Table) -> Self {
-        Self { table, index: IndexCursor::default(), loaded: None, place: Place::BeforeFirst }
+    pub(crate) fn new(table: Table, since: SeqNo) -> Self {
+        Self { table, index: IndexCursor::since(since), loaded: None, place: Place::BeforeFirst }
     }
 
     /// The value of the entry the cursor stands on, sharing the block's memory.

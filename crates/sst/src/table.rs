@@ -204,7 +204,15 @@ impl Table {
 
     /// A cursor over all stored versions, standing before the first.
     pub fn cursor(&self) -> TableCursor {
-        TableCursor::new(self.clone())
+        TableCursor::new(self.clone(), SeqNo::ZERO)
+    }
+
+    /// A cursor that stands on every stored version whose sequence number is `since` or higher, and
+    /// does not read blocks that have none: for whoever looks for changes.
+    ///
+    /// Of older versions it stands on those that share a block with one it looks for.
+    pub fn cursor_since(&self, since: SeqNo) -> TableCursor {
+        TableCursor::new(self.clone(), since)
     }
 
     /// The live keys and values of `range`, in order, from either end.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use stratal_types::{SeqNo, Trailer};
 
@@ -16,41 +16,73 @@ pub(crate) struct IndexCursor {
     leaf: Option<Arc<CachedBlock>>,
     /// The fence's row in `leaf`.
     row: Option<usize>,
+    /// Blocks whose entries are all older than this are passed over.
+    since: SeqNo,
 }
 
 impl IndexCursor {
+    /// A cursor that passes over blocks without entries of `since` or newer.
+    pub(crate) fn since(since: SeqNo) -> Self {
+        Self { since, ..Self::default() }
+    }
+
     /// Goes to the first block whose fence is at or behind (`key`, `bound`) in internal order: the
     /// only one that can hold the place, or the one before it.
     pub(crate) fn seek(&mut self, table: &Table, key: &[u8], bound: SeqNo) -> Result<(), Error> {
-        let Some(block) = self.load(table)? else { return Ok(()) };
-        let row = block.seek(key, bound, table.comparator());
-        self.row = (row < block.len()).then_some(row);
-        Ok(())
+        let Some(leaf) = self.load(table)? else { return Ok(()) };
+        let row = leaf.seek(key, bound, table.comparator());
+        self.settle_forward(table, row)
     }
 
     pub(crate) fn seek_to_first(&mut self, table: &Table) -> Result<(), Error> {
-        self.row = self.load(table)?.map(|_| 0);
-        Ok(())
+        self.load(table)?;
+        self.settle_forward(table, 0)
     }
 
     pub(crate) fn seek_to_last(&mut self, table: &Table) -> Result<(), Error> {
-        self.row = self.load(table)?.and_then(|block| block.len().checked_sub(1));
-        Ok(())
+        let len = self.load(table)?.map_or(0, CachedBlock::len);
+        self.settle_backward(table, len)
     }
 
     /// Goes to the next block's fence; behind the last, to none.
-    #[expect(clippy::unnecessary_wraps, reason = "a step may load a block of the index")]
-    pub(crate) fn advance(&mut self, _: &Table) -> Result<(), Error> {
-        let len = self.leaf.as_ref().map_or(0, |block| block.len());
-        self.row = self.row.map(|row| row.saturating_add(1)).filter(|&row| row < len);
-        Ok(())
+    pub(crate) fn advance(&mut self, table: &Table) -> Result<(), Error> {
+        let Some(row) = self.row.take() else { return Ok(()) };
+        self.settle_forward(table, row.saturating_add(1))
     }
 
     /// Goes to the fence of the block before; before the first, to none.
-    #[expect(clippy::unnecessary_wraps, reason = "a step may load a block of the index")]
-    pub(crate) fn retreat(&mut self, _: &Table) -> Result<(), Error> {
-        self.row = self.row.and_then(|row| row.checked_sub(1));
+    pub(crate) fn retreat(&mut self, table: &Table) -> Result<(), Error> {
+        let Some(row) = self.row.take() else { return Ok(()) };
+        self.settle_backward(table, row)
+    }
+
+    /// Goes to the first row from `row` on that is not passed over.
+    fn settle_forward(&mut self, table: &Table, row: usize) -> Result<(), Error> {
+        let Some(leaf) = &self.leaf else { return Ok(()) };
+        for row in row..leaf.len() {
+            if !self.is_passed_over(leaf, row, table)? {
+                self.row = Some(row);
+                break;
+            }
+        }
         Ok(())
+    }
+
+    /// Goes to the last row before `row` that is not passed over.
+    fn settle_backward(&mut self, table: &Table, row: usize) -> Result<(), Error> {
+        let Some(leaf) = &self.leaf else { return Ok(()) };
+        for row in (0..row).rev() {
+            if !self.is_passed_over(leaf, row, table)? {
+                self.row = Some(row);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_passed_over(&self, leaf: &CachedBlock, row: usize, table: &Table) -> Result<bool, Error> {
+        Ok(self.since > SeqNo::ZERO
+            && fence_of(leaf, row, table)?.stats.seqno_max < self.since.get())
     }
 
     /// Whether it stands on a fence.
@@ -74,11 +106,8 @@ impl IndexCursor {
     /// [`Error::Malformed`] if that makes no sense, [`Error::CursorFailed`] if the cursor stands on
     /// no fence.
     pub(crate) fn block(&self, table: &Table) -> Result<BlockFence, Error> {
-        let (block, row) = self.inside().ok_or(Error::CursorFailed)?;
-        block.fence(row).ok_or_else(|| Error::Malformed {
-            what: "an index row does not describe a block",
-            offset: table.index_offset(),
-        })
+        let (leaf, row) = self.inside().ok_or(Error::CursorFailed)?;
+        fence_of(leaf, row, table)
     }
 
     /// The fence the cursor stands on: no entry of the block is behind it, and every entry of the
@@ -91,6 +120,21 @@ impl IndexCursor {
     /// Whether the fence's user key is `key`: only then do versions of `key` go on in the next block.
     pub(crate) fn is_fence_of(&self, key: &[u8]) -> bool {
         self.inside().is_some_and(|(block, row)| block.rows().key_eq(row, key))
+    }
+
+    /// Entries of the data blocks between the one that this cursor stands for and the one that
+    /// `other`, at or behind it, stands for; from a sample if these are many.
+    pub(crate) fn entries_between(&self, table: &Table, other: &Self) -> Result<u64, Error> {
+        let (leaf, first) = self.inside().ok_or(Error::CursorFailed)?;
+        let (_, last) = other.inside().ok_or(Error::CursorFailed)?;
+        let rows = first.saturating_add(1)..last;
+        sampled_sum(rows, |row| Ok(fence_of(leaf, row, table)?.stats.rows))
+    }
+
+    /// Bytes of the same data blocks as stored.
+    pub(crate) fn bytes_between(&self, table: &Table, other: &Self) -> Result<u64, Error> {
+        let (first, last) = (self.handle(table)?, other.handle(table)?);
+        Ok(last.offset.saturating_sub(first.range().end))
     }
 
     fn inside(&self) -> Option<(&CachedBlock, usize)> {
@@ -106,3 +150,27 @@ impl IndexCursor {
         Ok(self.leaf.as_deref())
     }
 }
+
+fn fence_of(leaf: &CachedBlock, row: usize, table: &Table) -> Result<BlockFence, Error> {
+    leaf.fence(row).ok_or_else(|| Error::Malformed {
+        what: "an index row does not describe a block",
+        offset: table.index_offset(),
+    })
+}
+
+/// The sum of `count` over `rows`, from at most [`SAMPLE_MAX`] of them, evenly spread.
+fn sampled_sum(
+    rows: Range<usize>,
+    count: impl Fn(usize) -> Result<u64, Error>,
+) -> Result<u64, Error> {
+    let (len, step) = (rows.len() as u128, rows.len().div_ceil(SAMPLE_MAX).max(1));
+    let (mut sum, mut counted) = (0u128, 0u128);
+    for row in rows.step_by(step) {
+        sum += u128::from(count(row)?);
+        counted += 1;
+    }
+    Ok(u64::try_from(sum * len / counted.max(1)).unwrap_or(u64::MAX))
+}
+
+/// Most rows of one block of the index that an estimate reads.
+const SAMPLE_MAX: usize = 1024;

@@ -12,4 +12,5 @@ mod support;
 mod model;
 mod writer;
 mod corruption;
+mod estimate;
 mod golden;
