@@ -59,6 +59,37 @@ impl ReadAt for FileSource {
     }
 }
 
+/// Bytes of the end of a file that were read at once.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Tail {
+    /// `bytes` stand at `start`, and go to the end of the file.
+    pub(crate) fn new(start: u64, bytes: Bytes) -> Self {
+        Self { start, bytes }
+    }
+
+    /// Whether it has every byte of `range`.
+    pub(crate) fn holds(&self, range: Range<u64>) -> bool {
+        self.slice(&range).is_some()
+    }
+
+    /// The bytes of `range`, if it has them all: a copy, so that a block that is kept does not keep
+    /// the whole tail with it.
+    pub(crate) fn copy(&self, range: Range<u64>) -> Option<Bytes> {
+        self.slice(&range).map(Bytes::copy_from_slice)
+    }
+
+    fn slice(&self, range: &Range<u64>) -> Option<&[u8]> {
+        let start = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+        let end = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
+        self.bytes.get(start..end)
+    }
+}
+
 /// `range` in `usize`, if it lies inside `len` bytes.
 fn checked_range(range: &Range<u64>, len: u64) -> io::Result<(usize, usize)> {
     let inside = range.start <= range.end && range.end <= len;

@@ -15,6 +15,7 @@ use crate::{
     handle::BlockHandle,
     index::IndexCursor,
     section::{self, TableBlock, ordinal},
+    source::Tail,
     tombstones::{self, CachedFragments},
 };
 
@@ -35,6 +36,8 @@ struct Inner {
     toc: Toc,
     properties: Properties,
     codec: BlockCodec,
+    /// The end of the file, while the table is being opened.
+    tail: Option<Tail>,
 }
 
 /// One stored version of a key.
@@ -49,6 +52,10 @@ pub struct Version {
 impl Table {
     /// Opens the table that `source` holds.
     ///
+    /// Reads the last [`TAIL_LEN`](stratal_archive::TAIL_LEN) bytes, and more only if that end is
+    /// damaged or does not hold the properties. Index, filter and range tombstones that stand there
+    /// are in the cache then.
+    ///
     /// # Errors
     ///
     /// [`Error::Archive`] if the contents cannot be found or the file is no archive,
@@ -57,10 +64,12 @@ impl Table {
     pub fn open(ctx: &TableContext, source: Arc<dyn ReadAt>) -> Result<Self, Error> {
         let mut opener = Opener::new(source.len());
         let mut bytes = Bytes::new();
+        let mut tail: Option<Tail> = None;
         let toc = loop {
             match opener.advance(&bytes)? {
                 Progress::Need(range) => {
                     bytes = read(source.as_ref(), range.start, range.end - range.start)?;
+                    tail.get_or_insert_with(|| Tail::new(range.start, bytes.clone()));
                 }
                 Progress::Done(toc) => break toc,
             }
@@ -83,6 +92,7 @@ impl Table {
             toc,
             properties: Properties::default(),
             codec,
+            tail,
         };
         inner.properties = inner.load_properties()?;
         let (expected, found) = (ctx.comparator.name(), inner.properties.comparator.as_str());
@@ -92,6 +102,7 @@ impl Table {
                 found: found.to_owned(),
             });
         }
+        inner.keep_tail();
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -271,6 +282,28 @@ impl Inner {
         )
     }
 
+    /// Ends the opening: what the tail holds of the blocks that reads need goes into the cache. A
+    /// block that does not load is left to the read that needs it.
+    fn keep_tail(&mut self) {
+        if self.is_in_tail(section::INDEX) {
+            drop(self.index());
+        }
+        if self.is_in_tail(section::FILTER) {
+            drop(self.filter());
+        }
+        if self.is_in_tail(section::TOMBSTONES) {
+            drop(self.tombstones());
+        }
+        self.tail = None;
+    }
+
+    /// Whether the tail holds a copy of a section.
+    fn is_in_tail(&self, tag: SectionTag) -> bool {
+        let holds =
+            |entry: &TocEntry| self.tail.as_ref().is_some_and(|tail| tail.holds(entry.range()));
+        self.toc.find(tag).any(holds)
+    }
+
     fn index(&self) -> Result<Option<Arc<CachedBlock>>, Error> {
         if self.properties.entries == 0 {
             return Ok(None);
@@ -329,8 +362,8 @@ impl Inner {
         })
     }
 
-    /// Reads a section of one block that stands twice: the first copy that is whole. If none is,
-    /// the error of the first.
+    /// Reads a section of one block that stands twice: the first copy that is whole, those that need
+    /// no read before those that do. If none is whole, the error of the first.
     fn load_doubled<T>(
         &self,
         tag: SectionTag,
@@ -339,7 +372,11 @@ impl Inner {
         parse: impl Fn(Bytes, u64) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut first_error = None;
-        for (entry, ordinal) in self.toc.find(tag).zip(ordinals) {
+        let mut copies: Vec<_> = self.toc.find(tag).zip(ordinals).collect();
+        if let Some(tail) = &self.tail {
+            copies.sort_by_key(|(entry, _)| !tail.holds(entry.range()));
+        }
+        for (entry, ordinal) in copies {
             let loaded = section_handle(entry, ordinal)
                 .and_then(|handle| self.open_block(handle, kind))
                 .and_then(|plain| parse(plain, entry.offset));
@@ -359,7 +396,10 @@ impl Inner {
                 offset,
             });
         }
-        let stored = read(self.source.as_ref(), offset, handle.len.into())?;
+        let stored = match self.tail.as_ref().and_then(|tail| tail.copy(handle.range())) {
+            Some(stored) => stored,
+            None => read(self.source.as_ref(), offset, handle.len.into())?,
+        };
         self.ctx.metrics.add(Counter::BlocksRead, 1);
         self.ctx.metrics.add(Counter::BytesRead, handle.len.into());
         let id = kind.id(self.toc.header.uid, handle.ordinal);

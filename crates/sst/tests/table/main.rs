@@ -14,3 +14,4 @@ mod writer;
 mod corruption;
 mod estimate;
 mod golden;
+mod reading;

@@ -1,9 +1,13 @@
 //! What the tests of this crate share: making a table and asking it everything.
 
-use std::sync::Arc;
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
-use stratal_sst::{Error, Table, TableContext, TableOptions, TableWriter};
+use stratal_sst::{Error, ReadAt, Table, TableContext, TableOptions, TableWriter};
 use stratal_testkit::Model;
 use stratal_types::{Comparator, Cursor, EntryRef, FileUid, Fragments, RangeTombstone, Trailer};
 
@@ -84,4 +88,33 @@ pub(crate) fn backward(table: &Table) -> Result<Vec<Entry>, Error> {
 
 pub(crate) fn owned(entry: EntryRef<'_>) -> Entry {
     (entry.key.to_vec(), entry.trailer, entry.value.to_vec())
+}
+
+/// A source that notes which ranges are read.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    bytes: Bytes,
+    reads: Mutex<Vec<Range<u64>>>,
+}
+
+impl Counted {
+    pub(crate) fn new(file: &[u8]) -> Arc<Self> {
+        Arc::new(Self { bytes: Bytes::copy_from_slice(file), ..Self::default() })
+    }
+
+    /// What was read since this was asked last.
+    pub(crate) fn take(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut *self.reads.lock().unwrap())
+    }
+}
+
+impl ReadAt for Counted {
+    fn len(&self) -> u64 {
+        ReadAt::len(&self.bytes)
+    }
+
+    fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        self.reads.lock().unwrap().push(range.clone());
+        self.bytes.read(range)
+    }
 }
