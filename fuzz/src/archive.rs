@@ -44,7 +44,7 @@ pub fn file(data: &[u8]) {
 /// The data as a file whose end is made a valid trailer, and the bytes before it a table with a right
 /// check. The first byte says how many sections it has.
 pub fn file_resealed(data: &[u8]) {
-    const TABLE_LEN_MIN: usize = 72;
+    const TABLE_LEN_MIN: usize = 136;
     const ENTRY_LEN: usize = 32;
     let Some(&sections) = data.first() else { return };
     let toc_len = TABLE_LEN_MIN + ENTRY_LEN * usize::from(sections % 16);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use stratal_archive::{ArchiveHeader, ArchiveWriter, SectionTag};
 use stratal_block::{BlockCodec, BlockContext, BlockId, BlockKind, BlockSpec};
 use stratal_sst::{FILE_TYPE, Table, TableBlock, TableContext, TableOptions, TableWriter};
-use stratal_types::{Bytewise, Cursor, DbId, FileUid, Fragments, RangeTombstone, SeqNo};
+use stratal_types::{Bytewise, Cursor, FileUid, Fragments, RangeTombstone, SeqNo};
 
 const UID: FileUid = FileUid([0x5a; 16]);
 const ROWS: u32 = 40;
@@ -112,7 +112,7 @@ fn forged(index: &[u8], rows: &[u8], tombstones: &[u8]) -> Option<Vec<u8>> {
     let properties = genuine.get(from..from + properties.len as usize)?;
 
     let codec = BlockSpec::default().resolve(&BlockContext::default()).ok()?;
-    let header = ArchiveHeader { file_type: FILE_TYPE, db_id: DbId::default(), uid: UID };
+    let header = ArchiveHeader { file_type: FILE_TYPE, uid: UID, ..ArchiveHeader::default() };
     let mut archive = ArchiveWriter::new(Vec::new(), header).ok()?;
     let mut section = |tag: &[u8; 4], stored: &[u8]| {
         archive.section(SectionTag(*tag)).ok()?;

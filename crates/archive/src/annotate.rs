@@ -15,7 +15,9 @@ pub fn annotate_header(dump: &mut Dump<'_>) {
     dump.field(8, "magic");
     number32(dump, "version");
     name(dump, "file_type");
-    dump.field(16, "db_id").field(16, "uid").field(8, "zero");
+    dump.field(16, "db_id").field(16, "uid");
+    seal(dump);
+    dump.field(16, "zero");
     check(dump, bytes, ArchiveHeader::LEN, 0);
 }
 
@@ -30,6 +32,8 @@ pub fn annotate_toc(offset: u64, dump: &mut Dump<'_>) {
     let entry_count = number32(dump, "entry_count");
     dump.field(16, "db_id").field(16, "uid");
     number64(dump, "file_len");
+    seal(dump);
+    dump.field(8, "zero");
     for index in 0..entry_count {
         if dump.remaining().len() < TocEntry::LEN {
             break;
@@ -54,6 +58,14 @@ pub fn annotate_trailer(dump: &mut Dump<'_>) {
     number32(dump, "toc_len");
     number64(dump, "toc_offset");
     check(dump, bytes, Trailer::LEN, 0);
+}
+
+/// What it takes to decrypt the file.
+fn seal(dump: &mut Dump<'_>) {
+    let cipher = dump.remaining().first().copied().unwrap_or(0);
+    dump.field(1, format_args!("cipher {cipher}")).field(3, "zero");
+    number32(dump, "epoch");
+    dump.field(32, "salt").field(16, "key_check");
 }
 
 /// Zero if it is not there.

@@ -34,7 +34,7 @@
 //! const PROPERTIES: SectionTag = SectionTag(*b"PROP");
 //!
 //! // Write: the properties stand twice.
-//! let header = ArchiveHeader { file_type: *b"DEMO", db_id: DbId::default(), uid: FileUid([7; 16]) };
+//! let header = ArchiveHeader { file_type: *b"DEMO", db_id: DbId::default(), uid: FileUid([7; 16]), seal: None };
 //! let mut writer = ArchiveWriter::new(Vec::new(), header)?;
 //! writer.section(DATA)?;
 //! writer.write_all(b"a great deal of data")?;
@@ -74,6 +74,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod seal;
 mod header;
 mod section;
 mod toc;
@@ -92,6 +93,7 @@ pub use annotate::{annotate_header, annotate_toc, annotate_trailer};
 pub use error::Error;
 pub use header::ArchiveHeader;
 pub use opener::{Opener, Progress, SEARCH_LEN_MAX, TAIL_LEN};
+pub use seal::HeaderSeal;
 pub use section::{Half, Section, SectionHasher, SectionTag, TocEntry};
 pub use toc::{FILE_LEN_MIN, GAP_LEN, MIRRORED_LEN_MAX, Part, SECTIONS_MAX, Toc};
 pub use trailer::Trailer;

@@ -6,7 +6,7 @@ use stratal_types::{DbId, FileUid};
 use stratal_types::fields::{take, take_u32, take_u64};
 
 use crate::{
-    ArchiveHeader, Error, Half, SectionTag, TocEntry, Trailer, VERSION,
+    ArchiveHeader, Error, Half, HeaderSeal, SectionTag, TocEntry, Trailer, VERSION,
     bytes::{check_of, len_u64, unsealed},
 };
 
@@ -48,8 +48,10 @@ const _: () = assert!(
 ///     24    16  db_id        as in the header
 ///     40    16  uid          as in the header
 ///     56     8  file_len     bytes, u64 LE
-///     64  32·n  entries      see below
-///  64+32n    8  check        xxh3-64 of all bytes before it, seeded with the offset of byte 0, u64 LE
+///     64    56  seal         as in the header
+///    120     8  zero
+///    128  32·n  entries      see below
+/// 128+32n    8  check        xxh3-64 of all bytes before it, seeded with the offset of byte 0, u64 LE
 ///
 /// entry
 ///      0     4  tag          ASCII letters and digits
@@ -102,7 +104,7 @@ impl Toc {
     /// The bytes that a table of contents begins with.
     pub const MAGIC: [u8; 8] = *b"\x93STRTOC\n";
 
-    const FIXED_LEN: u64 = 64;
+    const FIXED_LEN: u64 = 128;
     const ENTRY_LEN: u64 = TocEntry::LEN as u64;
     const CHECK_LEN: u64 = 8;
 
@@ -221,6 +223,10 @@ impl Toc {
         let db_id = DbId(take(&mut rest)?);
         let uid = FileUid(take(&mut rest)?);
         let file_len = take_u64(&mut rest)?;
+        let seal = HeaderSeal::decode(&take(&mut rest)?, offset)?;
+        if take(&mut rest)? != [0; 8] {
+            return Err(malformed("reserved bytes of the contents are not zero"));
+        }
         if Self::ENTRY_LEN.checked_mul(u64::from(entry_count)) != Some(len_u64(rest)) {
             return Err(malformed("the count of sections differs from their bytes"));
         }
@@ -230,7 +236,7 @@ impl Toc {
             .zip(rest.chunks_exact(TocEntry::LEN))
             .map(|(index, entry)| decode_entry(entry, at(index)))
             .collect::<Result<Vec<_>, _>>()?;
-        let header = ArchiveHeader { file_type, db_id, uid };
+        let header = ArchiveHeader { file_type, db_id, uid, seal };
         let mut toc = Self::lay_out(header, entries.clone())
             .map_err(|BadSection { index, what }| Error::Malformed { offset: at(index), what })?;
         let moved = entries.iter().zip(&toc.entries).position(|(read, laid)| read != laid);
@@ -273,6 +279,8 @@ impl Toc {
         out.extend(self.header.db_id.0);
         out.extend(self.header.uid.0);
         out.extend(self.file_len.to_le_bytes());
+        out.extend(HeaderSeal::encode(self.header.seal.as_ref()));
+        out.extend([0; 8]);
         for entry in &self.entries {
             out.extend(entry.tag.0);
             out.extend([entry.half.tag(), 0, 0, 0]);

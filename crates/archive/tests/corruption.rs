@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{DATA, HEADER, INDEX, PROPERTIES, file_of, open, salvage, usizes};
-use stratal_archive::{Error, Half, Part, SectionTag, Toc};
+use common::{DATA, HEADER, INDEX, PROPERTIES, SEALED_HEADER, file_of, open, salvage, usizes};
+use stratal_archive::{ArchiveHeader, Error, Half, Part, SectionTag, Toc};
 use stratal_testkit::{Rng, mutate};
 
 /// Bytes in a row that may be lost anywhere.
@@ -34,7 +34,7 @@ fn is_intact(toc: &Toc, file: &[u8], tag: SectionTag) -> bool {
 }
 
 /// Small files of every shape: without sections, with empty ones, with plain and doubled ones of odd
-/// lengths, with an archive inside, and with so many sections that the contents fill sectors.
+/// lengths, with an archive inside, encrypted, and with so many sections that the contents fill sectors.
 fn corpus() -> Vec<(&'static str, Vec<u8>, Toc)> {
     let (inner, _) = file_of(HEADER, &[(DATA, b"inner")], &[]);
     let many: Vec<_> = (0..40)
@@ -48,6 +48,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, Toc)> {
     add("empty", &[(DATA, b""), (INDEX, b"")], &[(INDEX, b"")]);
     add("nested", &[(DATA, &inner)], &[]);
     add("many", &many, &many[..20]);
+    files.push(("sealed", file_of(SEALED_HEADER, &[(DATA, b"ciphertext")], &[])));
     files.into_iter().map(|(name, (file, toc))| (name, file, toc)).collect()
 }
 
@@ -171,7 +172,7 @@ fn other_files_and_parts_of_this_one_are_named_for_what_they_are() {
     assert_eq!(open(&lost), Err(Error::ContentsLost { file_len, searched: file_len }));
 
     let mut no_header = lost.clone();
-    no_header[..64].fill(b'x');
+    no_header[..ArchiveHeader::LEN].fill(b'x');
     assert_eq!(open(&no_header), Err(Error::NotAnArchive { found: *b"xxxxxxxx" }));
     let mut bad_header = lost;
     bad_header[20] ^= 1;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{DATA, HEADER, PROPERTIES, file_of, open};
+use common::{DATA, HEADER, PROPERTIES, SEALED_HEADER, file_of, open};
 use stratal_archive::{
     ArchiveHeader, GAP_LEN, Half, Part, SectionTag, Toc, Trailer, annotate_header, annotate_toc,
     annotate_trailer,
@@ -13,13 +13,14 @@ use stratal_types::dump::{Dump, bytes_of};
 
 #[test]
 fn v1_no_sections() {
-    reads_and_writes("no_sections", &[], &[]);
+    reads_and_writes("no_sections", HEADER, &[], &[]);
 }
 
 #[test]
 fn v1_doubled_section() {
     let dumps = reads_and_writes(
         "doubled_section",
+        HEADER,
         &[(DATA, b"a section of its own bytes"), (PROPERTIES, b"items=1")],
         &[(PROPERTIES, b"items=1 (2nd)")],
     );
@@ -34,19 +35,26 @@ fn v1_empty_and_skippable_sections() {
     let (empty, skippable) = (SectionTag(*b"Zero"), SectionTag(*b"opt1"));
     reads_and_writes(
         "empty_and_skippable",
+        HEADER,
         &[(empty, b""), (skippable, b"?"), (DATA, b"")],
         &[(skippable, b""), (empty, b"")],
     );
+}
+
+#[test]
+fn v1_sealed() {
+    reads_and_writes("sealed", SEALED_HEADER, &[(DATA, b"not for everyone")], &[]);
 }
 
 /// The archive of these sections is written as stored, and what is stored reads as these sections.
 /// Returns the two dumps: what stands before the gap, and what stands behind it.
 fn reads_and_writes(
     name: &str,
+    header: ArchiveHeader,
     sections: &[(SectionTag, &[u8])],
     mirrored: &[(SectionTag, &[u8])],
 ) -> [String; 2] {
-    let (file, toc) = file_of(HEADER, sections, mirrored);
+    let (file, toc) = file_of(header, sections, mirrored);
     let gap = toc.part_range(Part::Gap);
     let halves = [(Half::Primary, 0..gap.start), (Half::Mirror, gap.end..toc.file_len)];
     let mut stored = Vec::new();
@@ -64,7 +72,7 @@ fn reads_and_writes(
 
     let read = open(&stored).unwrap();
     assert!(read.describes_same(&toc));
-    assert_eq!(read.header, HEADER);
+    assert_eq!(read.header, header);
     let expected = sections.iter().map(|section| (Half::Primary, section));
     let expected = expected.chain(mirrored.iter().map(|section| (Half::Mirror, section)));
     assert_eq!(read.entries.len(), sections.len() + mirrored.len());

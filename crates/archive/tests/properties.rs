@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, num::NonZeroU8, ops::Range};
 
-use common::{DATA, HEADER, drive, file_of, open, salvage, usizes};
+use common::{DATA, HEADER, SEALED_HEADER, drive, file_of, open, salvage, usizes};
 use proptest::prelude::*;
 use stratal_archive::{
-    ArchiveHeader, Error, GAP_LEN, Half, Opener, Part, SECTIONS_MAX, Section, SectionHasher,
-    SectionTag, Toc, Trailer,
+    ArchiveHeader, Error, GAP_LEN, Half, HeaderSeal, Opener, Part, SECTIONS_MAX, Section,
+    SectionHasher, SectionTag, Toc, Trailer,
 };
 use stratal_types::{DbId, FileUid};
 
@@ -26,10 +26,11 @@ fn sections() -> impl Strategy<Value = Vec<(SectionTag, Content)>> {
 }
 
 fn header() -> impl Strategy<Value = ArchiveHeader> {
-    any::<([u8; 4], [u8; 16], [u8; 16])>().prop_map(|(file_type, db_id, uid)| ArchiveHeader {
-        file_type,
-        db_id: DbId(db_id),
-        uid: FileUid(uid),
+    let seal = any::<(NonZeroU8, u32, [u8; 32], [u8; 16])>()
+        .prop_map(|(cipher, epoch, salt, key_check)| HeaderSeal { cipher, epoch, salt, key_check });
+    let seal = prop::option::of(seal);
+    (any::<([u8; 4], [u8; 16], [u8; 16])>(), seal).prop_map(|((file_type, db_id, uid), seal)| {
+        ArchiveHeader { file_type, db_id: DbId(db_id), uid: FileUid(uid), seal }
     })
 }
 
@@ -160,9 +161,9 @@ fn forged_fields_are_refused_for_what_is_wrong_with_them() {
         .collect();
     let (file, toc) = write(HEADER, &sections);
     let start = toc.part_range(Part::Contents(Half::Primary)).start;
-    let entry = |index: usize, field: usize| 64 + 32 * index + field;
+    let entry = |index: usize, field: usize| 128 + 32 * index + field;
     let far = u64::MAX.to_le_bytes();
-    let cases: [(usize, &[u8], &str); 17] = [
+    let cases: [(usize, &[u8], &str); 21] = [
         (0, b"?", "no table of contents"),
         (12, &[2], "half is unknown"),
         (12, &[1], "do not stand where the sections end"),
@@ -170,6 +171,10 @@ fn forged_fields_are_refused_for_what_is_wrong_with_them() {
         (20, &[3], "count of sections"),
         (20, &[0xff; 4], "count of sections"),
         (56, &[0], "file's length"),
+        (65, &[1], "in the clear has a seal"),
+        (119, &[1], "in the clear has a seal"),
+        (64, &[1, 0, 1], "reserved bytes of the seal"),
+        (127, &[1], "reserved bytes of the contents"),
         (entry(0, 0), b"-", "not four letters"),
         (entry(1, 0), b"DATA", "twice in one half"),
         (entry(3, 0), b"PROP", "twice in one half"),
@@ -182,7 +187,7 @@ fn forged_fields_are_refused_for_what_is_wrong_with_them() {
         (entry(2, 16), &[0, 0, 0, 4], "mirrored sections are too long"),
     ];
     for (at, value, expected) in cases {
-        let end = start + 64 + 32 * 4 + 8;
+        let end = start + 128 + 32 * 4 + 8;
         let mut table = file[usizes(start..end)].to_vec();
         table[at..at + value.len()].copy_from_slice(value);
         let checked_len = table.len() - 8;
@@ -192,6 +197,34 @@ fn forged_fields_are_refused_for_what_is_wrong_with_them() {
             panic!("byte {at} = {value:?} should be refused: {expected}");
         };
         assert!(what.contains(expected), "byte {at} = {value:?}: {what}");
+    }
+}
+
+#[test]
+fn a_forged_header_is_refused_for_what_is_wrong_with_it() {
+    let cases = [
+        (HEADER, 48, 1, None),
+        (HEADER, 49, 1, Some((48, "in the clear has a seal"))),
+        (HEADER, 103, 1, Some((48, "in the clear has a seal"))),
+        (HEADER, 104, 1, Some((104, "reserved bytes of the header"))),
+        (HEADER, 119, 1, Some((104, "reserved bytes of the header"))),
+        (SEALED_HEADER, 48, 0, Some((48, "in the clear has a seal"))),
+        (SEALED_HEADER, 51, 1, Some((48, "reserved bytes of the seal"))),
+        (SEALED_HEADER, 103, 1, None),
+    ];
+    for (header, at, value, expected) in cases {
+        let mut bytes = header.encode();
+        bytes[at] = value;
+        let check = Toc::check_of(&bytes[..120], 0).to_le_bytes();
+        bytes[120..].copy_from_slice(&check);
+        match (ArchiveHeader::decode(&bytes), expected) {
+            (Ok(header), None) => assert_eq!(header.encode(), bytes),
+            (Err(Error::Malformed { offset, what }), Some((at, part))) => {
+                assert_eq!(offset, at);
+                assert!(what.contains(part), "{what}");
+            }
+            (other, _) => panic!("byte {at} = {value}: {other:?}"),
+        }
     }
 }
 
@@ -212,7 +245,7 @@ fn newer_versions_are_refused_as_such_wherever_they_are_noticed() {
         reseal(&mut file[range], seed);
         assert_eq!(open(&file), Err(newer.clone()));
     }
-    let mut file = file[..64].to_vec();
+    let mut file = file[..ArchiveHeader::LEN].to_vec();
     file[8] = 2;
     reseal(&mut file, 0);
     file.resize(20_000, 0xaa);
@@ -337,14 +370,14 @@ fn a_file_full_of_trailers_is_given_up_after_bounded_reading() {
             trailers(range, |at| Trailer { toc_offset: at.saturating_sub(toc_len.into()), toc_len })
         })
     };
-    let shortest = leading_to(72).unwrap_err();
+    let shortest = leading_to(136).unwrap_err();
     assert!(matches!(shortest, Error::Checksum { .. }), "{shortest}");
-    let longest = leading_to(72 + 32 * 4096).unwrap_err();
+    let longest = leading_to(136 + 32 * 4096).unwrap_err();
     assert!(matches!(longest, Error::Checksum { .. }), "{longest}");
-    let impossible = leading_to(73).unwrap_err();
+    let impossible = leading_to(137).unwrap_err();
     assert!(matches!(impossible, Error::NotAnArchive { .. }), "{impossible}");
     let misplaced = virtual_file(file_len, |range| {
-        trailers(range, |at| Trailer { toc_offset: at, toc_len: 72 })
+        trailers(range, |at| Trailer { toc_offset: at, toc_len: 136 })
     });
     assert!(matches!(misplaced, Err(Error::NotAnArchive { .. })), "{misplaced:?}");
 }

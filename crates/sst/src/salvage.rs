@@ -52,7 +52,7 @@ impl Table {
     ///     writer.put(format!("{i:03}").as_bytes(), &[7; 40])?;
     /// }
     /// let mut file = writer.finish()?.sink;
-    /// file[100] ^= 1;                      // within the first data block
+    /// file[200] ^= 1;                      // within the first data block
     ///
     /// let damaged = Table::open(&ctx, Arc::new(bytes::Bytes::from(file)))?;
     /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec);

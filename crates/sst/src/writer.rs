@@ -388,6 +388,7 @@ impl<W: io::Write> TableWriter<W> {
                     file_type: section::FILE_TYPE,
                     db_id: self.ctx.db_id,
                     uid: self.uid,
+                    seal: None,
                 };
                 ArchiveWriter::new(sink, header).map_err(write_error)
             }

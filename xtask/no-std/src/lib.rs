@@ -91,8 +91,7 @@ pub extern "C" fn stratal_retrieval_round_trip(key: u64, value: u16) -> bool {
 /// Opens what has the header of an archive; gives the number of its sections.
 #[unsafe(no_mangle)]
 pub extern "C" fn stratal_archive_sections(fill: u8) -> usize {
-    let header =
-        ArchiveHeader { file_type: *b"DEMO", db_id: DbId::default(), uid: FileUid([fill; 16]) };
+    let header = ArchiveHeader { uid: FileUid([fill; 16]), ..ArchiveHeader::default() };
     let mut file = header.encode().to_vec();
     file.resize(1 << 16, fill);
     let mut opener = Opener::new(1 << 16);

@@ -13,7 +13,7 @@ use stratal_archive::{
     SectionHasher, SectionTag, Toc, TocEntry,
 };
 use stratal_fs::{Access, File, FileKind, Fs, NewFile, create_dir_synced};
-use stratal_types::{DbId, FileUid};
+use stratal_types::FileUid;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -115,8 +115,8 @@ pub(crate) fn create(fs: &dyn Fs, path: &Path, inputs: &[&str]) -> Result<Toc> {
 
     // The pack gets its name when it is whole and durable, so nobody ever sees half of one.
     let unfinished = PathBuf::from(format!("{}.unfinished", path.display()));
-    let header =
-        ArchiveHeader { file_type: FILE_TYPE, db_id: DbId::default(), uid: FileUid(random()) };
+    let uid = FileUid(random());
+    let header = ArchiveHeader { file_type: FILE_TYPE, uid, ..ArchiveHeader::default() };
     let mut writer = ArchiveWriter::new(NewFile::create(fs, &unfinished)?, header)?;
     let mut list = Vec::new();
     for (index, (name, path)) in files.iter().enumerate() {

@@ -1,17 +1,34 @@
 //! What the tests share: archives in memory, and opening them from anything that reads at an offset.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
-use std::{io::Write, ops::Range};
+use std::{io::Write, num::NonZeroU8, ops::Range};
 
-use stratal_archive::{ArchiveHeader, ArchiveWriter, Error, Opener, Progress, SectionTag, Toc};
+use stratal_archive::{
+    ArchiveHeader, ArchiveWriter, Error, HeaderSeal, Opener, Progress, SectionTag, Toc,
+};
 use stratal_types::{DbId, FileUid};
 
 pub const DATA: SectionTag = SectionTag(*b"DATA");
 pub const INDEX: SectionTag = SectionTag(*b"INDX");
 pub const PROPERTIES: SectionTag = SectionTag(*b"PROP");
 
-pub const HEADER: ArchiveHeader =
-    ArchiveHeader { file_type: *b"TST1", db_id: DbId([0xdb; 16]), uid: FileUid([0x1d; 16]) };
+pub const HEADER: ArchiveHeader = ArchiveHeader {
+    file_type: *b"TST1",
+    db_id: DbId([0xdb; 16]),
+    uid: FileUid([0x1d; 16]),
+    seal: None,
+};
+
+/// The header of the same file, were it encrypted.
+pub const SEALED_HEADER: ArchiveHeader = ArchiveHeader {
+    seal: Some(HeaderSeal {
+        cipher: NonZeroU8::MIN,
+        epoch: 7,
+        salt: [0x5a; 32],
+        key_check: [0xcc; 16],
+    }),
+    ..HEADER
+};
 
 /// The archive of these sections.
 pub fn file_of(

@@ -13,7 +13,8 @@ const NOTES: SectionTag = SectionTag(*b"note");
 
 /// An archive that is no table.
 fn archive() -> (Vec<u8>, Toc) {
-    let header = ArchiveHeader { file_type: *b"ELSE", db_id: DbId([1; 16]), uid: FileUid([2; 16]) };
+    let (db_id, uid) = (DbId([1; 16]), FileUid([2; 16]));
+    let header = ArchiveHeader { file_type: *b"ELSE", db_id, uid, seal: None };
     let mut writer = ArchiveWriter::new(Vec::new(), header).unwrap();
     for (tag, bytes) in [(DATA, &b"some data"[..]), (NOTES, b""), (SectionTag(*b"more"), b"more")] {
         writer.section(tag).unwrap();

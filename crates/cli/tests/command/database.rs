@@ -235,11 +235,11 @@ fn stats_and_verify_report_in_json() {
     let tables = std::fs::read_dir(desk.path().join("db/tables")).unwrap();
     let table = tables.map(|entry| entry.unwrap().path()).next().unwrap();
     let mut bytes = std::fs::read(&table).unwrap();
-    bytes[100] ^= 1;
+    bytes[200] ^= 1;
     std::fs::write(&table, bytes).unwrap();
     let report = desk.run("verify db --json").exits(4).json();
-    assert_eq!((&report["ok"], &report["damage"][0]["offset"]), (&false.into(), &64.into()));
-    desk.run("get db a").exits(4).says(&["offset 64"]);
+    assert_eq!((&report["ok"], &report["damage"][0]["offset"]), (&false.into(), &128.into()));
+    desk.run("get db a").exits(4).says(&["offset 128"]);
 }
 
 #[test]

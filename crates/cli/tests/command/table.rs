@@ -197,19 +197,19 @@ fn info_and_verify_report_in_text_and_json() {
 fn damage_is_found_and_located() {
     let desk = desk();
     let mut bytes = desk.read("t.sst");
-    bytes[100] ^= 4;
+    bytes[200] ^= 4;
     desk.file("t.sst", &bytes);
     let report = desk.run("table verify t.sst --json").exits(4).json();
     let damage = &report["damage"][0];
     assert_eq!(report["ok"], false);
     assert_eq!(
         (&damage["file"], &damage["offset"], &damage["kind"]),
-        (&"t.sst".into(), &64.into(), &"data".into())
+        (&"t.sst".into(), &128.into(), &"data".into())
     );
     assert_eq!((&damage["from_key"], &damage["to_key"]), (&serde_json::Value::Null, &"d".into()));
     let text = desk.run("table verify t.sst").exits(4).text();
-    assert!(text.contains("t.sst: offset 64: data"), "{text}");
-    desk.run("table get t.sst a").exits(4).says(&["t.sst", "offset 64"]);
+    assert!(text.contains("t.sst: offset 128: data"), "{text}");
+    desk.run("table get t.sst a").exits(4).says(&["t.sst", "offset 128"]);
     desk.run("table scan t.sst").exits(4).prints("");
 }
 

@@ -136,17 +136,17 @@ fn a_damaged_block_costs_its_own_keys_alone_and_they_are_named() {
     let (ctx, file, entries) = small_table(Compression::None);
     let blocks = open(&ctx, &file).unwrap().properties().data_blocks;
     let mut damaged = file.clone();
-    damaged[100] ^= 1; // in the first data block, which begins at 64
+    damaged[200] ^= 1; // in the first data block, which begins at 128
     let table = open(&ctx, &damaged).unwrap();
     let report = table.verify().unwrap();
     assert_eq!((report.damage.len(), report.blocks), (1, blocks + 7));
     let (behind, to) = report.damage[0].keys.clone().unwrap();
-    assert_eq!((report.damage[0].offset, behind), (64, None));
+    assert_eq!((report.damage[0].offset, behind), (128, None));
     for (key, _, value) in &entries {
         match table.get(key) {
             Ok(None) => assert_eq!(key, b"AD/no such place"),
             Ok(found) => assert!(found.as_deref() == Some(&value[..]) && *key > to),
-            Err(Error::Block { kind: "data", offset: 64, .. }) => assert!(*key <= to),
+            Err(Error::Block { kind: "data", offset: 128, .. }) => assert!(*key <= to),
             Err(other) => panic!("{other}"),
         }
     }
