@@ -91,6 +91,20 @@ pub trait File: Debug + Send + Sync {
         Ok(())
     }
 
+    /// Fills every part's buffer from its offset, as [`read_exact_at`](Self::read_exact_at) does.
+    ///
+    /// For reads that are wanted together: where the system can, what is not in memory is fetched for
+    /// all of them at once. Parts may overlap, and stand in any order; those that touch are one read
+    /// only if the caller makes them one part.
+    ///
+    /// # Errors
+    ///
+    /// The first that a part fails with. The contents of all buffers are then unspecified. What
+    /// `parts` says afterwards is unspecified in any case.
+    fn read_exact_each(&self, parts: &mut [ReadPart<'_>]) -> io::Result<()> {
+        parts.iter_mut().try_for_each(|part| self.read_exact_at(part.buf, part.offset))
+    }
+
     /// Writes all of `buf` at `offset`, writing as often as it takes. Goes on when interrupted,
     /// though not for ever.
     ///
@@ -107,6 +121,25 @@ pub trait File: Debug + Send + Sync {
                 Err(err) => interrupts.forgive(err)?,
             }
         }
+        Ok(())
+    }
+}
+
+/// One of several reads that are asked for together.
+#[derive(Debug)]
+pub struct ReadPart<'a> {
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// What is to be filled.
+    pub buf: &'a mut [u8],
+}
+
+impl ReadPart<'_> {
+    /// Leaves away the first `len` bytes, which are filled.
+    pub(crate) fn skip(&mut self, len: usize) -> io::Result<()> {
+        self.offset = offset_behind(self.offset, len)?;
+        let buf = std::mem::take(&mut self.buf);
+        self.buf = buf.get_mut(len..).unwrap_or_default();
         Ok(())
     }
 }

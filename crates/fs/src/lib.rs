@@ -58,7 +58,7 @@ mod content;
 mod names;
 pub mod sim_fs;
 
-pub use file::{File, Hint, read_to_vec};
+pub use file::{File, Hint, ReadPart, read_to_vec};
 pub use fs::{Access, DirEntry, FileKind, Fs, Metadata};
 pub use lock::{Lock, LockMode};
 pub use mem_fs::MemFs;

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::{Access, DirEntry, File, FileKind, Fs, Hint, Lock, LockMode, Metadata};
+use crate::{Access, DirEntry, File, FileKind, Fs, Hint, Lock, LockMode, Metadata, ReadPart};
 
 /// The file system of the operating system.
 ///
@@ -140,6 +140,21 @@ impl File for StdFile {
         self.file.read_at(buf, offset)
     }
 
+    /// Reads one after the other wait for the device as often. Hence what is in memory is taken
+    /// first, and the device is asked for everything else before it is waited for.
+    fn read_exact_each(&self, parts: &mut [ReadPart<'_>]) -> io::Result<()> {
+        if parts.len() > 1 {
+            for part in &mut *parts {
+                let len = space::read_from_memory(&self.file, part.buf, part.offset);
+                part.skip(len)?;
+                if !part.buf.is_empty() {
+                    space::fetch(&self.file, part.offset, part.buf.len());
+                }
+            }
+        }
+        parts.iter_mut().try_for_each(|part| self.read_exact_at(part.buf, part.offset))
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.file.write_at(buf, offset)
     }
@@ -178,9 +193,13 @@ mod space {
     use crate::Hint;
     use rustix::{
         fs::{Advice, FallocateFlags, fadvise, fallocate},
-        io::{Errno, retry_on_intr},
+        io::{Errno, ReadWriteFlags, preadv2, retry_on_intr},
     };
-    use std::{fs::File, io};
+    use std::{
+        fs::File,
+        io::{self, IoSliceMut},
+        num::NonZeroU64,
+    };
 
     pub(super) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
         change(file, FallocateFlags::empty(), offset, len)
@@ -199,6 +218,21 @@ mod space {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
             done => Ok(done?),
         }
+    }
+
+    /// Reads what can be read without waiting; returns how many bytes that were. What goes wrong here
+    /// goes wrong again when the rest is read, and is told then.
+    pub(super) fn read_from_memory(file: &File, buf: &mut [u8], offset: u64) -> usize {
+        let bufs = &mut [IoSliceMut::new(buf)];
+        preadv2(file, bufs, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
+    }
+
+    /// Has the system read what is there into memory, and does not wait for it.
+    pub(super) fn fetch(file: &File, offset: u64, len: usize) {
+        // No length means all that follows.
+        let Some(len) = NonZeroU64::new(len as u64) else { return };
+        // Advice that is not taken changes no answer.
+        if fadvise(file, offset, Some(len), Advice::WillNeed).is_err() {}
     }
 
     pub(super) fn advise(file: &File, hint: Hint) {
@@ -225,6 +259,12 @@ mod space {
     pub(super) fn punch_hole(_: &File, _: u64, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    pub(super) fn read_from_memory(_: &File, _: &mut [u8], _: u64) -> usize {
+        0
+    }
+
+    pub(super) fn fetch(_: &File, _: u64, _: usize) {}
 
     pub(super) fn advise(_: &File, _: Hint) {}
 }

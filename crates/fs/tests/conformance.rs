@@ -13,8 +13,8 @@ use std::{
 use common::{Runner, Step, parse, read_up_to};
 use proptest::{collection::vec, prelude::*, sample::select};
 use stratal_fs::{
-    Abandoned, Access, Fs, LockMode, MemFs, NewFile, SimFs, StdFs, create_dir_synced, read_to_vec,
-    sync_dirs,
+    Abandoned, Access, Fs, LockMode, MemFs, NewFile, ReadPart, SimFs, StdFs, create_dir_synced,
+    read_to_vec, sync_dirs,
 };
 use stratal_testkit::{OneByteFs, Rng};
 use tempfile::TempDir;
@@ -436,4 +436,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn several_reads_at_once_are_as_one_by_one() {
+    let content: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+    everywhere(|name, fs, root| {
+        let path = root.join("a");
+        let file = fs.create(&path).unwrap();
+        file.write_all_at(&content, 0).unwrap();
+        let mut rng = Rng::new(7);
+        for count in [0, 1, 2, 40] {
+            let ranges: Vec<_> = (0..count)
+                .map(|_| {
+                    let start = rng.index(content.len());
+                    start..start + rng.index(3000).min(content.len() - start)
+                })
+                .collect();
+            let mut bufs: Vec<_> = ranges.iter().map(|range| vec![0xff; range.len()]).collect();
+            let parts = bufs.iter_mut().zip(&ranges);
+            let mut parts: Vec<_> =
+                parts.map(|(buf, range)| ReadPart { offset: range.start as u64, buf }).collect();
+            file.read_exact_each(&mut parts).unwrap();
+            for (buf, range) in bufs.iter().zip(ranges) {
+                assert_eq!(buf, &content[range.clone()], "{name}: {range:?}");
+            }
+        }
+        let (mut within, mut beyond) = ([0; 10], [0; 10]);
+        let mut parts = [
+            ReadPart { offset: 5, buf: &mut within },
+            ReadPart { offset: 99_995, buf: &mut beyond },
+        ];
+        let failed = file.read_exact_each(&mut parts).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::UnexpectedEof, "{name}");
+    });
 }
