@@ -1,7 +1,7 @@
 use std::{fmt::Debug, io, ops::Range};
 
 use bytes::Bytes;
-use stratal_fs::File;
+use stratal_fs::{File, ReadPart};
 
 /// Where a table is read from: anything that gives the bytes of a range.
 ///
@@ -17,6 +17,19 @@ pub trait ReadAt: Debug + Send + Sync {
 
     /// The bytes of `range`, all of them: [`io::ErrorKind::UnexpectedEof`] if there are fewer.
     fn read(&self, range: Range<u64>) -> io::Result<Bytes>;
+
+    /// The bytes of each of `ranges`, as [`read`](Self::read) gives them.
+    ///
+    /// For reads that are wanted together. Ranges that are near one another were made one before: a
+    /// source need not look for such, and should have all of them under way at once if it can. This
+    /// reads one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The first that a range fails with.
+    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
+        ranges.iter().map(|range| self.read(range.clone())).collect()
+    }
 }
 
 /// A table in memory. Reads share its bytes.
@@ -56,6 +69,19 @@ impl ReadAt for FileSource {
         let mut bytes = vec![0; end - start];
         self.file.read_exact_at(&mut bytes, range.start)?;
         Ok(bytes.into())
+    }
+
+    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
+        let buf = |range| {
+            let (start, end) = checked_range(range, self.len)?;
+            Ok(vec![0; end - start])
+        };
+        let mut bufs = ranges.iter().map(buf).collect::<io::Result<Vec<_>>>()?;
+        let parts = ranges.iter().zip(&mut bufs);
+        let mut parts: Vec<_> =
+            parts.map(|(range, buf)| ReadPart { offset: range.start, buf }).collect();
+        self.file.read_exact_each(&mut parts)?;
+        Ok(bufs.into_iter().map(Bytes::from).collect())
     }
 }
 
