@@ -16,7 +16,7 @@ use stratal_compaction::{
 use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
 use stratal_manifest::{Place, TableMeta, Version, VersionEdit};
 use stratal_merge::MergingCursor;
-use stratal_sst::{TableInfo, TableWriter};
+use stratal_sst::{Finished, TableFiles, TableInfo, TableSetWriter};
 use stratal_types::{Fence, FileUid, Fragments, KeyRange, OutputCutter, Piece, SeqNo};
 
 use crate::{
@@ -335,23 +335,23 @@ impl Tree {
         let mut departed = |_: &[u8], _: &[u8]| {};
         let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
         let mut stream = GcStream::new(input, context, &mut departed);
+        let files = self.store.files.context(&self.comparator);
+        let spec = Arc::clone(self.spec.table(merge.level));
         let options = self.spec.options().cut;
-        let mut cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);
-        let mut outputs = Outputs::new(self, merge.level, merge.lineage);
+        let cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);
+        let outputs = Outputs::new(self, merge.level, merge.lineage);
+        let mut set = TableSetWriter::new(&files, spec, cutter, outputs);
+        set.add_tombstones(tombstones.kept())?;
 
         loop {
             stream.advance()?;
             let Some(entry) = stream.entry() else { break };
-            if let Some(piece) = cutter.before(entry.key, outputs.current_len()) {
-                outputs.finish_table(&piece.clip(tombstones.kept(), comparator))?;
-            }
-            outputs.add(entry)?;
+            set.add(entry)?;
         }
         if stream.finish().is_none() {
             return Err(Error::StaleJob("the merge did not reach its end".into()));
         }
-        outputs.finish_table(&cutter.finish().clip(tombstones.kept(), comparator))?;
-        outputs.sync()
+        set.finish()?.sync()
     }
 }
 
@@ -367,68 +367,47 @@ struct Merge {
     lineage: Vec<FileUid>,
 }
 
-/// The tables that a job writes, one after the other.
+/// The files of the tables that a job writes, one after the other.
 struct Outputs<'a> {
     tree: &'a Tree,
     level: usize,
     lineage: Vec<FileUid>,
     ledger: JobLedger,
-    current: Option<Output>,
+    /// Number and path of the table at hand, or of the last one.
+    current: (u64, PathBuf),
     done: Vec<FileSynced<TableMeta>>,
 }
 
-struct Output {
-    number: u64,
-    path: PathBuf,
-    writer: TableWriter<NewFile>,
+impl TableFiles for Outputs<'_> {
+    type Sink = NewFile;
+    type Error = Error;
+
+    fn begin(&mut self) -> Result<(NewFile, FileUid), Error> {
+        self.current = self.ledger.next_table();
+        let path = &self.current.1;
+        let file = NewFile::create(self.tree.store.files.fs.as_ref(), path)
+            .map_err(|error| Error::io("create", path, error))?;
+        Ok((file, self.tree.store.new_uid()))
+    }
+
+    fn end(&mut self, finished: Finished<NewFile>) -> Result<(), Error> {
+        let Some(info) = finished.info else { return Ok(()) };
+        let (number, path) = &self.current;
+        let meta = self.meta(*number, info);
+        let synced = finished.sink.finish().map_err(|error| Error::io("sync", path, error))?;
+        self.done.push(synced.map(|()| meta));
+        Ok(())
+    }
+
+    fn fail(&mut self, source: stratal_sst::Error) -> Error {
+        Error::Table { path: self.current.1.clone(), source }
+    }
 }
 
 impl<'a> Outputs<'a> {
     fn new(tree: &'a Tree, level: usize, lineage: Vec<FileUid>) -> Self {
         let ledger = JobLedger::new(&tree.store.files);
-        Self { tree, level, lineage, ledger, current: None, done: Vec::new() }
-    }
-
-    fn current_len(&self) -> u64 {
-        self.current.as_ref().map_or(0, |output| output.writer.estimated_len())
-    }
-
-    fn current(&mut self) -> Result<&mut Output, Error> {
-        if self.current.is_none() {
-            let (number, path) = self.ledger.next_table();
-            let files = &self.tree.store.files;
-            let file = NewFile::create(files.fs.as_ref(), &path)
-                .map_err(|error| Error::io("create", &path, error))?;
-            let context = files.context(&self.tree.comparator);
-            let spec = Arc::clone(self.tree.spec.table(self.level));
-            let writer = TableWriter::new(&context, file, self.tree.store.new_uid(), spec);
-            self.current = Some(Output { number, path, writer });
-        }
-        self.current.as_mut().ok_or_else(|| Error::StaleJob("no output".into()))
-    }
-
-    fn add(&mut self, entry: stratal_types::EntryRef<'_>) -> Result<(), Error> {
-        let output = self.current()?;
-        let added = output.writer.add(entry);
-        added.map_err(|source| Error::Table { path: output.path.clone(), source })
-    }
-
-    /// Ends the current table, which carries `tombstones`. If there is neither an entry nor a
-    /// tombstone there is no table.
-    fn finish_table(&mut self, tombstones: &Fragments) -> Result<(), Error> {
-        if self.current.is_none() && tombstones.is_empty() {
-            return Ok(());
-        }
-        self.current()?;
-        let Some(Output { number, path, mut writer }) = self.current.take() else { return Ok(()) };
-        let fail = |source| Error::Table { path: path.clone(), source };
-        writer.add_tombstones(tombstones).map_err(fail)?;
-        let finished = writer.finish().map_err(fail)?;
-        let Some(info) = finished.info else { return Ok(()) };
-        let meta = self.meta(number, info);
-        let synced = finished.sink.finish().map_err(|error| Error::io("sync", &path, error))?;
-        self.done.push(synced.map(|()| meta));
-        Ok(())
+        Self { tree, level, lineage, ledger, current: Default::default(), done: Vec::new() }
     }
 
     fn meta(&self, number: u64, info: TableInfo) -> TableMeta {

@@ -1,0 +1,219 @@
+//! Entries of any length as a sequence of tables.
+
+use std::{io, sync::Arc};
+
+use stratal_types::{Comparator, EntryRef, FileUid, Fragments, OutputCutter, Piece};
+
+use crate::{Error, Finished, TableContext, TableSpec, TableWriter};
+
+/// Where the tables of a [`TableSetWriter`] go.
+///
+/// Files are begun and ended one after the other, so that each can be synced and closed before the
+/// next is opened.
+pub trait TableFiles {
+    /// What one table is written to.
+    type Sink: io::Write;
+    /// Why a set of tables cannot be written.
+    type Error;
+
+    /// Opens the next file, and draws its identity.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stands in the way; the set is given up then.
+    fn begin(&mut self) -> Result<(Self::Sink, FileUid), Self::Error>;
+
+    /// Takes the file that was begun last, for syncing and for its name.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stands in the way; the set is given up then.
+    fn end(&mut self, finished: Finished<Self::Sink>) -> Result<(), Self::Error>;
+
+    /// What `error` of the table that was begun last is to the caller: the place to say which file it
+    /// is about.
+    fn fail(&mut self, error: Error) -> Self::Error;
+}
+
+/// Writes a sequence of entries as tables that follow one another without overlap, each begun when
+/// the one before is long enough.
+///
+/// An [`OutputCutter`] says where: by length, at the fences of a level below, and only ever between
+/// user keys. Each table carries the range tombstones of the span it is responsible for, which is wider
+/// than the keys in it: the first from the start of the set's piece, each up to the first key of the
+/// next, the last up to the end. Tombstones without any entry make a table of their own.
+///
+/// Holds what one [`TableWriter`] does, and the range tombstones.
+///
+/// ```
+/// use std::sync::Arc;
+/// use stratal_sst::{Error, Finished, TableContext, TableFiles, TableOptions, TableSetWriter};
+/// use stratal_types::{CutOptions, FileUid, OutputCutter, Piece};
+///
+/// /// Keeps tables in memory.
+/// #[derive(Default)]
+/// struct Kept(Vec<Vec<u8>>);
+///
+/// impl TableFiles for Kept {
+///     type Sink = Vec<u8>;
+///     type Error = Error;
+///
+///     fn begin(&mut self) -> Result<(Vec<u8>, FileUid), Error> {
+///         Ok((Vec::new(), FileUid([self.0.len() as u8; 16])))
+///     }
+///     fn end(&mut self, finished: Finished<Vec<u8>>) -> Result<(), Error> {
+///         self.0.push(finished.sink);
+///         Ok(())
+///     }
+///     fn fail(&mut self, error: Error) -> Error {
+///         error
+///     }
+/// }
+///
+/// let ctx = TableContext::default();
+/// let spec = Arc::new(TableOptions::default().validate()?);
+/// let cut = CutOptions { table_len: 4_000, ..CutOptions::default() };
+/// let cutter = OutputCutter::new(cut, &[], Piece::default(), ctx.comparator.as_ref());
+/// let mut set = TableSetWriter::new(&ctx, spec, cutter, Kept::default());
+/// for i in 0..1_000u32 {
+///     set.put(&i.to_be_bytes(), &[7; 100])?;
+/// }
+/// let tables = set.finish()?.0;
+/// assert!(tables.len() > 1);
+/// # Ok::<(), stratal_sst::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TableSetWriter<'a, F: TableFiles> {
+    ctx: &'a TableContext,
+    spec: Arc<TableSpec>,
+    cutter: OutputCutter<'a>,
+    files: F,
+    current: Option<TableWriter<F::Sink>>,
+    /// Those that are still to be carried.
+    tombstones: Fragments,
+    /// Where the span of the table at hand begins, if tables have ended.
+    start: Option<Vec<u8>>,
+    failed: bool,
+}
+
+impl<'a, F: TableFiles> TableSetWriter<'a, F> {
+    /// Starts a set of tables in `files`, cut by `cutter`, which has the context's comparator.
+    pub fn new(
+        ctx: &'a TableContext,
+        spec: Arc<TableSpec>,
+        cutter: OutputCutter<'a>,
+        files: F,
+    ) -> Self {
+        let tombstones = Fragments::EMPTY;
+        Self { ctx, spec, cutter, files, current: None, tombstones, start: None, failed: false }
+    }
+
+    /// As [`add`](Self::add), for tables without versions: each key once, ascending.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), F::Error> {
+        use stratal_types::{EntryKind, SeqNo, Trailer};
+        self.add(EntryRef::new(key, Trailer::new(SeqNo::ZERO, EntryKind::Put), value))
+    }
+
+    /// Adds an entry, which stands behind all others in internal order; a table may end before it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TableWriter::add`] and of the files. After an error the set is to be given up: every
+    /// call fails.
+    pub fn add(&mut self, entry: EntryRef<'_>) -> Result<(), F::Error> {
+        self.go_on(|set| {
+            let len = set.current.as_ref().map_or(0, TableWriter::estimated_len);
+            if let Some(piece) = set.cutter.before(entry.key, len) {
+                if let Some(writer) = &set.current {
+                    writer.check_order(entry).map_err(|error| set.files.fail(error))?;
+                }
+                set.end_table(&piece)?;
+                set.start = piece.end;
+            }
+            let added = set.current()?.add(entry);
+            added.map_err(|error| set.files.fail(error))
+        })
+    }
+
+    /// Adds range tombstones to those given before. They come before the entries that they lie beside:
+    /// tables that have ended are not written again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfOrder`] if they begin before the table at hand does, and the tables before it have
+    /// ended. Bounds that no table takes are refused when the table ends.
+    pub fn add_tombstones(&mut self, fragments: &Fragments) -> Result<(), F::Error> {
+        self.go_on(|set| {
+            let comparator = set.comparator();
+            let first = fragments.iter().next().map(|fragment| fragment.start.to_vec());
+            if let (Some(first), Some(start)) = (first, &set.start)
+                && comparator.compare(&first, start).is_lt()
+            {
+                let error = Error::OutOfOrder { previous: start.clone(), key: first };
+                return Err(set.files.fail(error));
+            }
+            set.tombstones = Fragments::merge([&set.tombstones, fragments], comparator);
+            Ok(())
+        })
+    }
+
+    /// Ends the last table and gives the files back.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn finish(mut self) -> Result<F, F::Error> {
+        if self.failed {
+            return Err(self.files.fail(Error::WriterFailed));
+        }
+        let piece = self.cutter.clone().finish();
+        self.end_table(&piece)?;
+        Ok(self.files)
+    }
+
+    /// Takes a step, unless an earlier one failed.
+    fn go_on(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<(), F::Error>,
+    ) -> Result<(), F::Error> {
+        if self.failed {
+            return Err(self.files.fail(Error::WriterFailed));
+        }
+        let done = step(self);
+        self.failed = done.is_err();
+        done
+    }
+
+    fn comparator(&self) -> &'a dyn Comparator {
+        self.ctx.comparator.as_ref()
+    }
+
+    /// The table at hand, begun if there is none.
+    fn current(&mut self) -> Result<&mut TableWriter<F::Sink>, F::Error> {
+        let writer = if let Some(writer) = self.current.take() {
+            writer
+        } else {
+            let (sink, uid) = self.files.begin()?;
+            TableWriter::new(self.ctx, sink, uid, Arc::clone(&self.spec))
+        };
+        Ok(self.current.insert(writer))
+    }
+
+    /// Ends the table that is responsible for `piece`, if it holds anything.
+    fn end_table(&mut self, piece: &Piece) -> Result<(), F::Error> {
+        let comparator = self.comparator();
+        let carried = piece.clip(&self.tombstones, comparator);
+        if self.current.is_none() && carried.is_empty() {
+            return Ok(());
+        }
+        let added = self.current()?.add_tombstones(&carried);
+        added.map_err(|error| self.files.fail(error))?;
+        let Some(writer) = self.current.take() else { return Ok(()) };
+        let finished = writer.finish().map_err(|error| self.files.fail(error))?;
+        self.files.end(finished)
+    }
+}
