@@ -553,3 +553,30 @@ fn verify_finds_rows_out_of_order_and_foreign_tags() {
     let error = SortedBlock::parse(&bytes[..]).unwrap().verify(&Bytewise).unwrap_err();
     assert!(error.to_string().contains("tag"), "{error}");
 }
+
+/// Blocks filled up to a length reach it, whether or not groups make them shorter, and hardly pass it.
+#[test]
+fn blocks_can_be_filled_up_to_a_length() {
+    use stratal_testkit::{KeyShape, Rng, sorted_keys, value};
+    for shape in KeyShape::ALL {
+        for (value_len, len_max) in [(8, 4096), (100, 4096), (100, 1024), (0, 512)] {
+            let mut rng = Rng::new(1);
+            let keys = sorted_keys(shape, 20_000, &mut rng);
+            let mut builder = SortedBlockBuilder::new(SortedBlockOptions::default());
+            let mut lens = Vec::new();
+            for key in &keys {
+                let value = value(value_len, 50, &mut rng);
+                if !builder.is_empty() && !builder.has_room_for(key.len() + value.len(), len_max) {
+                    let (rows, mut bytes) = (builder.len(), Vec::new());
+                    builder.finish_into(&mut bytes);
+                    assert!(bytes.len() <= len_max + 2 * rows, "{shape:?}: {} bytes", bytes.len());
+                    lens.push(bytes.len());
+                }
+                builder.add(key, Trailer::new(SeqNo::from(1), EntryKind::Put), &value).unwrap();
+            }
+            let mean = lens.iter().sum::<usize>() / lens.len().max(1);
+            let reached = lens.is_empty() || mean * 100 >= (len_max - value_len - 70) * 90;
+            assert!(reached, "{shape:?}, {value_len}: {mean} of {len_max}");
+        }
+    }
+}

@@ -80,9 +80,6 @@ pub struct TableInfo {
     pub properties: Properties,
 }
 
-/// Bytes an entry may take in a block beside key and value.
-const ENTRY_OVERHEAD: usize = 8;
-
 impl<W: io::Write> TableWriter<W> {
     /// Starts a table in `sink`, identified by `uid`: 16 bytes that no other file has.
     pub fn new(ctx: &TableContext, sink: W, uid: FileUid, spec: Arc<TableSpec>) -> Self {
@@ -133,9 +130,9 @@ impl<W: io::Write> TableWriter<W> {
         if matches!(self.output, Output::Failed) {
             return Err(Error::WriterFailed);
         }
-        let len = entry.key.len() + entry.value.len() + ENTRY_OVERHEAD;
+        let len = entry.key.len() + entry.value.len();
         let target = self.spec.options().block_len_target as usize;
-        if !self.block.is_empty() && self.block.estimated_len().saturating_add(len) > target {
+        if !self.block.is_empty() && !self.block.has_room_for(len, target) {
             self.write_data_block()?;
         }
         self.fence_before(Some(entry.key))?;

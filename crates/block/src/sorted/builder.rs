@@ -58,7 +58,19 @@ pub struct SortedBlockBuilder {
     shape: Shape,
     /// Where the rows to be written are divided; kept for its memory.
     groups: Vec<GroupStart>,
+    weighed: Weighed,
 }
+
+/// What dividing the rows into groups saved when that was last weighed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weighed {
+    /// How many rows there were.
+    rows: usize,
+    saved_len: usize,
+}
+
+/// Bytes that a row commonly takes beside key and value.
+const ROW_OVERHEAD: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -106,6 +118,7 @@ impl SortedBlockBuilder {
             bytes: Vec::new(),
             shape: Shape::EMPTY,
             groups: Vec::new(),
+            weighed: Weighed { rows: 0, saved_len: 0 },
         }
     }
 
@@ -225,6 +238,31 @@ impl SortedBlockBuilder {
         self.len_of(&self.undivided())
     }
 
+    /// Whether the block would still have `len_max` bytes or fewer with another row of `row_len` bytes
+    /// of key and value: to be asked before each row by who fills blocks up to a length.
+    ///
+    /// Counts what groups save, as it was weighed when the answer last depended on it: in constant time
+    /// but for a few passes over the rows per block. That saving may change by a byte or two a row
+    /// when rows of another shape follow.
+    pub fn has_room_for(&mut self, row_len: usize, len_max: usize) -> bool {
+        let undivided_len = self.estimated_len();
+        let len = undivided_len.saturating_add(row_len).saturating_add(ROW_OVERHEAD);
+        if len.saturating_sub(self.weighed.saved_len) <= len_max {
+            return true;
+        }
+        let rows = self.rows.len();
+        // Weighing again is worth the time once there are an eighth more rows.
+        if self.weighed.rows > 0 && rows < self.weighed.rows + self.weighed.rows / 8 + 1 {
+            return false;
+        }
+        let mut groups = core::mem::take(&mut self.groups);
+        let divided_len = self.len_of(&self.divide(&mut groups));
+        self.groups = groups;
+        let saved_len = undivided_len.saturating_sub(divided_len);
+        self.weighed = Weighed { rows, saved_len };
+        len.saturating_sub(saved_len) <= len_max
+    }
+
     /// Appends the block to `out` and removes the rows, of which there may be none.
     pub fn finish_into(&mut self, out: &mut Vec<u8>) {
         let mut groups = core::mem::take(&mut self.groups);
@@ -249,6 +287,7 @@ impl SortedBlockBuilder {
         self.rows.clear();
         self.bytes.clear();
         self.shape = Shape::EMPTY;
+        self.weighed = Weighed::default();
     }
 
     fn append_columns(&self, header: &Header, groups: &[GroupStart], out: &mut Vec<u8>) {
