@@ -10,7 +10,10 @@
 //! of an archive. An index block holds a *fence* per data block; a filter answers most lookups of
 //! absent keys; properties say what is inside. Index, properties and contents stand twice.
 //!
-//! This crate knows nothing about levels, other tables, directories or threads, and needs no engine.
+//! Whole tables are [merged](merge_tables), [split](Table::split) and [compared](Table::diff) by
+//! streaming; a [`TableSetWriter`] makes as many tables of its entries as their length asks for.
+//!
+//! This crate knows nothing about levels, directories or threads, and needs no engine.
 //!
 //! # Invariants
 //!
@@ -56,6 +59,9 @@ mod table;
 mod cursor;
 mod range;
 mod estimate;
+mod merge_tables;
+mod split;
+mod diff;
 mod verify;
 mod salvage;
 mod annotate;
@@ -70,8 +76,10 @@ mod error;
 pub use annotate::BlockInfo;
 pub use context::TableContext;
 pub use cursor::TableCursor;
+pub use diff::{Difference, TableDiff};
 pub use error::Error;
 pub use estimate::RangeEstimate;
+pub use merge_tables::{Keep, MergeError, MergeSummary, TableOutput, merge_tables};
 pub use options::{TableOptions, TableSpec};
 pub use properties::Properties;
 pub use range::TableRange;

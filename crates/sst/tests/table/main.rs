@@ -14,4 +14,5 @@ mod writer;
 mod corruption;
 mod estimate;
 mod golden;
+mod whole;
 mod reading;
