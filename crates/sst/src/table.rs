@@ -126,6 +126,7 @@ impl Table {
         TableInfo {
             file_len: self.inner.source.len(),
             uid: self.inner.toc.header.uid,
+            digest: None,
             properties: self.inner.properties.clone(),
         }
     }

@@ -12,7 +12,8 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, Properties, TableContext, TableSpec,
+    Error, FileDigest, Properties, TableContext, TableSpec,
+    digest::Digesting,
     handle::BlockHandle,
     index::{BlockFence, IndexBuilder, Stats},
     section::{self, TableBlock, ordinal},
@@ -55,7 +56,7 @@ pub struct TableWriter<W> {
 #[derive(Debug)]
 enum Output<W> {
     Untouched(W),
-    Open(Box<ArchiveWriter<W>>),
+    Open(Box<ArchiveWriter<Digesting<W>>>),
     Failed,
 }
 
@@ -76,6 +77,9 @@ pub struct TableInfo {
     pub file_len: u64,
     /// The file's identity.
     pub uid: FileUid,
+    /// The checksum of the whole file, which its writer knows; [`Table::digest`](crate::Table::digest)
+    /// reads the file for it.
+    pub digest: Option<FileDigest>,
     /// What the table says about itself.
     pub properties: Properties,
 }
@@ -216,8 +220,14 @@ impl<W: io::Write> TableWriter<W> {
         self.write_properties()?;
         let archive = self.take_archive()?;
         let (sink, toc) = archive.finish().map_err(write_error)?;
+        let (sink, digest) = sink.finish();
         self.ctx.metrics.add(Counter::BytesWritten, toc.file_len);
-        let info = TableInfo { file_len: toc.file_len, uid: self.uid, properties: self.properties };
+        let info = TableInfo {
+            file_len: toc.file_len,
+            uid: self.uid,
+            digest: Some(digest),
+            properties: self.properties,
+        };
         Ok(Finished { sink, info: Some(info) })
     }
 
@@ -367,7 +377,7 @@ impl<W: io::Write> TableWriter<W> {
     }
 
     /// The archive, begun if it is not yet.
-    fn archive(&mut self) -> Result<&mut ArchiveWriter<W>, Error> {
+    fn archive(&mut self) -> Result<&mut ArchiveWriter<Digesting<W>>, Error> {
         if let Output::Untouched(_) = self.output {
             let archive = self.take_archive()?;
             self.output = Output::Open(Box::new(archive));
@@ -378,7 +388,7 @@ impl<W: io::Write> TableWriter<W> {
         }
     }
 
-    fn take_archive(&mut self) -> Result<ArchiveWriter<W>, Error> {
+    fn take_archive(&mut self) -> Result<ArchiveWriter<Digesting<W>>, Error> {
         match std::mem::replace(&mut self.output, Output::Failed) {
             Output::Untouched(sink) => {
                 let header = ArchiveHeader {
@@ -387,7 +397,7 @@ impl<W: io::Write> TableWriter<W> {
                     uid: self.uid,
                     seal: None,
                 };
-                ArchiveWriter::new(sink, header).map_err(write_error)
+                ArchiveWriter::new(Digesting::new(sink), header).map_err(write_error)
             }
             Output::Open(archive) => Ok(*archive),
             Output::Failed => Err(Error::WriterFailed),
