@@ -31,14 +31,12 @@
 //! The test `one_key` holds the histories that break the simpler forms of these rules.
 
 mod context;
-mod operator;
 mod filter;
 mod tombstones;
-mod chain;
 mod stream;
 
 pub use context::{GcContext, ValueSource};
 pub use filter::{CompactionFilter, Verdict};
-pub use operator::{MergeOperator, OperatorError};
+pub use stratal_merge::{MergeOperator, OperatorError};
 pub use stream::{GcStream, GcSummary};
 pub use tombstones::JobTombstones;

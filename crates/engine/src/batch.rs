@@ -2,7 +2,8 @@ use stratal_types::{KEY_LEN_MAX, VALUE_LEN_MAX};
 
 use crate::Error;
 
-/// Changes that become visible together. Later ones of the same key win.
+/// Changes that become visible together. They happen in order: of several puts and deletes of a key the
+/// last wins, and operands are applied to what is before them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     operations: Vec<Operation>,
@@ -28,6 +29,13 @@ pub enum Operation {
     WeakDelete {
         /// The key.
         key: Vec<u8>,
+    },
+    /// The tree's merge operator applies the operand to the key's value, or to nothing.
+    Merge {
+        /// The key.
+        key: Vec<u8>,
+        /// What the operator is to do.
+        operand: Vec<u8>,
     },
     /// Every key from `from` up to, and without, `to` has no value any more.
     DeleteRange {
@@ -58,6 +66,12 @@ impl WriteBatch {
     /// more often an older value may show again.
     pub fn weak_delete(&mut self, key: impl Into<Vec<u8>>) -> &mut Self {
         self.push(Operation::WeakDelete { key: key.into() })
+    }
+
+    /// Lets the tree's merge operator apply `operand` to the value of `key`, or to nothing, when it is
+    /// read or merged. Nothing is read now.
+    pub fn merge(&mut self, key: impl Into<Vec<u8>>, operand: impl Into<Vec<u8>>) -> &mut Self {
+        self.push(Operation::Merge { key: key.into(), operand: operand.into() })
     }
 
     /// Takes the value of every key from `from` up to, and without, `to` away. Costs the same for any
@@ -107,6 +121,10 @@ impl Operation {
         match self {
             Self::Put { key, value } => {
                 check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
+                check_key("key", key)
+            }
+            Self::Merge { key, operand } => {
+                check_len("operand", operand.len(), 0, VALUE_LEN_MAX)?;
                 check_key("key", key)
             }
             Self::Delete { key } | Self::WeakDelete { key } => check_key("key", key),

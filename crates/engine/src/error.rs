@@ -114,6 +114,44 @@ pub enum Error {
     #[error("the newest entry is a {0}, not a value")]
     NotAValue(EntryKind),
 
+    /// A key has merge operands, or one was to be written, and there is no merge operator to fold them.
+    #[error("{}", no_operator(name.as_deref()))]
+    NoOperator {
+        /// The name stored with the tree, which nobody here knows; `None` if none was ever chosen.
+        name: Option<String>,
+    },
+
+    /// The operands of a key cannot be folded. They stay as they are.
+    #[error("key \"{}\", operator {operator}: {source}", key.escape_ascii())]
+    Operator {
+        /// Name of the operator.
+        operator: String,
+        /// The key.
+        key: Vec<u8>,
+        /// What the operator says.
+        #[source]
+        source: stratal_merge::OperatorError,
+    },
+
+    /// The tree has operands of another merge operator.
+    #[error("the tree has merge operator {found:?}, not {expected:?}")]
+    OperatorMismatch {
+        /// The one asked for.
+        expected: String,
+        /// The one it has.
+        found: String,
+    },
+
+    /// What is stored about how to read a tree cannot be read itself.
+    #[error("tree {tree}: {source}")]
+    Settings {
+        /// The tree.
+        tree: TreeId,
+        /// What is wrong.
+        #[source]
+        source: crate::SettingsError,
+    },
+
     /// A job did not fit the tree any more when it was to be installed. Its outputs are gone; the tree
     /// is as it was.
     #[error("the job does not fit the tree any more: {0}")]
@@ -130,6 +168,9 @@ impl Error {
         match self {
             Self::Table { source, .. } => source.is_corruption(),
             Self::Manifest(error) => error.is_corruption(),
+            Self::Settings { source, .. } => {
+                matches!(source, crate::SettingsError::Malformed { .. })
+            }
             Self::Mismatch { .. } | Self::Missing { .. } | Self::Identity { .. } => true,
             _ => false,
         }
@@ -137,5 +178,12 @@ impl Error {
 
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { op, path: path.into(), source }
+    }
+}
+
+fn no_operator(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("merge operator {name:?} is not known here"),
+        None => "there are merge operands, but no merge operator".to_owned(),
     }
 }

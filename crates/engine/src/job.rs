@@ -171,7 +171,7 @@ impl Tree {
             fences: Vec::new(),
             lineage: Vec::new(),
         };
-        self.merge(merge)
+        self.merge_tables(merge)
     }
 
     fn install_flush(
@@ -227,7 +227,7 @@ impl Tree {
             lineage,
         };
         drop(state);
-        let (tables, mut ledger) = self.merge(merge)?;
+        let (tables, mut ledger) = self.merge_tables(merge)?;
         let summary = summary(job.inputs.len(), &tables);
         let place = manifest_place(job)?;
         self.install(job, &mut ledger, |edit| {
@@ -326,12 +326,13 @@ impl Tree {
     // Writing tables.
 
     /// Merges `merge` into tables, which are synced and the ledger's.
-    fn merge(&self, merge: Merge) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+    fn merge_tables(&self, merge: Merge) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
         let comparator = self.comparator.as_ref();
         let watermark = self.store.clock().watermark();
         let tombstones = JobTombstones::new(merge.tombstones, watermark, &merge.older, comparator);
         let mut context = GcContext::new(comparator, watermark, &tombstones, &merge.older);
         context.covered_elsewhere = merge.covered_elsewhere.as_ref();
+        context.operator = self.folding.operator();
         let mut departed = |_: &[u8], _: &[u8]| {};
         let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
         let mut stream = GcStream::new(input, context, &mut departed);

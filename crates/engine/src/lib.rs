@@ -56,14 +56,19 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[doc = include_str!("../FORMAT.md")]
+pub mod format {}
+
 mod store;
 mod tree;
+mod settings;
 mod options;
 mod batch;
 mod clock;
 mod snapshot;
 mod range;
 mod read_state;
+mod folding;
 mod view;
 mod source;
 mod job;
@@ -77,8 +82,10 @@ pub use error::Error;
 pub use job::JobSummary;
 pub use options::{TreeOptions, TreeSpec};
 pub use range::TreeRange;
+pub use settings::{SettingsError, TreeSettings, annotate_settings};
 pub use snapshot::Snapshot;
-pub use store::{Comparators, OpenReport, Randomness, Store, StoreContext};
+pub use store::{Comparators, OpenReport, Operators, Randomness, Store, StoreContext};
 pub use stratal_compaction::plan::Job;
 pub use stratal_manifest::TreeId;
+pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
 pub use tree::{LevelStats, Tree, TreeStats};

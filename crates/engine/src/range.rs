@@ -2,9 +2,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stratal_merge::{Row, RowIter};
-use stratal_types::EntryKind;
 
-use crate::{Error, read_state::ReadState, source::SourceCursor};
+use crate::{
+    Error,
+    read_state::{ReadState, plain_value},
+    source::SourceCursor,
+};
 
 /// Keys and values of a range at one moment, in order, from both ends. Owns what it yields, may be sent
 /// to another thread, and keeps the files it reads. Ends after an error.
@@ -23,10 +26,7 @@ impl TreeRange {
 
 fn pair(row: Result<Row, Error>) -> Result<(Bytes, Bytes), Error> {
     let row = row?;
-    match row.trailer.kind() {
-        EntryKind::Put | EntryKind::PutOverDelete => Ok((row.key, row.value)),
-        kind => Err(Error::NotAValue(kind)),
-    }
+    Ok((row.key, plain_value(row.trailer.kind(), row.value)?))
 }
 
 impl Iterator for TreeRange {

@@ -1,16 +1,20 @@
 use std::sync::Arc;
 
 use stratal_memtable::Memtable;
-use stratal_merge::{Source, resolve_get};
-use stratal_types::{EntryKind, KeyRange, SeqNo};
+use stratal_merge::{Chain, Fold, Resolved, Source, VisibleCursor, resolve};
+use stratal_types::{Cursor, EntryKind, KeyRange, SeqNo};
 
 use bytes::Bytes;
 
 use crate::{
     Error,
+    folding::Folding,
     source::{Lookup, RunCursor, SourceCursor},
     view::View,
 };
+
+/// Operands that a lookup gathers one by one. Where there are more, a cursor steps over them.
+const OPERANDS_LOOKED_UP: usize = 32;
 
 /// Everything a read of a tree looks at: immutable, behind one atomic pointer.
 #[derive(Clone, Debug)]
@@ -37,16 +41,50 @@ impl ReadState {
     }
 
     /// The value of `key` for a read at `bound`.
-    pub(crate) fn get(&self, key: &[u8], bound: SeqNo) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        folding: &Arc<Folding>,
+    ) -> Result<Option<Bytes>, Error> {
         let memory = self.memtables().map(Lookup::Memory);
         let tables = self.view.runs().map(|(_, run)| Lookup::Run(run));
-        match resolve_get(key, bound, memory.chain(tables))? {
-            None => Ok(None),
-            Some((trailer, value)) => match trailer.kind() {
-                EntryKind::Put | EntryKind::PutOverDelete => Ok(Some(value)),
-                kind => Err(Error::NotAValue(kind)),
-            },
+        let mut chain = Chain::default();
+        match resolve(key, bound, memory.chain(tables), &mut chain, OPERANDS_LOOKED_UP)? {
+            Resolved::Absent => Ok(None),
+            Resolved::Value(trailer, value) => plain_value(trailer.kind(), value).map(Some),
+            Resolved::Operands { base } => {
+                let base = base.as_ref().map(|(trailer, value)| (trailer.kind(), &value[..]));
+                let value = folding.fold(key, base, &chain.reversed())?;
+                Ok(Some(value.into()))
+            }
+            Resolved::TooMany => self.get_by_cursor(key, bound, folding),
         }
+    }
+
+    /// The value of `key`, however many operands it is made of.
+    fn get_by_cursor(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        folding: &Arc<Folding>,
+    ) -> Result<Option<Bytes>, Error> {
+        let mut rows = self.cursor(KeyRange::closed(key, key), bound, folding)?;
+        rows.seek_to_first()?;
+        let row = rows.entry().map(|row| (row.kind(), Bytes::copy_from_slice(row.value)));
+        row.map(|(kind, value)| plain_value(kind, value)).transpose()
+    }
+
+    /// The rows in `range` for a read at `bound`.
+    pub(crate) fn cursor(
+        &self,
+        range: KeyRange,
+        bound: SeqNo,
+        folding: &Arc<Folding>,
+    ) -> Result<VisibleCursor<SourceCursor>, Error> {
+        let comparator = Arc::clone(&self.view.version.comparator);
+        let rows = VisibleCursor::new(self.sources(&range)?, comparator, bound);
+        Ok(rows.with_range(range).with_fold(Arc::clone(folding) as _))
     }
 
     /// A cursor and the range tombstones of every source that may have keys in `range`, in age order.
@@ -72,5 +110,13 @@ impl ReadState {
             sources.push(source);
         }
         Ok(sources)
+    }
+}
+
+/// The value of an entry of this kind, if it has one by itself.
+pub(crate) fn plain_value(kind: EntryKind, value: Bytes) -> Result<Bytes, Error> {
+    match kind {
+        EntryKind::Put | EntryKind::PutOverDelete => Ok(value),
+        kind => Err(Error::NotAValue(kind)),
     }
 }

@@ -11,13 +11,17 @@ use stratal_manifest::{
     FileName, Manifest, ManifestContext, ManifestOptions, NewTree, Orphan, RecoveryMode,
     RecoveryReport, TreeId, Version, VersionEdit, last_number, orphans,
 };
+use stratal_merge::{MergeOperator, operator_named};
 use stratal_sst::TableContext;
 use stratal_types::{Comparator, DbId, FileUid, Metrics, NoMetrics, comparator_named, sync::Mutex};
 
-use crate::{Clock, Error, Snapshot, files::Files, identity};
+use crate::{Clock, Error, Snapshot, TreeSettings, files::Files, identity};
 
 /// Gives a comparator for its name.
 pub type Comparators = Arc<dyn Fn(&str) -> Option<Arc<dyn Comparator>> + Send + Sync>;
+
+/// Gives a merge operator for its name.
+pub type Operators = Arc<dyn Fn(&str) -> Option<Arc<dyn MergeOperator>> + Send + Sync>;
 
 /// Gives 16 bytes that nothing has been given before: from the operating system in production, from a
 /// seed in a simulation.
@@ -36,12 +40,15 @@ pub struct StoreContext {
     pub metrics: Arc<dyn Metrics>,
     /// Comparators by name.
     pub comparators: Comparators,
+    /// Merge operators by name.
+    pub operators: Operators,
     /// Identities of new files.
     pub randomness: Randomness,
 }
 
 impl StoreContext {
-    /// A context with a cache of `cache_len` bytes, the comparators of `stratal-types`, and no metrics.
+    /// A context with a cache of `cache_len` bytes, the comparators of `stratal-types`, the merge
+    /// operators of `stratal-merge`, and no metrics.
     pub fn new(
         fs: Arc<dyn Fs>,
         dir: impl Into<PathBuf>,
@@ -54,6 +61,7 @@ impl StoreContext {
             cache: Arc::new(Cache::new(cache_len)),
             metrics: Arc::new(NoMetrics),
             comparators: Arc::new(comparator_named),
+            operators: Arc::new(operator_named),
             randomness,
         }
     }
@@ -185,7 +193,8 @@ impl Store {
         Snapshot::at(&self.clock, bound)
     }
 
-    /// Makes a tree, durably; returns its id.
+    /// Makes a tree, durably; returns its id. `options` are its [settings](crate::TreeSettings), as
+    /// they are stored; none are no bytes.
     ///
     /// # Errors
     ///
@@ -202,6 +211,14 @@ impl Store {
         edit.create_tree(NewTree { options: options.into(), ..NewTree::new(id, name, comparator) });
         self.append(&mut manifest, &edit)?;
         Ok(id)
+    }
+
+    /// Stores other settings for a tree, durably.
+    pub(crate) fn set_settings(&self, id: TreeId, settings: &TreeSettings) -> Result<(), Error> {
+        let mut manifest = self.manifest.lock();
+        let mut edit = VersionEdit::new();
+        edit.set_options(id, settings.encode());
+        self.append(&mut manifest, &edit).map(drop)
     }
 
     /// Drops a tree with all its tables, durably. Reads that have begun go on.

@@ -14,7 +14,8 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, Operation, Snapshot, Store, TreeRange, TreeSpec, WriteBatch,
+    Error, Operation, Snapshot, Store, TreeRange, TreeSettings, TreeSpec, WriteBatch,
+    folding::Folding,
     job::JobBoard,
     read_state::{ReadState, Sealed},
     view::View,
@@ -32,11 +33,12 @@ pub struct Tree {
     pub(crate) id: TreeId,
     pub(crate) spec: TreeSpec,
     pub(crate) comparator: Arc<dyn Comparator>,
+    pub(crate) folding: Arc<Folding>,
     pub(crate) state: ArcSwap<ReadState>,
     /// Held only while a read state is replaced by another. A leaf.
     pub(crate) swap: Mutex<()>,
     /// One writer at a time.
-    writer: Mutex<()>,
+    pub(crate) writer: Mutex<()>,
     pub(crate) jobs: Mutex<JobBoard>,
     /// Flushes are installed in the order in which memtables were sealed.
     pub(crate) flushing: Mutex<()>,
@@ -80,12 +82,22 @@ impl Tree {
     ///
     /// What was written above [`flushed`](Self::flushed) and is in no table, the caller applies again.
     ///
+    /// If its merge operator is not known here the tree opens all the same: keys without operands can
+    /// be read, merges of tables leave operands alone, and whatever needs the operator fails.
+    ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTree`].
+    /// [`Error::NoSuchTree`]; [`Error::Settings`] if what is stored about the tree cannot be read or
+    /// needs a newer version.
     pub fn open(store: &Arc<Store>, id: TreeId, spec: TreeSpec) -> Result<Arc<Self>, Error> {
         let version = store.version();
         let version = version.trees.get(&id).ok_or(Error::NoSuchTree(id))?;
+        let settings = TreeSettings::decode(&version.options)
+            .map_err(|source| Error::Settings { tree: id, source })?;
+        let folding = Arc::new(Folding::default());
+        if let Some(name) = &settings.merge_operator {
+            folding.choose(name, (store.context.operators)(name));
+        }
         let comparator = Arc::clone(&version.comparator);
         let view = View::new(Arc::clone(version), None, &store.files);
         let active = Arc::new(Memtable::new(0, Arc::clone(&comparator)));
@@ -96,6 +108,7 @@ impl Tree {
             spec,
             applied: AtomicU64::new(version.flushed.get()),
             comparator,
+            folding,
             state: ArcSwap::from_pointee(state),
             swap: Mutex::new(()),
             writer: Mutex::new(()),
@@ -115,6 +128,34 @@ impl Tree {
         &self.comparator
     }
 
+    /// Name of the merge operator whose operands it holds; `None` as long as it may hold none.
+    pub fn merge_operator(&self) -> Option<&str> {
+        self.folding.name()
+    }
+
+    /// Gives the tree a merge operator, durably, if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OperatorMismatch`] if it has another one; [`Error::NoOperator`] if `name` is not known
+    /// here; [`Error::Manifest`]. Nothing has changed then.
+    pub fn set_merge_operator(&self, name: &str) -> Result<(), Error> {
+        let _turn = self.writer.lock();
+        if let Some(found) = self.merge_operator() {
+            let (expected, found) = (name.to_owned(), found.to_owned());
+            let is_same = expected == found;
+            return if is_same { Ok(()) } else { Err(Error::OperatorMismatch { expected, found }) };
+        }
+        let operator = (self.store.context.operators)(name);
+        if operator.is_none() {
+            return Err(Error::NoOperator { name: Some(name.to_owned()) });
+        }
+        let settings = TreeSettings { merge_operator: Some(name.to_owned()) };
+        self.store.set_settings(self.id, &settings)?;
+        self.folding.choose(name, operator);
+        Ok(())
+    }
+
     /// How it is kept.
     pub fn spec(&self) -> &TreeSpec {
         &self.spec
@@ -128,9 +169,10 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] and [`Error::OutOfSeqNos`], and then nothing was written.
+    /// [`Error::TooLarge`], [`Error::OutOfSeqNos`], and [`Error::NoOperator`] for an operand that could
+    /// not be folded; then nothing was written.
     pub fn write(&self, batch: &WriteBatch) -> Result<SeqNo, Error> {
-        batch.check()?;
+        self.check(batch.operations())?;
         let _turn = self.writer.lock();
         let clock = self.store.clock();
         let first = clock.allocate(batch.len() as u64)?;
@@ -168,6 +210,30 @@ impl Tree {
     /// As [`write`](Self::write).
     pub fn delete_range(&self, from: &[u8], to: &[u8]) -> Result<SeqNo, Error> {
         self.write(WriteBatch::new().delete_range(from, to))
+    }
+
+    /// Lets the tree's merge operator apply `operand` to the value of `key`, or to nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn merge(&self, key: &[u8], operand: &[u8]) -> Result<SeqNo, Error> {
+        self.write(WriteBatch::new().merge(key, operand))
+    }
+
+    /// Whether every one of `operations` can be applied to this tree.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Operation::check`]; [`Error::NoOperator`] for an operand if there is no merge
+    /// operator, or none that is known here.
+    pub fn check(&self, operations: &[Operation]) -> Result<(), Error> {
+        operations.iter().try_for_each(|operation| {
+            if matches!(operation, Operation::Merge { .. }) {
+                self.folding.needed()?;
+            }
+            operation.check()
+        })
     }
 
     /// Applies `operations` with the numbers from `first` on, without making them visible: that is the
@@ -241,7 +307,7 @@ impl Tree {
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         let state = self.state.load();
         let bound = self.store.clock().visible();
-        state.get(key, bound)
+        state.get(key, bound, &self.folding)
     }
 
     /// The value of `key` at a snapshot.
@@ -250,7 +316,7 @@ impl Tree {
     ///
     /// As [`get`](Self::get).
     pub fn get_at(&self, key: &[u8], snapshot: &Snapshot) -> Result<Option<Bytes>, Error> {
-        self.state.load().get(key, snapshot.bound())
+        self.state.load().get(key, snapshot.bound(), &self.folding)
     }
 
     /// Whether `key` has a value now.
@@ -319,6 +385,7 @@ impl Tree {
     ) -> Result<TreeRange, Error> {
         let sources = [state.sources(&range)?, state.sources(&range)?];
         let rows = RowIter::range(sources, &self.comparator, bound, range);
+        let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
         Ok(TreeRange::new(rows, state))
     }
 
@@ -332,6 +399,7 @@ impl Tree {
         let range = KeyRange { start: found.start, end: found.end };
         let sources = [state.sources(&range)?, state.sources(&range)?];
         let rows = RowIter::prefix(sources, &self.comparator, bound, prefix);
+        let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
         Ok(TreeRange::new(rows, state))
     }
 
@@ -401,6 +469,9 @@ fn apply_to(memtable: &Memtable, operation: &Operation, seqno: SeqNo) -> Result<
         }
         Operation::WeakDelete { key } => {
             memtable.apply(key, Trailer::new(seqno, EntryKind::WeakDelete), &[])
+        }
+        Operation::Merge { key, operand } => {
+            memtable.apply(key, Trailer::new(seqno, EntryKind::Merge), operand)
         }
         Operation::DeleteRange { from, to } => memtable.delete_range(from, to, seqno),
     };

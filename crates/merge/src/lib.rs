@@ -11,8 +11,9 @@
 //! ```
 //!
 //! Cursors lend and do not allocate per step; they go both ways and seek as often as wanted.
-//! [`decide`] alone says what is visible; [`resolve_get`] asks it for one key, [`VisibleCursor`] for
-//! all. Operands come out as they are stored: folding them is for a layer above.
+//! [`decide`] alone says what is visible; [`resolve`] asks it for one key, [`VisibleCursor`] for
+//! all. Operands are folded by a [`Fold`], which is made of a [`MergeOperator`] of the caller's or of
+//! [`operators`]; without one they come out as they are stored.
 //!
 //! This crate knows nothing about where entries come from, nor about files, caches or locks.
 //!
@@ -23,6 +24,7 @@
 //!   taken; and of each key, what a newer source holds, range tombstones over the key included, is
 //!   newer than what only older ones hold. Skipping and point reads rest on this, the order of the
 //!   merged sequence does not.
+//! * **Folding** is done in pieces, so that memory is bounded however many operands a key has.
 //! * **Errors**: a step that failed yields nothing, and goes on failing until a seek succeeds. No
 //!   entry is ever left out because its source failed.
 //! * **Growth**: a source may gain entries while it is read (a memtable does). They may show or not;
@@ -58,6 +60,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod operator;
+pub mod operators;
+mod chain;
 mod merging;
 mod visibility;
 mod masks;
@@ -66,8 +71,10 @@ mod rows;
 mod slice;
 mod order;
 
+pub use chain::Chain;
 pub use merging::MergingCursor;
+pub use operator::{Fold, MergeOperator, OperatorError, compose, fold, operator_named};
 pub use rows::{Row, RowIter};
 pub use slice::{Entry, SliceCursor};
-pub use visibility::{PointSource, Verdict, decide, resolve_get};
-pub use visible::{Source, VisibleCursor};
+pub use visibility::{PointSource, Resolved, Verdict, decide, resolve};
+pub use visible::{FOLD_SIZE_MAX, Source, VisibleCursor};

@@ -3,14 +3,15 @@ use std::{iter::FusedIterator, sync::Arc};
 use bytes::Bytes;
 use stratal_types::{Comparator, Cursor, EntryRef, KeyRange, PrefixRange, SeqNo, Trailer};
 
-use crate::{Source, VisibleCursor};
+use crate::{Fold, Source, VisibleCursor};
 
 /// A row that a read found, owning its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The user key.
     pub key: Bytes,
-    /// Which version it is, and whether `value` is one, a pointer to one, or an operand.
+    /// Which version it is, and whether `value` is one, a pointer to one, or an operand. What was
+    /// folded is a put, of the number of its newest operand.
     pub trailer: Trailer,
     /// The stored bytes.
     pub value: Bytes,
@@ -27,7 +28,7 @@ impl From<EntryRef<'_>> for Row {
 ///
 /// After an error, which is yielded, the iterator ends.
 #[derive(Debug)]
-pub struct RowIter<C> {
+pub struct RowIter<C: Cursor> {
     front: Side<C>,
     back: Side<C>,
     /// What keys must begin with, where the range alone does not say.
@@ -37,7 +38,7 @@ pub struct RowIter<C> {
 
 /// One end of what is left to yield. Once begun, it stands on the row that it yielded last.
 #[derive(Debug)]
-struct Side<C> {
+struct Side<C: Cursor> {
     cursor: VisibleCursor<C>,
     begun: bool,
 }
@@ -75,6 +76,15 @@ impl<C: Cursor> RowIter<C> {
         let PrefixRange { start, end, exact } = comparator.prefix_range(prefix);
         let rows = Self::range(sources, comparator, bound, KeyRange { start, end });
         Self { prefix: (!exact).then(|| prefix.to_vec()), ..rows }
+    }
+
+    /// Folds operands with `fold`. Without, they are rows as they are stored.
+    #[must_use]
+    pub fn with_fold(mut self, fold: &Arc<dyn Fold<C::Error>>) -> Self {
+        for side in [&mut self.front, &mut self.back] {
+            side.cursor.fold_with(Arc::clone(fold));
+        }
+        self
     }
 
     /// Whether both ends have passed all rows between them.

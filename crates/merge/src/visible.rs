@@ -1,9 +1,9 @@
 use std::{ops::Bound, sync::Arc};
 
-use stratal_types::{Comparator, Cursor, EntryRef, Fragments, KeyRange, SeqNo, Trailer};
+use stratal_types::{Comparator, Cursor, EntryKind, EntryRef, Fragments, KeyRange, SeqNo, Trailer};
 
 use crate::{
-    MergingCursor, Verdict, decide,
+    Chain, Fold, MergingCursor, Verdict, decide,
     masks::{Covering, Masks},
     merging::Direction,
 };
@@ -13,6 +13,10 @@ const VERSIONS_STEPPED: usize = 8;
 
 /// Keys hidden by a range tombstone that are stepped over before older sources are sent to its end.
 const MASKED_STEPPED: usize = 4;
+
+/// Memory that operands of one key take at once while they are folded, in bytes, beside one of them.
+/// More are folded in pieces, the oldest first.
+pub const FOLD_SIZE_MAX: usize = 1 << 20;
 
 /// Where some of the entries of a read come from.
 #[derive(Clone, Debug)]
@@ -36,7 +40,9 @@ impl<C> Source<C> {
 /// The rows that a read at a bound finds: of each user key the newest version below the bound, unless
 /// that is a delete or lies under a newer range tombstone.
 ///
-/// An operand is a row as it is; a value pointer too.
+/// Operands that a key's newest versions are, are folded [with](Self::with_fold) a [`Fold`]; the row is
+/// a put then, of the number of the newest operand. Without one an operand is a row as it is; a value
+/// pointer always.
 ///
 /// Where a range tombstone hides row after row, sources whose entries it all hides are sent past its
 /// end by `seek` instead of being stepped, so a scan over any number of such rows takes a fixed number
@@ -48,7 +54,7 @@ impl<C> Source<C> {
 /// range tombstone over the key, is newer than any version in the sources behind it, save versions
 /// that stand in the newer source too.
 #[derive(Debug)]
-pub struct VisibleCursor<C> {
+pub struct VisibleCursor<C: Cursor> {
     merged: MergingCursor<C>,
     masks: Masks,
     /// `seqno_max` of each source.
@@ -56,11 +62,13 @@ pub struct VisibleCursor<C> {
     bound: SeqNo,
     range: KeyRange,
     place: Place,
-    /// The key being left or, going backward, the key of the row.
+    /// The key being left or, going backward or folded, the key of the row.
     key: Vec<u8>,
-    /// The value of the row, going backward.
+    /// The value of the row, going backward or folded.
     value: Vec<u8>,
     masked: Masked,
+    fold: FoldOf<C>,
+    chain: Chain,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +76,25 @@ enum Place {
     BeforeFirst,
     /// `merged` stands on the row.
     Ahead,
+    /// The row is in `key` and `value`; `merged` stands on an entry of the key, or on the first of the
+    /// keys behind.
+    Folded(Trailer),
     /// The row is in `key` and `value`; `merged` stands on the last entry of the keys before.
     Back(Trailer),
     BehindLast,
+    /// A source failed.
     Failed,
+    /// The operands of `key` cannot be folded. The sources are well.
+    Unfolded,
+}
+
+/// How the operands of a cursor's sources are folded.
+struct FoldOf<C: Cursor>(Option<Arc<dyn Fold<C::Error>>>);
+
+impl<C: Cursor> std::fmt::Debug for FoldOf<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// When passing over masked entries is worth its seeks.
@@ -104,7 +127,20 @@ impl<C: Cursor> VisibleCursor<C> {
             key: Vec::new(),
             value: Vec::new(),
             masked: Masked::NONE,
+            fold: FoldOf(None),
+            chain: Chain::default(),
         }
+    }
+
+    /// Folds operands with `fold`.
+    #[must_use]
+    pub fn with_fold(mut self, fold: Arc<dyn Fold<C::Error>>) -> Self {
+        self.fold_with(fold);
+        self
+    }
+
+    pub(crate) fn fold_with(&mut self, fold: Arc<dyn Fold<C::Error>>) {
+        self.fold = FoldOf(Some(fold));
     }
 
     /// Shows only keys in `range`, and looks at no entry beyond what it takes to find its ends.
@@ -162,8 +198,14 @@ impl<C: Cursor> VisibleCursor<C> {
             let covered = self.masks.covering(entry.key, self.merged.order());
             match decide(trailer, covered.map(|covered| covered.seqno), self.bound) {
                 Verdict::Shown => {
-                    self.place = Place::Ahead;
                     self.masked = Masked::NONE;
+                    if trailer.kind() == EntryKind::Merge && self.fold.0.is_some() {
+                        self.keep_key();
+                        self.fold_ahead(trailer, covered.map(|covered| covered.seqno))?;
+                        self.place = Place::Folded(folded(trailer));
+                    } else {
+                        self.place = Place::Ahead;
+                    }
                     return Ok(());
                 }
                 Verdict::Unseen => {
@@ -222,12 +264,18 @@ impl<C: Cursor> VisibleCursor<C> {
             self.keep_key();
             let covered = self.masks.covering(&self.key, self.merged.order());
             let seqno = covered.map(|covered| covered.seqno);
-            let mut newest = Newest { covered: seqno, shown: None, masked: false };
-            self.leave_key_back(&mut newest)?;
+            let mut newest = Newest::new(seqno, self.fold.0.is_some());
+            self.chain.clear();
+            let is_all = self.leave_key_back(&mut newest)?;
             if let Some(trailer) = newest.shown {
-                self.place = Place::Back(trailer);
                 self.masked = Masked::NONE;
-                return Ok(());
+                let folds = newest.folds && trailer.kind() == EntryKind::Merge;
+                self.place = Place::Back(if folds { folded(trailer) } else { trailer });
+                return match (folds, is_all) {
+                    (false, _) => Ok(()),
+                    (true, true) => self.fold_chain(newest.base, Chain::in_order),
+                    (true, false) => self.fold_back(trailer, seqno),
+                };
             }
             if let Some(covered) = covered.filter(|_| newest.masked) {
                 self.pass_masked(covered, Direction::Backward)?;
@@ -236,25 +284,116 @@ impl<C: Cursor> VisibleCursor<C> {
     }
 
     /// Goes back over every version of the key kept, to the last entry of the keys before, and notes
-    /// the version that the read finds.
-    fn leave_key_back(&mut self, newest: &mut Newest) -> Result<(), C::Error> {
+    /// the version that the read finds. Whether all versions were noted on the way.
+    fn leave_key_back(&mut self, newest: &mut Newest) -> Result<bool, C::Error> {
         let bound = self.bound;
         for _ in 0..VERSIONS_STEPPED {
             let Some(entry) = self.merged.entry().filter(|entry| entry.key == self.key) else {
-                return Ok(());
+                return Ok(true);
             };
-            newest.note(entry, bound, &mut self.value);
+            newest.note(entry, bound, &mut self.value, &mut self.chain);
             self.merged.retreat()?;
         }
         if self.merged.entry().is_none_or(|entry| entry.key != self.key) {
-            return Ok(());
+            return Ok(true);
         }
         self.merged.seek(&self.key, bound)?;
         if let Some(entry) = self.merged.entry().filter(|entry| entry.key == self.key) {
-            newest.note(entry, bound, &mut self.value);
+            newest.note(entry, bound, &mut self.value, &mut self.chain);
         }
+        self.leave_key_before()?;
+        Ok(false)
+    }
+
+    /// Goes to the last entry of the keys before the one kept.
+    fn leave_key_before(&mut self) -> Result<(), C::Error> {
         self.merged.seek(&self.key, SeqNo::MAX)?;
         self.merged.retreat()
+    }
+
+    /// Folds the versions of the key kept from `newest` on, an operand that the read sees and `merged`
+    /// stands on, into `value`. `covered` is the newest tombstone over the key that the read sees.
+    fn fold_ahead(&mut self, newest: Trailer, covered: Option<SeqNo>) -> Result<(), C::Error> {
+        let Self { merged, chain, key, value, bound, .. } = self;
+        let (mut oldest, mut is_too_long) = (newest.seqno(), false);
+        chain.clear();
+        let base = loop {
+            let entry = merged.entry().filter(|entry| is_shown(*entry, key, covered, *bound));
+            let Some(entry) = entry.filter(|entry| entry.kind() == EntryKind::Merge) else {
+                break entry;
+            };
+            oldest = entry.seqno();
+            if !is_too_long {
+                chain.push(entry.trailer, entry.value);
+                is_too_long = chain.size() > FOLD_SIZE_MAX;
+            }
+            merged.advance()?;
+        };
+        value.clear();
+        let base = base.map(|entry| {
+            value.extend_from_slice(entry.value);
+            entry.kind()
+        });
+        if is_too_long {
+            return self.fold_pieces(base, oldest, newest.seqno());
+        }
+        self.fold_chain(base, Chain::reversed)
+    }
+
+    /// Goes back from behind the operand `oldest` of the key kept to the operand `newest`, and folds
+    /// what lies between onto `value`, if that is a base, piece by piece.
+    fn fold_pieces(
+        &mut self,
+        mut base: Option<EntryKind>,
+        oldest: SeqNo,
+        newest: SeqNo,
+    ) -> Result<(), C::Error> {
+        self.chain.clear();
+        let mut is_whole = false;
+        while !is_whole {
+            self.merged.retreat()?;
+            let entry = self.merged.entry().filter(|entry| entry.key == self.key);
+            // What a source has gained meanwhile is newer than what the read sees.
+            let Some(entry) = entry.filter(|entry| entry.seqno() <= newest) else { break };
+            if entry.seqno() < oldest {
+                continue;
+            }
+            is_whole = entry.seqno() == newest;
+            self.chain.push(entry.trailer, entry.value);
+            if is_whole || self.chain.size() > FOLD_SIZE_MAX {
+                self.fold_chain(base, Chain::in_order)?;
+                self.chain.clear();
+                base = Some(EntryKind::Put);
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds the key kept, `merged` being behind it, and comes back.
+    fn fold_back(&mut self, newest: Trailer, covered: Option<SeqNo>) -> Result<(), C::Error> {
+        self.merged.seek(&self.key, self.bound)?;
+        self.fold_ahead(newest, covered)?;
+        self.leave_key_before()
+    }
+
+    /// Applies the chain to `value`, if that is a base. `oldest_first` puts the chain in that order.
+    fn fold_chain(
+        &mut self,
+        base: Option<EntryKind>,
+        oldest_first: fn(&Chain) -> Vec<&[u8]>,
+    ) -> Result<(), C::Error> {
+        let Some(fold) = &self.fold.0 else { return Ok(()) };
+        let base = base.map(|kind| (kind, &self.value[..]));
+        match fold.fold(&self.key, base, &oldest_first(&self.chain)) {
+            Ok(value) => {
+                self.value = value;
+                Ok(())
+            }
+            Err(error) => {
+                self.place = Place::Unfolded;
+                Err(error)
+            }
+        }
     }
 
     /// Keeps the key of the entry on which `merged` stands.
@@ -266,6 +405,7 @@ impl<C: Cursor> VisibleCursor<C> {
     }
 
     fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), C::Error> {
+        self.place = Place::Failed;
         if self.range.is_after(key, self.merged.comparator().as_ref()) {
             return self.try_seek_to_first();
         }
@@ -279,6 +419,7 @@ impl<C: Cursor> VisibleCursor<C> {
     }
 
     fn try_seek_to_first(&mut self) -> Result<(), C::Error> {
+        self.place = Place::Failed;
         match &self.range.start {
             Bound::Included(key) => self.merged.seek(key, self.bound)?,
             Bound::Excluded(key) => self.merged.seek(key, SeqNo::ZERO)?,
@@ -288,6 +429,7 @@ impl<C: Cursor> VisibleCursor<C> {
     }
 
     fn try_seek_to_last(&mut self) -> Result<(), C::Error> {
+        self.place = Place::Failed;
         match &self.range.end {
             Bound::Included(key) => self.merged.seek(key, SeqNo::ZERO)?,
             Bound::Excluded(key) => self.merged.seek(key, SeqNo::MAX)?,
@@ -313,8 +455,13 @@ impl<C: Cursor> VisibleCursor<C> {
                 self.merged.seek(&self.key, SeqNo::ZERO)?;
                 self.find_ahead()
             }
+            Place::Folded(_) => {
+                self.leave_key_ahead()?;
+                self.find_ahead()
+            }
             Place::BehindLast => Ok(()),
             Place::Failed => self.merged.advance(),
+            Place::Unfolded => self.fold_again(),
         }
     }
 
@@ -330,10 +477,22 @@ impl<C: Cursor> VisibleCursor<C> {
                 }
                 self.find_back()
             }
+            Place::Folded(_) => {
+                self.leave_key_before()?;
+                self.find_back()
+            }
             Place::Back(_) => self.find_back(),
             Place::BehindLast => self.try_seek_to_last(),
             Place::Failed => self.merged.retreat(),
+            Place::Unfolded => self.fold_again(),
         }
+    }
+
+    /// Tries once more what could not be folded: the cursor goes on failing as long as that does.
+    fn fold_again(&mut self) -> Result<(), C::Error> {
+        self.place = Place::Failed;
+        self.merged.seek(&self.key, self.bound)?;
+        self.find_ahead()
     }
 
     /// Runs a step; if it fails the cursor stands nowhere.
@@ -342,36 +501,66 @@ impl<C: Cursor> VisibleCursor<C> {
         step: impl FnOnce(&mut Self) -> Result<(), C::Error>,
     ) -> Result<(), C::Error> {
         let result = step(self);
-        if result.is_err() {
+        if result.is_err() && self.place != Place::Unfolded {
             self.place = Place::Failed;
         }
         result
     }
 }
 
+/// Whether a read at `bound` finds `entry`, as a version of `key`.
+fn is_shown(entry: EntryRef<'_>, key: &[u8], covered: Option<SeqNo>, bound: SeqNo) -> bool {
+    entry.key == key && decide(entry.trailer, covered, bound) == Verdict::Shown
+}
+
+/// The trailer of what operands come to, the newest of which has this one.
+fn folded(newest: Trailer) -> Trailer {
+    Trailer::new(newest.seqno(), EntryKind::Put)
+}
+
 /// What the versions of a key, seen oldest first, come to.
 struct Newest {
     /// The newest tombstone over the key that the read sees.
     covered: Option<SeqNo>,
+    /// Whether operands are gathered, and not rows as they are.
+    folds: bool,
     /// The version that the read finds, if the last one seen is it.
     shown: Option<Trailer>,
+    /// What the operands gathered lie on.
+    base: Option<EntryKind>,
     /// Whether the newest version that the read sees lies under the tombstone.
     masked: bool,
 }
 
 impl Newest {
+    fn new(covered: Option<SeqNo>, folds: bool) -> Self {
+        Self { covered, folds, shown: None, base: None, masked: false }
+    }
+
     /// Takes note of a newer version.
-    fn note(&mut self, entry: EntryRef<'_>, bound: SeqNo, value: &mut Vec<u8>) {
-        match decide(entry.trailer, self.covered, bound) {
-            Verdict::Unseen => return,
-            Verdict::Hidden => self.shown = None,
-            Verdict::Shown => {
-                self.shown = Some(entry.trailer);
-                value.clear();
-                value.extend_from_slice(entry.value);
-            }
+    fn note(
+        &mut self,
+        entry: EntryRef<'_>,
+        bound: SeqNo,
+        value: &mut Vec<u8>,
+        operands: &mut Chain,
+    ) {
+        let verdict = decide(entry.trailer, self.covered, bound);
+        if verdict == Verdict::Unseen {
+            return;
         }
         self.masked = self.covered.is_some_and(|covered| covered > entry.seqno());
+        self.shown = (verdict == Verdict::Shown).then_some(entry.trailer);
+        if self.shown.is_some() && self.folds && entry.kind() == EntryKind::Merge {
+            operands.push(entry.trailer, entry.value);
+            return;
+        }
+        operands.clear();
+        value.clear();
+        self.base = self.shown.map(Trailer::kind);
+        if self.shown.is_some() {
+            value.extend_from_slice(entry.value);
+        }
     }
 }
 
@@ -401,8 +590,10 @@ impl<C: Cursor> Cursor for VisibleCursor<C> {
     fn entry(&self) -> Option<EntryRef<'_>> {
         match self.place {
             Place::Ahead => self.merged.entry(),
-            Place::Back(trailer) => Some(EntryRef::new(&self.key, trailer, &self.value)),
-            Place::BeforeFirst | Place::BehindLast | Place::Failed => None,
+            Place::Folded(trailer) | Place::Back(trailer) => {
+                Some(EntryRef::new(&self.key, trailer, &self.value))
+            }
+            Place::BeforeFirst | Place::BehindLast | Place::Failed | Place::Unfolded => None,
         }
     }
 }

@@ -7,15 +7,15 @@ use std::{convert::Infallible, ops::Bound, rc::Rc, sync::Arc};
 
 use proptest::prelude::*;
 use stratal_merge::{
-    Entry, PointSource, Row, RowIter, SliceCursor, Source, Verdict, VisibleCursor, decide,
-    resolve_get,
+    Chain, Entry, Fold, MergeOperator, PointSource, Resolved, Row, RowIter, SliceCursor, Source,
+    Verdict, VisibleCursor, decide, operators::Append, resolve,
 };
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
     Bytewise, Comparator, Cursor, EntryKind, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer,
 };
 use support::{
-    Meter, Metered, backward, check_failing_walk, check_walk, comparator, forward, step,
+    Broken, Meter, Metered, backward, check_failing_walk, check_walk, comparator, forward, step,
 };
 
 /// Keys that lie close, so that tombstones cover many of them.
@@ -23,18 +23,24 @@ fn dense_key() -> impl Strategy<Value = Vec<u8>> {
     (0u8..200).prop_map(|key| vec![b'k', b'0' + key / 16, b'0' + key % 16])
 }
 
+/// A few keys, which get many versions.
+fn hot_key() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![dense_key(), (0u8..4).prop_map(|key| vec![b'k', b'5', b'0' + key])]
+}
+
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => dense_key(), 1 => strategies::small_key()]
 }
 
-/// Many puts, and tombstones over few and many keys.
+/// Many puts and operands, and tombstones over few and many keys.
 fn dense_ops() -> impl Strategy<Value = Vec<Op>> {
     let put = (dense_key(), any::<[u8; 2]>());
     let op = prop_oneof![
         12 => put.prop_map(|(key, value)| Op::Put { key, value: value.to_vec() }),
         2 => dense_key().prop_map(|key| Op::Delete { key }),
         1 => dense_key().prop_map(|key| Op::WeakDelete { key }),
-        1 => dense_key().prop_map(|key| Op::Merge { key, operand: b"+".to_vec() }),
+        4 => (hot_key(), any::<u8>())
+            .prop_map(|(key, operand)| Op::Merge { key, operand: vec![operand] }),
         3 => (dense_key(), dense_key()).prop_map(|(from, to)| Op::DeleteRange { from, to }),
     ];
     prop::collection::vec(op, 0..300)
@@ -158,19 +164,43 @@ fn model_of(ops: &[Op], comparator: &Arc<dyn Comparator>) -> Model {
     model
 }
 
-/// The rows of a read: keys as the model finds them, with the newest version it sees. If that is no
-/// operand its value is the model's.
+/// The rows of a read: keys and values as the model finds them, with the newest version it sees,
+/// which is a put where operands were folded.
 fn rows_of(model: &Model, range: &KeyRange, bound: SeqNo) -> Vec<Entry> {
+    let stored = rows_as_stored(model, range, bound);
+    let row = |((key, value), (_, trailer, stored)): ((Vec<u8>, Vec<u8>), Entry)| {
+        assert!(trailer.kind() == EntryKind::Merge || stored == value);
+        (key, Trailer::new(trailer.seqno(), EntryKind::Put), value)
+    };
+    model.scan(range, bound).into_iter().zip(stored).map(row).collect()
+}
+
+/// The rows of a read that folds nothing: the newest version that it sees of each key.
+fn rows_as_stored(model: &Model, range: &KeyRange, bound: SeqNo) -> Vec<Entry> {
     let entries = model.entries();
-    let row = |(key, value): (Vec<u8>, Vec<u8>)| {
+    let row = |(key, _): (Vec<u8>, Vec<u8>)| {
         let newest = entries
             .iter()
             .find(|(other, trailer, _)| *other == key && trailer.seqno().is_visible_at(bound));
-        let (_, trailer, stored) = newest.unwrap().clone();
-        assert!(trailer.kind() == EntryKind::Merge || stored == value);
-        (key, trailer, stored)
+        newest.unwrap().clone()
     };
     model.scan(range, bound).into_iter().map(row).collect()
+}
+
+/// Folds by appending.
+#[derive(Debug)]
+struct Appending;
+
+impl<E> Fold<E> for Appending {
+    fn fold(
+        &self,
+        key: &[u8],
+        base: Option<(EntryKind, &[u8])>,
+        operands: &[&[u8]],
+    ) -> Result<Vec<u8>, E> {
+        assert!(base.is_none_or(|(kind, _)| kind.is_value()) && !operands.is_empty());
+        Ok(Append.full(key, base.map(|(_, value)| value), operands).unwrap())
+    }
 }
 
 fn bounds() -> impl Strategy<Value = SeqNo> {
@@ -209,12 +239,31 @@ proptest! {
         let parts = layout.parts(&model, &comparator);
         let expected = rows_of(&model, &range, bound);
         let cursor = VisibleCursor::new(sources(&parts), Arc::clone(&comparator), bound);
-        let mut cursor = cursor.with_range(range.clone());
+        let mut cursor = cursor.with_range(range.clone()).with_fold(Arc::new(Appending));
         check_walk(&mut cursor, &expected, &*comparator, &steps);
         let Ok(rows) = forward(&mut cursor);
         prop_assert_eq!(&rows, &expected);
         let Ok(mut rows) = backward(&mut cursor);
         rows.reverse();
+        prop_assert_eq!(&rows, &expected);
+    }
+
+    #[test]
+    fn a_read_that_folds_nothing_finds_operands_as_they_are_stored(
+        ops in ops(),
+        comparator in comparator(),
+        layout in layout(),
+        bound in bounds(),
+        range in range(),
+        steps in prop::collection::vec(step(key(), 300), 0..80),
+    ) {
+        let model = model_of(&ops, &comparator);
+        let parts = layout.parts(&model, &comparator);
+        let expected = rows_as_stored(&model, &range, bound);
+        let cursor = VisibleCursor::new(sources(&parts), Arc::clone(&comparator), bound);
+        let mut cursor = cursor.with_range(range.clone());
+        check_walk(&mut cursor, &expected, &*comparator, &steps);
+        let Ok(rows) = forward(&mut cursor);
         prop_assert_eq!(&rows, &expected);
     }
 
@@ -231,7 +280,18 @@ proptest! {
         let rows = rows_of(&model, &KeyRange::ALL, bound);
         for key in keys {
             let expected = rows.iter().find(|(other, ..)| *other == key);
-            let Ok(found) = resolve_get(&key, bound, &parts);
+            let mut chain = Chain::default();
+            let Ok(found) = resolve(&key, bound, &parts, &mut chain, usize::MAX);
+            let found = match found {
+                Resolved::Absent => None,
+                Resolved::Value(trailer, value) => Some((trailer, value)),
+                Resolved::Operands { base } => {
+                    let base = base.map(|(_, value)| value);
+                    let value = Append.full(&key, base.as_deref(), &chain.reversed()).unwrap();
+                    Some((Trailer::new(chain.get(0).unwrap().0.seqno(), EntryKind::Put), value))
+                }
+                Resolved::TooMany => unreachable!("the chain may be of any length"),
+            };
             let found = found.map(|(trailer, value)| (key, trailer, value));
             prop_assert_eq!(found.as_ref(), expected);
         }
@@ -258,6 +318,7 @@ proptest! {
             let expected = rows_of(&model, &range, bound);
             (RowIter::range(both, &comparator, bound, range), expected)
         };
+        rows = rows.with_fold(&(Arc::new(Appending) as _));
         let (mut front, mut back) = (Vec::new(), Vec::new());
         for from_front in from_front {
             if from_front {
@@ -285,7 +346,8 @@ proptest! {
         let expected = rows_of(&model, &KeyRange::ALL, bound);
         let meter = Rc::new(Meter::default());
         let mut cursor =
-            VisibleCursor::new(metered(&parts, &meter), Arc::clone(&comparator), bound);
+            VisibleCursor::new(metered(&parts, &meter), Arc::clone(&comparator), bound)
+                .with_fold(Arc::new(Appending));
         meter.fails_in.set(Some(fails_in));
         check_failing_walk(&mut cursor, &meter, &expected, &*comparator, &steps);
     }
@@ -304,7 +366,8 @@ proptest! {
         let meter = Rc::new(Meter::default());
         let both = [metered(&parts, &meter), metered(&parts, &meter)];
         meter.fails_in.set(Some(fails_in));
-        let mut rows = RowIter::range(both, &comparator, SeqNo::MAX, KeyRange::ALL);
+        let mut rows = RowIter::range(both, &comparator, SeqNo::MAX, KeyRange::ALL)
+            .with_fold(&(Arc::new(Appending) as _));
         let mut next = || if from_front { rows.next() } else { rows.next_back() };
         let mut found = Vec::new();
         while let Some(Ok(row)) = next() {
@@ -454,4 +517,132 @@ fn a_version_is_hidden_by_strictly_newer_tombstones_that_the_read_sees() {
         assert_eq!(judge(kind, Some(at(5)), at(6)), alive, "of one number: written together");
         assert_eq!(judge(kind, Some(at(6)), at(7)), Verdict::Hidden);
     }
+}
+
+/// Fails as long as it is told to.
+#[derive(Debug, Default)]
+struct Failing(std::sync::atomic::AtomicBool);
+
+impl Failing {
+    fn set(&self, fails: bool) {
+        self.0.store(fails, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Fold<Broken> for Failing {
+    fn fold(
+        &self,
+        key: &[u8],
+        base: Option<(EntryKind, &[u8])>,
+        operands: &[&[u8]],
+    ) -> Result<Vec<u8>, Broken> {
+        if self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Broken);
+        }
+        Appending.fold(key, base, operands)
+    }
+}
+
+#[test]
+fn operands_that_cannot_be_folded_are_an_error_until_they_can_be() {
+    let operand = |key: &[u8], seqno: u32| {
+        (key.to_vec(), Trailer::new(seqno.into(), EntryKind::Merge), b"+".to_vec())
+    };
+    for versions in [1, 20] {
+        let mut entries = vec![(b"a".to_vec(), put(1), b"v".to_vec())];
+        entries.extend((2..2 + versions).map(|seqno| operand(b"b", seqno)));
+        entries.push((b"c".to_vec(), put(1), b"v".to_vec()));
+        let (cursor, _) = counted(vec![(entries, Vec::new(), SeqNo::MAX)], SeqNo::MAX);
+        let failing = Arc::new(Failing::default());
+        let mut cursor = cursor.with_fold(Arc::clone(&failing) as _);
+        let key_of = |cursor: &VisibleCursor<_>| cursor.entry().map(|entry| entry.key.to_vec());
+
+        failing.set(true);
+        cursor.seek_to_first().unwrap();
+        for _ in 0..3 {
+            assert_eq!((cursor.advance(), key_of(&cursor)), (Err(Broken), None));
+        }
+        assert_eq!((cursor.retreat(), key_of(&cursor)), (Err(Broken), None));
+        cursor.seek_to_last().unwrap();
+        for _ in 0..3 {
+            assert_eq!((cursor.retreat(), key_of(&cursor)), (Err(Broken), None));
+        }
+        cursor.seek(b"c", SeqNo::MAX).unwrap();
+        assert_eq!((cursor.retreat(), key_of(&cursor)), (Err(Broken), None));
+        failing.set(false);
+        cursor.advance().unwrap();
+        let row = cursor.entry().unwrap();
+        assert_eq!((row.key, row.value.len()), (&b"b"[..], versions as usize));
+    }
+}
+
+/// Notes how much it is given at once.
+#[derive(Debug, Default)]
+struct Weighing(std::sync::atomic::AtomicUsize);
+
+impl Fold<Broken> for Weighing {
+    fn fold(
+        &self,
+        key: &[u8],
+        base: Option<(EntryKind, &[u8])>,
+        operands: &[&[u8]],
+    ) -> Result<Vec<u8>, Broken> {
+        let len: usize = operands.iter().map(|operand| operand.len()).sum();
+        self.0.fetch_max(len, std::sync::atomic::Ordering::Relaxed);
+        Appending.fold(key, base, operands)
+    }
+}
+
+/// Two sources: the older has the base, if there is one, and half of the operands.
+fn many_operands(count: u32, base: bool) -> Vec<Parts> {
+    let operand = |seqno: u32| {
+        let operand = seqno.to_le_bytes().to_vec();
+        (b"hot".to_vec(), Trailer::new(seqno.into(), EntryKind::Merge), operand)
+    };
+    let newer = (count / 2 + 2..count + 2).map(operand).collect();
+    let mut older: Vec<Entry> = (2..count / 2 + 2).map(operand).collect();
+    older.extend(base.then(|| (b"hot".to_vec(), put(1), b"base".to_vec())));
+    let beside = |key: &[u8]| (key.to_vec(), put(1), b"v".to_vec());
+    older.extend([beside(b"a"), beside(b"z")]);
+    vec![(newer, Vec::new(), SeqNo::MAX), (older, Vec::new(), SeqNo::MAX)]
+}
+
+#[test]
+fn a_million_operands_fold_in_bounded_memory() {
+    const COUNT: u32 = 1_000_000;
+    for (base, bound) in [(true, SeqNo::MAX), (false, SeqNo::MAX), (true, (COUNT / 2).into())] {
+        let (cursor, meter) = counted(many_operands(COUNT, base), bound);
+        let weighing = Arc::new(Weighing::default());
+        let mut cursor = cursor.with_fold(Arc::clone(&weighing) as _);
+        let ahead = forward(&mut cursor).unwrap();
+        let mut back = backward(&mut cursor).unwrap();
+        back.reverse();
+        assert_eq!(ahead, back);
+        let last = if bound == SeqNo::MAX { COUNT + 2 } else { COUNT / 2 };
+        let operands = (2..last).flat_map(u32::to_le_bytes);
+        let expected: Vec<u8> =
+            b"base"[..if base { 4 } else { 0 }].iter().copied().chain(operands).collect();
+        assert_eq!((ahead.len(), ahead[1].2 == expected), (3, true));
+        let most = weighing.0.load(std::sync::atomic::Ordering::Relaxed);
+        let calls = meter.calls();
+        println!("{calls} calls, at most {most} bytes of operands at once");
+        assert!(most < stratal_merge::FOLD_SIZE_MAX && calls < 5 * COUNT as usize);
+    }
+}
+
+#[test]
+fn a_lookup_gives_up_on_more_operands_than_it_may_hold() {
+    let order: Arc<dyn Comparator> = Arc::new(Bytewise);
+    let parts: Vec<Part> = many_operands(100, true)
+        .into_iter()
+        .map(|(entries, _, seqno_max)| Part {
+            entries: SliceCursor::new(entries, Arc::clone(&order)),
+            tombstones: Arc::default(),
+            seqno_max,
+        })
+        .collect();
+    let mut chain = Chain::default();
+    let Ok(found) = resolve(b"hot", SeqNo::MAX, &parts, &mut chain, 40);
+    assert_eq!(found, Resolved::TooMany);
+    assert_eq!(chain.len(), 41);
 }

@@ -1,10 +1,9 @@
 use std::{borrow::Cow, fmt};
 
+use stratal_merge::{Chain, MergeOperator, compose, fold};
 use stratal_types::{Cursor, EntryKind, EntryRef, SeqNo, Trailer};
 
-use super::{
-    CompactionFilter, GcContext, MergeOperator, Verdict, chain::Chain, tombstones::FragmentFinger,
-};
+use super::{CompactionFilter, GcContext, Verdict, tombstones::FragmentFinger};
 use crate::SpanFinger;
 
 /// A merged input with everything left out that no read at or above the watermark can miss.
@@ -37,6 +36,7 @@ pub struct GcStream<'a, C> {
     /// What [`entry`](Self::entry) lends.
     out: Out,
     held: Held,
+    /// Newest first.
     chain: Chain,
 
     // Of the current key:
@@ -517,7 +517,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
 
     /// Folds the chain onto what the input stands on behind it.
     fn fold(&self, operator: &dyn MergeOperator) -> Attempt {
-        let operands = self.chain.oldest_first();
+        let operands = self.chain.reversed();
         let under = match self.at {
             At::Version => self.input.entry(),
             _ => None,
@@ -534,12 +534,12 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             Some(_) => return Attempt::Failed,
             None if self.nothing_older || self.cover.is_some() => None,
             None if operands.len() > 1 => {
-                let composed = operator.partial(&self.key, &operands);
+                let composed = compose(operator, &self.key, &operands);
                 return composed.map_or(Attempt::Unproven, Attempt::Composed);
             }
             None => return Attempt::Unproven,
         };
-        let folded = operator.full(&self.key, base.as_deref(), &operands);
+        let folded = fold(operator, &self.key, base.as_deref(), &operands);
         folded.map_or(Attempt::Failed, Attempt::Folded)
     }
 

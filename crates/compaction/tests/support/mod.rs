@@ -94,6 +94,10 @@ pub(crate) struct Append {
 }
 
 impl MergeOperator for Append {
+    fn name(&self) -> &'static str {
+        "append or fail"
+    }
+
     fn full(
         &self,
         _key: &[u8],
@@ -101,7 +105,7 @@ impl MergeOperator for Append {
         operands: &[&[u8]],
     ) -> Result<Vec<u8>, OperatorError> {
         if operands.iter().any(|operand| operand.starts_with(b"!")) {
-            return Err(OperatorError { reason: "told to fail".into() });
+            return Err(OperatorError::new("told to fail"));
         }
         Ok([base.unwrap_or_default(), &operands.concat()].concat())
     }

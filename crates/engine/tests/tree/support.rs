@@ -10,8 +10,8 @@ use std::{
 
 use stratal_compaction::plan::LeveledOptions;
 use stratal_engine::{
-    Error, OpenReport, Operation, Snapshot, Store, StoreContext, Tree, TreeOptions, TreeSpec,
-    WriteBatch,
+    Error, OpenReport, Operation, Snapshot, Store, StoreContext, Tree, TreeOptions, TreeSettings,
+    TreeSpec, WriteBatch,
 };
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
@@ -55,16 +55,18 @@ pub(crate) fn open_store(fs: Arc<dyn Fs>, seed: u64) -> Result<(Arc<Store>, Open
     Store::open(StoreContext::new(fs, "/db", 4 << 20, unique(seed)))
 }
 
-/// The tree, made if the store has none.
+/// The tree, made if the store has none. Its merge operator appends, as the model does.
 pub(crate) fn open_tree(
     store: &Arc<Store>,
     comparator: &str,
     spec: TreeSpec,
 ) -> Result<Arc<Tree>, Error> {
     let known = store.version().tree_named(NAME).map(|tree| tree.id);
-    let id = match known {
-        Some(id) => id,
-        None => store.create_tree(NAME, comparator, &[])?,
+    let id = if let Some(id) = known {
+        id
+    } else {
+        let settings = TreeSettings { merge_operator: Some("append".into()) };
+        store.create_tree(NAME, comparator, &settings.encode())?
     };
     Tree::open(store, id, spec)
 }
@@ -72,7 +74,7 @@ pub(crate) fn open_tree(
 /// A model, and what makes weak deletes legal.
 pub(crate) struct Reference {
     pub(crate) model: Model,
-    /// Puts of each key since its last delete of any sort.
+    /// Puts of each key since its last delete of any sort; an operand counts as many.
     puts: BTreeMap<Vec<u8>, u32>,
 }
 
@@ -90,9 +92,13 @@ impl Reference {
     pub(crate) fn draw(&self, rng: &mut Rng) -> Operation {
         let key = key(rng);
         match rng.below(20) {
-            0..=11 => {
+            0..=7 => {
                 let len = rng.index(60);
                 Operation::Put { key, value: rng.bytes(len) }
+            }
+            8..=11 => {
+                let len = rng.index(6);
+                Operation::Merge { key, operand: rng.bytes(len) }
             }
             12..=15 if self.puts.get(&key) == Some(&1) => Operation::WeakDelete { key },
             12..=18 => Operation::Delete { key },
@@ -113,6 +119,10 @@ impl Reference {
             Operation::Put { key, value } => {
                 self.model.put(seqno, key, value);
                 *self.puts.entry(key.clone()).or_default() += 1;
+            }
+            Operation::Merge { key, operand } => {
+                self.model.merge(seqno, key, operand);
+                *self.puts.entry(key.clone()).or_default() += 2;
             }
             Operation::Delete { key } => {
                 self.model.delete(seqno, key);

@@ -1,0 +1,124 @@
+#![deny(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::expect_used
+)]
+
+use stratal_types::{dump::Dump, varint};
+
+/// Longest name of a merge operator, in bytes.
+const NAME_LEN_MAX: usize = 255;
+
+/// Tags of fields on disk. Never renumbered.
+mod tag {
+    pub(super) const MERGE_OPERATOR: u64 = 1;
+}
+
+/// What is stored with a tree about how its contents are to be read, in the manifest. The bytes are
+/// described in [`format`](crate::format).
+///
+/// ```
+/// use stratal_engine::TreeSettings;
+/// let settings = TreeSettings { merge_operator: Some("append".into()) };
+/// assert_eq!(TreeSettings::decode(&settings.encode())?, settings);
+/// assert_eq!(TreeSettings::default().encode(), [0u8; 0]);
+/// # Ok::<(), stratal_engine::SettingsError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeSettings {
+    /// Name of the merge operator whose operands the tree holds: 1 to 255 bytes. `None` until there
+    /// may be any.
+    pub merge_operator: Option<String>,
+}
+
+/// Why bytes are no settings of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A newer version has stored something that must be known to read the tree.
+    #[error("the tree has the setting {tag}, which this build does not know")]
+    Unsupported {
+        /// Tag of the field.
+        tag: u64,
+    },
+    /// The bytes make no sense.
+    #[error("{what} in the tree's settings")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl TreeSettings {
+    /// The settings as they are stored.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(name) = &self.merge_operator {
+            varint::put(&mut out, tag::MERGE_OPERATOR);
+            varint::put(&mut out, name.len() as u64);
+            out.extend_from_slice(name.as_bytes());
+        }
+        out
+    }
+
+    /// Reads settings.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Unsupported`] for a field with an odd tag that is not known; those with an even
+    /// one are left out. [`SettingsError::Malformed`] otherwise.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SettingsError> {
+        let mut settings = Self::default();
+        let mut rest = bytes;
+        let mut last = 0;
+        while !rest.is_empty() {
+            let (tag, value) = take_field(&mut rest)?;
+            if tag <= last {
+                return Err(malformed("the fields are not in ascending order"));
+            }
+            last = tag;
+            match tag {
+                tag::MERGE_OPERATOR => settings.merge_operator = Some(name(value)?),
+                tag if tag % 2 == 1 => return Err(SettingsError::Unsupported { tag }),
+                _ => {}
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// Describes stored settings field by field, as far as they can be read.
+pub fn annotate_settings(dump: &mut Dump<'_>) {
+    let mut rest = dump.remaining();
+    while !rest.is_empty() {
+        let before = rest.len();
+        let Ok((tag, value)) = take_field(&mut rest) else { return };
+        let what = match tag {
+            tag::MERGE_OPERATOR => format!("merge_operator \"{}\"", value.escape_ascii()),
+            tag => format!("field {tag}, not known"),
+        };
+        dump.field(before.saturating_sub(rest.len()), what);
+    }
+}
+
+fn malformed(what: &'static str) -> SettingsError {
+    SettingsError::Malformed { what }
+}
+
+/// Tag and value of the next field.
+fn take_field<'a>(rest: &mut &'a [u8]) -> Result<(u64, &'a [u8]), SettingsError> {
+    let tag = varint::take(rest).ok_or(malformed("no tag"))?;
+    let len = varint::take_usize(rest).ok_or(malformed("no length"))?;
+    let (value, behind) = rest.split_at_checked(len).ok_or(malformed("a field ends too early"))?;
+    *rest = behind;
+    Ok((tag, value))
+}
+
+fn name(value: &[u8]) -> Result<String, SettingsError> {
+    if !(1..=NAME_LEN_MAX).contains(&value.len()) {
+        return Err(malformed("a name's length is out of range"));
+    }
+    let name = str::from_utf8(value).map_err(|_| malformed("a name is not UTF-8"))?;
+    Ok(name.to_owned())
+}
