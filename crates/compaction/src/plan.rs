@@ -5,6 +5,10 @@
 //! job               inputs: a column of it, from some run down to the place of the output
 //! ```
 //!
+//! [`Leveled`] keeps one run in every level, [`Tiered`] several, [`LazyLeveled`] one in the last and
+//! several above, and [`Fifo`] merges nothing and lets the oldest tables expire. A tree may go from
+//! any of them to any other.
+//!
 //! # Invariants
 //!
 //! * **Search order is age order, for every key.** Of two tables whose spans hold the key, the one
@@ -22,17 +26,33 @@
 //! Planning does no I/O and reads no clock. All of it is a function of a [`Shape`].
 
 mod shape;
+mod refusal;
 mod job;
+mod options_error;
+mod pick;
 mod leveled;
+mod tiers;
+mod tiered;
+mod lazy;
+mod fifo;
+mod policy;
 mod major;
+mod drop_range;
 mod version;
 
 use stratal_types::Comparator;
 
-pub use job::{Blocked, Invalid, Job, JobKind, Reason};
-pub use leveled::{Leveled, LeveledOptions, OptionsError, Sizing};
+pub use drop_range::DropRange;
+pub use fifo::{Fifo, FifoOptions};
+pub use job::{Job, JobKind, Reason};
+pub use lazy::{LazyLeveled, LazyLeveledOptions};
+pub use leveled::{Leveled, LeveledOptions, Sizing};
 pub use major::Major;
+pub use options_error::{LEVELS_MAX, OptionsError};
+pub use policy::{Policy, StrategyOptions};
+pub use refusal::{Blocked, Invalid};
 pub use shape::{Claim, Fault, Place, Pressure, Run, Shape, Table};
+pub use tiered::{Tiered, TieredOptions};
 
 /// A policy that says what to do next.
 pub trait Strategy {

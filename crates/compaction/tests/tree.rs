@@ -326,6 +326,7 @@ impl Tree {
                 entries: content.rows.len() as u64,
                 deletes: content.rows.iter().filter(is_delete).count() as u64,
                 tombstones: content.tombstones.len() as u64,
+                created_at_ms: 0,
                 busy: false,
             });
             self.contents.insert(number, content);

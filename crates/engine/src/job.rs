@@ -91,6 +91,7 @@ impl Tree {
     pub fn run(&self, job: &Job) -> Result<JobSummary, Error> {
         let done = match job.kind {
             JobKind::TrivialMove => self.run_move(job),
+            kind if kind.removes() => self.run_removal(job),
             _ => self.run_merge(job),
         };
         self.give_back(job);
@@ -248,6 +249,18 @@ impl Tree {
         self.install(job, &mut ledger, |edit| {
             for number in &job.inputs {
                 edit.move_table(self.id, *number, place);
+            }
+            Ok(())
+        })?;
+        Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
+    }
+
+    /// Takes tables out of the tree that nobody is to find any more.
+    fn run_removal(&self, job: &Job) -> Result<JobSummary, Error> {
+        let mut ledger = JobLedger::new(&self.store.files);
+        self.install(job, &mut ledger, |edit| {
+            for number in &job.inputs {
+                edit.remove_table(self.id, *number);
             }
             Ok(())
         })?;

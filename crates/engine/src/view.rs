@@ -84,6 +84,7 @@ impl View {
                 entries: meta.entries,
                 deletes: meta.deletes,
                 tombstones: meta.range_tombstones,
+                created_at_ms: meta.created_at_ms,
                 busy: false,
             }
         };
@@ -93,9 +94,8 @@ impl View {
         };
         plan::Shape {
             levels: self.levels.iter().map(|runs| runs.iter().map(run).collect()).collect(),
-            claims: Vec::new(),
-            quarantined: Vec::new(),
             watermark,
+            ..plan::Shape::default()
         }
     }
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use stratal_types::{Comparator, Fence, KeyRange};
+use stratal_types::{Comparator, Fence, KeyRange, SeqNo};
 
-use super::{Claim, Place, Run, Shape, Table};
+use super::{Blocked, Claim, Invalid, Place, Run, Shape, Table};
 use crate::SpanSet;
 
 /// A change of the tree: some tables become others.
@@ -31,6 +31,18 @@ pub enum JobKind {
     Compact,
     /// The inputs stand in another place and are otherwise as they were.
     TrivialMove,
+    /// The inputs go, with everything in them, and with every older table that overlaps them.
+    Expire,
+    /// The inputs go, since a range tombstone with this number hides everything in them. That there
+    /// is one, over all of each input, the caller vouches for.
+    Drop(SeqNo),
+}
+
+impl JobKind {
+    /// Whether tables go and none come.
+    pub const fn removes(self) -> bool {
+        matches!(self, Self::Expire | Self::Drop(_))
+    }
 }
 
 /// Why a job is to be done.
@@ -45,81 +57,14 @@ pub enum Reason {
     Size,
     /// A table consists of deletes to a large part.
     Deletes,
+    /// Tables are older than the tree is to remember.
+    Age,
+    /// The tree is longer than it may be.
+    Space,
+    /// Tables hold nothing but what a range tombstone hides.
+    Hidden,
     /// The caller wants it.
     Manual,
-}
-
-/// A job does not fit the tree.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Invalid {
-    /// An input is not in the tree, or not any more.
-    #[error("table {number} is not in the tree")]
-    Missing {
-        /// The input.
-        number: u64,
-    },
-    /// An input stands behind the output, which would bring it in front of newer tables.
-    #[error("table {number} stands behind the output")]
-    BehindOutput {
-        /// The input.
-        number: u64,
-    },
-    /// An input reaches beyond the job's span.
-    #[error("table {number} reaches beyond the span of the job")]
-    OutsideSpan {
-        /// The input.
-        number: u64,
-    },
-    /// A table would be passed by newer versions, or its own be hidden by older ones.
-    #[error("table {number} stands between input {input:?} and the output and is not an input")]
-    Passed {
-        /// The table that is not an input.
-        number: u64,
-        /// The input it overlaps; `None` for memtables.
-        input: Option<u64>,
-    },
-    /// A table of the output's run overlaps what the outputs may hold.
-    #[error("table {number} of the output's run overlaps the job")]
-    Overlaps {
-        /// The table that is not an input.
-        number: u64,
-    },
-    /// A trivial move of tables that overlap each other.
-    #[error("tables {first} and {second} cannot stand in one run")]
-    NotARun {
-        /// One input.
-        first: u64,
-        /// Another.
-        second: u64,
-    },
-    /// A job without inputs that is not a flush.
-    #[error("the job has no inputs")]
-    NoInputs,
-}
-
-/// A job cannot start now.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Blocked {
-    /// It would need a table that another job takes.
-    #[error("table {number} is busy")]
-    Busy {
-        /// The table.
-        number: u64,
-    },
-    /// A running job is responsible for keys in the same place.
-    #[error("the span is claimed by a running job")]
-    Claimed,
-    /// A seed is not in the tree, or stands behind the output.
-    #[error("table {number} cannot be an input")]
-    NotAnInput {
-        /// The seed.
-        number: u64,
-    },
-    /// There was nothing to begin with.
-    #[error("no table to begin with")]
-    NoSeeds,
 }
 
 impl Job {
@@ -167,10 +112,7 @@ impl Job {
         if !job.is_disjoint(shape, comparator) {
             job = job.into_merge(shape, comparator)?;
         }
-        if shape.is_claimed(&job.claim(), comparator) {
-            return Err(Blocked::Claimed);
-        }
-        Ok(job)
+        job.unless_claimed(shape, comparator)
     }
 
     /// The same as a merge, which rewrites also what could be moved. Takes what stands in the
@@ -192,10 +134,73 @@ impl Job {
         }
         let mut job = taken.into_job(self.output, self.reason).ok_or(Blocked::NoSeeds)?;
         job.kind = JobKind::Compact;
-        if shape.is_claimed(&job.claim(), comparator) {
+        job.unless_claimed(shape, comparator)
+    }
+
+    /// The job that merges the tables numbered `inputs`, and no other, into `output`: for a caller
+    /// who plans for himself. See [`widen`](Self::widen) for one that completes what is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`] if an input is not there, is busy, or stands in the way of a running job, and
+    /// [`Blocked::Invalid`] with the reason if the job would change what reads find.
+    pub fn exactly(
+        shape: &Shape,
+        inputs: &[u64],
+        output: Place,
+        comparator: &dyn Comparator,
+    ) -> Result<Self, Blocked> {
+        let taken = Taken::of(shape, inputs, comparator)?;
+        let mut job = taken.into_job(output, Reason::Manual).ok_or(Blocked::NoSeeds)?;
+        if !job.is_disjoint(shape, comparator) {
+            job.kind = JobKind::Compact;
+        }
+        job.check(shape, comparator)?;
+        job.unless_claimed(shape, comparator)
+    }
+
+    /// Lets the tables numbered `seeds` expire, and all older ones that overlap them: those hold
+    /// older versions, which nothing would hide any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`] if one of them belongs to a running job.
+    pub fn expire(
+        shape: &Shape,
+        seeds: &[u64],
+        reason: Reason,
+        comparator: &dyn Comparator,
+    ) -> Result<Self, Blocked> {
+        let mut taken = Taken::of(shape, seeds, comparator)?;
+        let end = Place { level: usize::MAX, age: 0 };
+        taken.close(shape, end, comparator)?;
+        taken.into_removal(JobKind::Expire, reason)?.unless_claimed(shape, comparator)
+    }
+
+    /// Removes the tables numbered `inputs`, over each of which there is a range tombstone with the
+    /// number `seqno`, for which the caller vouches. It has to be in a table that stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`] if one of them belongs to a running job, and [`Blocked::Invalid`] if one holds
+    /// something that is not older than the tombstone, or reads may not see the tombstone yet.
+    pub fn drop_hidden(
+        shape: &Shape,
+        inputs: &[u64],
+        seqno: SeqNo,
+        comparator: &dyn Comparator,
+    ) -> Result<Self, Blocked> {
+        let taken = Taken::of(shape, inputs, comparator)?;
+        let job = taken.into_removal(JobKind::Drop(seqno), Reason::Hidden)?;
+        job.check(shape, comparator)?;
+        job.unless_claimed(shape, comparator)
+    }
+
+    fn unless_claimed(self, shape: &Shape, comparator: &dyn Comparator) -> Result<Self, Blocked> {
+        if shape.is_claimed(&self.claim(), comparator) {
             return Err(Blocked::Claimed);
         }
-        Ok(job)
+        Ok(self)
     }
 
     /// Whether table `number` is an input.
@@ -214,12 +219,19 @@ impl Job {
     /// Every input is there and in front of the output; with every input, all that overlaps it
     /// between it and the output, both included, is an input; and in the output's run nothing else
     /// overlaps the span (of a trivial move: any input). For a flush, whose inputs stand in front of
-    /// all tables, nothing that overlaps its span stands in front of its output.
+    /// all tables, nothing that overlaps its span stands in front of its output. Of tables that
+    /// expire, all older ones that overlap them are inputs too; of hidden ones, everything is older
+    /// than the tombstone, and that below the watermark.
     pub fn check(&self, shape: &Shape, comparator: &dyn Comparator) -> Result<(), Invalid> {
         let inputs = self.find_inputs(shape, comparator)?;
         if self.kind == JobKind::Flush {
             self.check_column(shape, None, &self.span, comparator)?;
             return self.check_output_run(shape, &self.span, comparator);
+        }
+        if self.kind.removes() {
+            return inputs.iter().try_for_each(|(place, table)| {
+                self.check_removal(shape, *place, table, comparator)
+            });
         }
         for (place, table) in &inputs {
             self.check_column(shape, Some((*place, table.number)), &table.span, comparator)?;
@@ -261,11 +273,17 @@ impl Job {
         SpanSet::of(spans.chain(self.quarantined(shape, comparator)), comparator)
     }
 
-    /// Where outputs had best be cut: at the tables of the next level below that has any.
+    /// Where outputs had best be cut: at the tables of the next level below that has any, if that is
+    /// a single run. Where levels hold several runs, at those of the oldest of all: runs that are cut
+    /// alike are later merged column by column.
     pub fn fences(&self, shape: &Shape, comparator: &dyn Comparator) -> Vec<Fence> {
-        let below = shape.levels.iter().skip(self.output.level + 1).find(|runs| !runs.is_empty());
-        // The oldest run holds most of a level that has several.
-        let Some(run) = below.and_then(|runs| runs.last()) else { return Vec::new() };
+        let below = shape.levels.get(self.output.level.saturating_add(1)..).unwrap_or_default();
+        let next = below.iter().find(|runs| !runs.is_empty());
+        let run = match next.map(Vec::as_slice) {
+            Some([run]) => Some(run),
+            _ => below.iter().rev().find_map(|runs| runs.last()),
+        };
+        let Some(run) = run else { return Vec::new() };
         let tables = run.overlapping(&self.span, comparator).iter();
         let fences = tables.filter_map(|table| match &table.span.start {
             std::ops::Bound::Included(start) | std::ops::Bound::Excluded(start) => {
@@ -329,6 +347,28 @@ impl Job {
         Ok(())
     }
 
+    /// Whether the input `table` may go.
+    fn check_removal(
+        &self,
+        shape: &Shape,
+        place: Place,
+        table: &Table,
+        comparator: &dyn Comparator,
+    ) -> Result<(), Invalid> {
+        if let JobKind::Drop(seqno) = self.kind {
+            let is_hidden = table.seqnos.1 < seqno && seqno < shape.watermark;
+            let number = table.number;
+            return if is_hidden { Ok(()) } else { Err(Invalid::NotHidden { number }) };
+        }
+        let mut behind = shape.runs().filter(|(behind, _)| *behind > place);
+        let shown = behind.find_map(|(_, run)| {
+            let mut older = run.overlapping(&table.span, comparator).iter();
+            older.find(|older| !self.takes(older.number))
+        });
+        let input = table.number;
+        shown.map_or(Ok(()), |older| Err(Invalid::Uncovered { number: older.number, input }))
+    }
+
     fn check_output_run(
         &self,
         shape: &Shape,
@@ -376,6 +416,25 @@ struct Taken<'a> {
 }
 
 impl<'a> Taken<'a> {
+    /// The tables numbered `inputs`.
+    fn of(shape: &'a Shape, inputs: &[u64], comparator: &dyn Comparator) -> Result<Self, Blocked> {
+        let mut wanted: BTreeSet<u64> = inputs.iter().copied().collect();
+        let mut taken = Self::default();
+        for (place, table) in shape.tables() {
+            if wanted.remove(&table.number) {
+                taken.take(place, table, comparator)?;
+            }
+        }
+        wanted.pop_first().map_or(Ok(taken), |number| Err(Blocked::NotAnInput { number }))
+    }
+
+    /// A job that only removes. It reaches down to its oldest input.
+    fn into_removal(self, kind: JobKind, reason: Reason) -> Result<Job, Blocked> {
+        let oldest = self.inputs.iter().map(|(place, _)| *place).max().ok_or(Blocked::NoSeeds)?;
+        let job = self.into_job(oldest, reason).ok_or(Blocked::NoSeeds)?;
+        Ok(Job { kind, ..job })
+    }
+
     fn take(
         &mut self,
         place: Place,

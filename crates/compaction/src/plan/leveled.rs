@@ -2,12 +2,19 @@ use std::cmp::Reverse;
 
 use stratal_types::Comparator;
 
-use super::{Job, JobKind, Place, Pressure, Reason, Run, Shape, Strategy, Table};
+use super::{
+    Job, LEVELS_MAX, OptionsError, Place, Pressure, Reason, Run, Shape, Strategy, Table,
+    options_error::within,
+    pick::{
+        SCORE_FULL, below, finish, job, last_level, numbers, overlapped, plan_deletes, price, unite,
+    },
+};
 
 /// How a leveled tree is to be shaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeveledOptions {
-    /// How many levels there are, level 0 included. Default [`LEVELS`](Self::LEVELS).
+    /// How many levels there are, level 0 included: 2 to [`LEVELS_MAX`]. Default
+    /// [`LEVELS`](Self::LEVELS).
     pub levels: usize,
     /// Level 0 is merged down at this many runs. Default [`LEVEL0_RUNS`](Self::LEVEL0_RUNS).
     pub level0_runs: usize,
@@ -41,14 +48,15 @@ impl LeveledOptions {
     pub const DELETES_PERCENT: u64 = 50;
 
     /// Checks the options, once.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionsError`] names the option and its range.
     pub fn validate(self) -> Result<Leveled, OptionsError> {
-        let least = |name, value, min| {
-            if value < min { Err(OptionsError { name, value, min }) } else { Ok(()) }
-        };
-        least("levels", self.levels as u64, 2)?;
-        least("level0_runs", self.level0_runs as u64, 2)?;
-        least("level_base_len", self.level_base_len, 1)?;
-        least("ratio", self.ratio, 2)?;
+        within("levels", self.levels as u64, 2, LEVELS_MAX as u64)?;
+        within("level0_runs", self.level0_runs as u64, 2, u64::MAX)?;
+        within("level_base_len", self.level_base_len, 1, u64::MAX)?;
+        within("ratio", self.ratio, 2, u64::MAX)?;
         Ok(Leveled { options: self })
     }
 }
@@ -77,18 +85,6 @@ pub enum Sizing {
     Dynamic,
 }
 
-/// An option is out of its range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("option {name} is {value}, at least {min} is needed")]
-pub struct OptionsError {
-    /// The option.
-    pub name: &'static str,
-    /// What was given.
-    pub value: u64,
-    /// The least that makes sense.
-    pub min: u64,
-}
-
 /// Leveled compaction: level 0 holds a run per flush, every level below a single run, ten times as
 /// long as the one above.
 ///
@@ -100,9 +96,6 @@ pub struct OptionsError {
 pub struct Leveled {
     options: LeveledOptions,
 }
-
-/// Scores are in thousandths: a level that is just as long as it may be has 1000.
-const SCORE_FULL: u128 = 1000;
 
 /// What a level may hold, by level, and where level 0 goes.
 struct Targets {
@@ -122,19 +115,21 @@ impl Leveled {
         let targets = self.targets(shape);
         let level0_runs = shape.level(0).len();
         let level0 = if level0_runs >= self.options.level0_runs { shape.level_len(0) } else { 0 };
-        let over = (1..self.last_level()).map(|level| {
+        let over = (1..self.last_level(shape)).map(|level| {
             let target = targets.lens.get(level).copied().unwrap_or(u64::MAX);
             shape.level_len(level).saturating_sub(target)
         });
-        Pressure { level0_runs, debt: level0.saturating_add(over.sum()) }
+        Pressure { level0_runs, debt: over.fold(level0, u64::saturating_add) }
     }
 
-    const fn last_level(&self) -> usize {
-        self.options.levels - 1
+    fn last_level(&self, shape: &Shape) -> usize {
+        last_level(shape, self.options.levels)
     }
 
     fn targets(&self, shape: &Shape) -> Targets {
-        let LeveledOptions { levels, level_base_len, ratio, .. } = self.options;
+        let LeveledOptions { level_base_len, ratio, .. } = self.options;
+        let last = self.last_level(shape);
+        let levels = last + 1;
         let mut lens = vec![0; levels];
         match self.options.sizing {
             Sizing::Static => {
@@ -148,7 +143,7 @@ impl Leveled {
             Sizing::Dynamic => {
                 let longest = (1..levels).map(|level| shape.level_len(level)).max();
                 let mut target = longest.unwrap_or(0).max(level_base_len);
-                let mut base_level = self.last_level();
+                let mut base_level = last;
                 for (level, len) in lens.iter_mut().enumerate().skip(1).rev() {
                     *len = target;
                     if target > 0 {
@@ -167,14 +162,15 @@ impl Leveled {
         let mut scores = Vec::new();
         let runs = shape.level(0).len() as u128;
         scores.push((runs * SCORE_FULL / self.options.level0_runs as u128, 0));
-        for level in 1..self.options.levels {
+        let last = self.last_level(shape);
+        for level in 1..=last {
             let runs = shape.level(level);
             // Inputs of running jobs are on their way out.
             let idle = runs.iter().flat_map(|run| &run.tables).filter(|table| !table.busy);
             let len: u128 = idle.map(|table| u128::from(table.len)).sum();
             let target = targets.lens.get(level).copied().unwrap_or(0);
             let by_len = match target {
-                _ if level == self.last_level() => 0,
+                _ if level == last => 0,
                 0 if len > 0 => SCORE_FULL * 2,
                 0 => 0,
                 // Rounded up: a level that is one byte too long scores over full.
@@ -204,12 +200,7 @@ impl Leveled {
                 down.or_else(|| self.plan_within_level0(shape, runs, comparator))
             }
             [run] => self.plan_run(shape, level, run, targets, comparator),
-            [newer @ .., oldest] => {
-                let output = Place { level, age: oldest.age };
-                let seeds = numbers(newer);
-                let job = Job::widen(shape, &seeds, output, Reason::Runs, comparator).ok()?;
-                finish(job, shape, comparator)
-            }
+            _ => unite(shape, level, self.options.job_len_max, comparator),
         }
     }
 
@@ -231,8 +222,7 @@ impl Leveled {
         let seeds = numbers(oldest.iter().copied());
         let age = oldest.last().map(|run| run.age)?;
         let output = below(shape, base_level, age);
-        let job = Job::widen(shape, &seeds, output, Reason::Runs, comparator).ok()?;
-        finish(job, shape, comparator)
+        job(shape, &seeds, output, Reason::Runs, comparator)
     }
 
     /// While older runs are on their way down, the idle newer ones become one, so that reads do not
@@ -251,8 +241,7 @@ impl Leveled {
         let (oldest, newer) = idle.split_last()?;
         let output = Place { level: 0, age: oldest.age };
         let seeds = numbers(newer.iter().copied());
-        let job = Job::widen(shape, &seeds, output, Reason::Runs, comparator).ok()?;
-        finish(job, shape, comparator)
+        job(shape, &seeds, output, Reason::Runs, comparator)
     }
 
     /// The cheapest part of a run goes to the next level.
@@ -322,36 +311,6 @@ impl Leveled {
         }
         seeds
     }
-
-    /// A table that consists of deletes to a large part, all of them old enough to be collected.
-    fn plan_deletes(&self, shape: &Shape, comparator: &dyn Comparator) -> Option<Job> {
-        let is_dense = |table: &Table| {
-            let deletes = u128::from(table.deletes) + u128::from(table.tombstones);
-            let all = u128::from(table.entries) + u128::from(table.tombstones);
-            deletes > 0
-                && deletes * 100 >= all * u128::from(self.options.deletes_percent)
-                && table.seqnos.1 < shape.watermark
-                && !table.busy
-        };
-        let dense = shape.tables().filter(|(place, table)| place.level > 0 && is_dense(table));
-        for (place, table) in dense {
-            let rewrite = Job::widen(shape, &[table.number], place, Reason::Deletes, comparator);
-            let Ok(rewrite) = rewrite else { continue };
-            let output = if rewrite.older(shape, comparator).is_empty() {
-                place
-            } else if place.level < self.last_level() {
-                below(shape, place.level + 1, place.age)
-            } else {
-                continue;
-            };
-            let seeds = &[table.number];
-            let job = Job::widen(shape, seeds, output, Reason::Deletes, comparator);
-            if let Some(job) = job.ok().and_then(|job| finish(job, shape, comparator)) {
-                return Some(job);
-            }
-        }
-        None
-    }
 }
 
 impl Strategy for Leveled {
@@ -361,54 +320,6 @@ impl Strategy for Leveled {
         let mut levels = scores.iter().map(|(_, level)| *level);
         levels
             .find_map(|level| self.plan_level(shape, level, &targets, comparator))
-            .or_else(|| self.plan_deletes(shape, comparator))
+            .or_else(|| plan_deletes(shape, self.options.deletes_percent, comparator))
     }
-}
-
-/// Where tables of a run of this age go in `level`: into the run that is there, or a new one.
-fn below(shape: &Shape, level: usize, age: u64) -> Place {
-    let age = shape.level(level).first().map_or(age, |run| run.age);
-    Place { level, age }
-}
-
-fn numbers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<u64> {
-    runs.into_iter().flat_map(|run| &run.tables).map(|table| table.number).collect()
-}
-
-/// The tables of level `next` that a merge of `table` rewrites.
-fn overlapped<'a>(
-    shape: &'a Shape,
-    table: &'a Table,
-    next: usize,
-    comparator: &'a dyn Comparator,
-) -> impl Iterator<Item = &'a Table> {
-    shape.level(next).iter().flat_map(move |run| run.overlapping(&table.span, comparator))
-}
-
-/// Bytes of level `next` that are rewritten per byte of `table`, in thousandths; `None` if one of
-/// them belongs to a running job.
-fn price(shape: &Shape, table: &Table, next: usize, comparator: &dyn Comparator) -> Option<u128> {
-    let mut len: u128 = 0;
-    for rewritten in overlapped(shape, table, next, comparator) {
-        if rewritten.busy {
-            return None;
-        }
-        len += u128::from(rewritten.len);
-    }
-    Some(len * 1000 / u128::from(table.len.max(1)))
-}
-
-/// Makes a move that would carry collectable deletes along a merge that collects them.
-fn finish(job: Job, shape: &Shape, comparator: &dyn Comparator) -> Option<Job> {
-    if job.kind != JobKind::TrivialMove {
-        return Some(job);
-    }
-    let older = job.older(shape, comparator);
-    let collects = shape.tables().any(|(_, table)| {
-        job.takes(table.number)
-            && table.has_deletes()
-            && table.seqnos.0 < shape.watermark
-            && !older.overlaps(&table.span, comparator)
-    });
-    if collects { job.into_merge(shape, comparator).ok() } else { Some(job) }
 }

@@ -1,5 +1,6 @@
 use stratal_types::{Comparator, KeyRange};
 
+use super::pick::last_level;
 use super::{Job, Place, Reason, Shape, Strategy, Table};
 use crate::span_set::compare_starts;
 
@@ -9,16 +10,17 @@ use crate::span_set::compare_starts;
 /// little room. What already stands in the last level alone is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Major {
-    /// The last level.
+    /// The last level. If tables stand deeper, the deepest of their levels.
     pub level: usize,
 }
 
 impl Strategy for Major {
     fn plan(&self, shape: &Shape, comparator: &dyn Comparator) -> Option<Job> {
-        let runs = shape.level(self.level);
+        let level = last_level(shape, self.level.saturating_add(1));
+        let runs = shape.level(level);
         let newest_age = shape.runs().map(|(place, _)| place.age).max()?;
         let age = runs.last().map_or(newest_age, |run| run.age);
-        let output = Place { level: self.level, age };
+        let output = Place { level, age };
 
         let mut tables: Vec<(Place, &Table)> = shape.tables().collect();
         tables.sort_by(|(_, a), (_, b)| compare_starts(&a.span, &b.span, comparator));

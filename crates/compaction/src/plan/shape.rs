@@ -16,6 +16,12 @@ pub struct Shape {
     /// No read has a bound below this. [`SeqNo::ZERO`] if that is not known. Jobs planned with it are
     /// to be run with it or a higher one; tables of deletes are else planned again and again.
     pub watermark: SeqNo,
+    /// Somebody reads from a snapshot, and finds next time what was there last time: nothing may
+    /// expire.
+    pub held: bool,
+    /// What time it is, in milliseconds since 1970; 0 if that is not known, and then nothing is too
+    /// old.
+    pub now_ms: u64,
 }
 
 /// Tables that do not overlap, ascending.
@@ -44,6 +50,8 @@ pub struct Table {
     pub deletes: u64,
     /// Range tombstones.
     pub tombstones: u64,
+    /// When the newest of its data was flushed, in milliseconds since 1970; 0 if that is not known.
+    pub created_at_ms: u64,
     /// A running job takes it.
     pub busy: bool,
 }
@@ -152,7 +160,7 @@ impl Shape {
 
     /// Bytes in a level.
     pub fn level_len(&self, level: usize) -> u64 {
-        self.level(level).iter().flat_map(|run| &run.tables).map(|table| table.len).sum()
+        self.level(level).iter().map(Run::len).fold(0, u64::saturating_add)
     }
 
     /// Whether a running job is in the way of one that claims this.
@@ -252,7 +260,7 @@ impl Run {
 
     /// Bytes in the run.
     pub fn len(&self) -> u64 {
-        self.tables.iter().map(|table| table.len).sum()
+        self.tables.iter().map(|table| table.len).fold(0, u64::saturating_add)
     }
 
     /// Whether the run has no table.

@@ -6,8 +6,8 @@ use stratal_types::SeqNo;
 use super::{Place, Run, Shape, Table};
 
 impl From<&TreeVersion> for Shape {
-    /// What the version says. That is no running jobs, nothing quarantined and an unknown watermark:
-    /// those the caller fills in. O(tables).
+    /// What the version says. That is no running jobs, nothing quarantined, no reader, an
+    /// unknown watermark and no time: those the caller fills in. O(tables).
     fn from(version: &TreeVersion) -> Self {
         let run = |run: &stratal_manifest::Run| Run {
             age: run.age,
@@ -19,6 +19,8 @@ impl From<&TreeVersion> for Shape {
             claims: Vec::new(),
             quarantined: Vec::new(),
             watermark: SeqNo::ZERO,
+            held: false,
+            now_ms: 0,
         }
     }
 }
@@ -34,6 +36,7 @@ impl From<&TableMeta> for Table {
             entries: meta.entries,
             deletes: meta.deletes,
             tombstones: meta.range_tombstones,
+            created_at_ms: meta.created_at_ms,
             busy: false,
         }
     }
