@@ -37,7 +37,8 @@ impl BlockInfo {
 }
 
 impl Table {
-    /// Every block, in order of offset: the data blocks first, in the order of their keys.
+    /// Every block, in order of offset. That is the order of keys for data blocks, which stand first;
+    /// among them, in a table of two levels, the partitions of index and filter.
     ///
     /// # Errors
     ///
@@ -46,9 +47,17 @@ impl Table {
         let mut blocks = Vec::new();
         let mut index = IndexCursor::default();
         index.seek_to_first(self)?;
-        while index.is_inside() {
-            blocks.push(BlockInfo::new(TableBlock::Data, index.handle(self)?));
-            index.advance(self)?;
+        for n in 0..index.partitions(self) {
+            index.seek_to_partition(self, n)?;
+            if let Some(fence) = index.partition_fence(self)? {
+                blocks.push(BlockInfo::new(TableBlock::IndexPartition, fence.handle));
+                let filter = fence.filter;
+                blocks.extend(filter.map(|it| BlockInfo::new(TableBlock::FilterPartition, it)));
+            }
+            while index.is_inside_partition(n) {
+                blocks.push(BlockInfo::new(TableBlock::Data, index.handle(self)?));
+                index.advance(self)?;
+            }
         }
         for entry in &self.contents().entries {
             let copy = usize::from(entry.half == Half::Mirror);

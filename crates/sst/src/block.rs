@@ -6,7 +6,7 @@ use stratal_cache::Resident;
 use stratal_filter::Filter;
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
-use crate::index::BlockFence;
+use crate::index::{BlockFence, PartitionFence};
 
 /// A data or index block in memory.
 #[derive(Debug)]
@@ -75,9 +75,14 @@ impl CachedBlock {
     pub(crate) fn fence(&self, i: usize) -> Option<BlockFence> {
         BlockFence::decode(self.rows.value(i)?)
     }
+
+    /// What row `i` of the upper level of an index says of its partition.
+    pub(crate) fn partition(&self, i: usize) -> Option<PartitionFence> {
+        PartitionFence::decode(self.rows.value(i)?)
+    }
 }
 
-/// A table's filter in memory, or the knowledge that it cannot be used.
+/// A table's filter, or a partition of it, in memory, or the knowledge that it cannot be used.
 #[derive(Debug)]
 pub(crate) enum CachedFilter {
     Usable(Filter<Bytes>),

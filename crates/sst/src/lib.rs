@@ -82,7 +82,7 @@ pub use digest::{FileDigest, ParseDigestError};
 pub use error::Error;
 pub use estimate::RangeEstimate;
 pub use merge_tables::{Keep, MergeError, MergeSummary, TableOutput, merge_tables};
-pub use options::{TableOptions, TableSpec};
+pub use options::{Partitioning, TableOptions, TableSpec};
 pub use properties::Properties;
 pub use range::TableRange;
 pub use salvage::SalvageReport;

@@ -1,7 +1,9 @@
+use std::ops::RangeInclusive;
+
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Checksum, Compression};
 use stratal_filter::FilterSpec;
 
-use crate::Error;
+use crate::{Error, index::PartitionLimits};
 
 /// What a caller may choose about new tables.
 ///
@@ -19,6 +21,43 @@ pub struct TableOptions {
     /// How the filter works, and how large, or how sharp, it is; `None` writes none. Default blocked
     /// Bloom, 10 bits per key.
     pub filter: Option<FilterSpec>,
+    /// When index and filter are divided into partitions. Default from 2 Mi keys on.
+    pub partitioning: Partitioning,
+    /// A partition is closed once its part of the index or of the filter would reach this many bytes.
+    /// Default 64 KiB, 512 bytes to 16 MiB.
+    pub partition_len_target: u32,
+}
+
+/// When index and filter are divided into partitions, which stand between the data blocks and are
+/// read one by one: so that neither the writer nor a reader of a large table holds all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Partitioning {
+    /// One index and one filter, however large the table.
+    Never,
+    /// Even in a table of few keys.
+    Always,
+    /// Once a partition ends in a table of so many keys, or of fewer that are so long that their
+    /// index and filter hashes take [`WAITING_LEN_PER_KEY`](Self::WAITING_LEN_PER_KEY) times as many
+    /// bytes.
+    Auto {
+        /// Distinct user keys.
+        keys: u64,
+    },
+}
+
+impl Partitioning {
+    /// Keys from which on a table is divided, unless chosen otherwise: 2 Mi.
+    pub const KEYS_DEFAULT: u64 = 2 << 20;
+    /// Bytes that a writer holds, for each key of [`Auto`](Self::Auto), before it divides a table
+    /// although it has fewer keys: 16.
+    pub const WAITING_LEN_PER_KEY: u64 = 16;
+}
+
+impl Default for Partitioning {
+    fn default() -> Self {
+        Self::Auto { keys: Self::KEYS_DEFAULT }
+    }
 }
 
 impl TableOptions {
@@ -28,6 +67,12 @@ impl TableOptions {
     pub const BLOCK_LEN_TARGET_MIN: u32 = 512;
     /// Largest `block_len_target`, in bytes.
     pub const BLOCK_LEN_TARGET_MAX: u32 = 1 << 20;
+    /// Bytes at which a partition is closed, unless chosen otherwise: 64 KiB.
+    pub const PARTITION_LEN_TARGET_DEFAULT: u32 = 64 << 10;
+    /// Smallest `partition_len_target`, in bytes.
+    pub const PARTITION_LEN_TARGET_MIN: u32 = 512;
+    /// Largest `partition_len_target`, in bytes.
+    pub const PARTITION_LEN_TARGET_MAX: u32 = 16 << 20;
 }
 
 impl Default for TableOptions {
@@ -37,6 +82,8 @@ impl Default for TableOptions {
             compression: Compression::Lz4,
             checksum: Checksum::Xxh3,
             filter: Some(FilterSpec::default()),
+            partitioning: Partitioning::default(),
+            partition_len_target: Self::PARTITION_LEN_TARGET_DEFAULT,
         }
     }
 }
@@ -57,14 +104,16 @@ impl TableOptions {
     ///
     /// [`Error::InvalidOption`], naming the option and what would be accepted.
     pub fn validate(self) -> Result<TableSpec, Error> {
-        let (min, max) = (Self::BLOCK_LEN_TARGET_MIN, Self::BLOCK_LEN_TARGET_MAX);
-        if !(min..=max).contains(&self.block_len_target) {
-            return Err(Error::InvalidOption {
-                option: "block_len_target",
-                value: self.block_len_target.to_string(),
-                allowed: format!("in {min}..={max}"),
-            });
-        }
+        in_range(
+            "block_len_target",
+            self.block_len_target,
+            Self::BLOCK_LEN_TARGET_MIN..=Self::BLOCK_LEN_TARGET_MAX,
+        )?;
+        in_range(
+            "partition_len_target",
+            self.partition_len_target,
+            Self::PARTITION_LEN_TARGET_MIN..=Self::PARTITION_LEN_TARGET_MAX,
+        )?;
         if let Some(filter) = self.filter {
             filter.validate().map_err(|error| invalid("filter", &filter, &error))?;
         }
@@ -84,6 +133,20 @@ impl TableSpec {
         &self.options
     }
 
+    /// When a partition of index and filter is full.
+    pub(crate) fn partition_limits(&self) -> PartitionLimits {
+        let target = self.options.partition_len_target;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "16 MiB of at least one bit per key, and more than none"
+        )]
+        let hashes = self.options.filter.map_or(usize::MAX, |filter| {
+            (f64::from(target) * 8.0 / filter.bits_per_key()) as usize
+        });
+        PartitionLimits { index_len: target as usize, hashes: hashes.max(1) }
+    }
+
     /// For data blocks.
     pub(crate) fn data_codec(&self) -> &BlockCodec {
         &self.data_codec
@@ -93,6 +156,17 @@ impl TableSpec {
     pub(crate) fn meta_codec(&self) -> &BlockCodec {
         &self.meta_codec
     }
+}
+
+fn in_range(option: &'static str, value: u32, allowed: RangeInclusive<u32>) -> Result<(), Error> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption {
+        option,
+        value: value.to_string(),
+        allowed: format!("in {}..={}", allowed.start(), allowed.end()),
+    })
 }
 
 fn invalid(option: &'static str, value: &impl std::fmt::Debug, error: &impl ToString) -> Error {
@@ -112,6 +186,10 @@ mod tests {
             (
                 TableOptions { block_len_target: u32::MAX, ..TableOptions::default() },
                 "block_len_target",
+            ),
+            (
+                TableOptions { partition_len_target: 17 << 20, ..TableOptions::default() },
+                "partition_len_target",
             ),
             (
                 TableOptions {

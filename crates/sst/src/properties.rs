@@ -45,11 +45,15 @@ pub struct Properties {
     pub data_blocks: u64,
     /// Bytes of the data blocks as stored.
     pub data_bytes: u64,
-    /// Bytes of the index block as stored, one copy.
+    /// Bytes of the index as stored, all partitions, one copy of what stands twice.
     pub index_bytes: u64,
-    /// How many index blocks lead to a data block: 1, or 0 without entries.
+    /// How many blocks of the index lead to a data block: 1 or 2, or 0 without entries.
     pub index_levels: u64,
-    /// Bytes of the filter block as stored.
+    /// Partitions of the index; 0 unless it has 2 levels.
+    pub index_partitions: u64,
+    /// Partitions that have a filter; 0 unless the index has 2 levels.
+    pub filter_partitions: u64,
+    /// Bytes of the filter as stored, all partitions.
     pub filter_bytes: u64,
     /// Bytes at which data blocks were closed.
     pub block_len_target: u64,
@@ -66,7 +70,7 @@ pub struct Properties {
 }
 
 /// How many numeric properties there are.
-const NUMBERS: usize = 18;
+const NUMBERS: usize = 20;
 
 /// Before the names of the properties that callers add.
 const USER_PREFIX: &str = "user.";
@@ -136,8 +140,10 @@ impl Properties {
             ("entries", &mut self.entries),
             ("entry_seqno_max", &mut self.entry_seqno_max),
             ("filter_bytes", &mut self.filter_bytes),
+            ("filter_partitions", &mut self.filter_partitions),
             ("index_bytes", &mut self.index_bytes),
             ("index_levels", &mut self.index_levels),
+            ("index_partitions", &mut self.index_partitions),
             ("key_bytes", &mut self.key_bytes),
             ("keys", &mut self.keys),
             ("merges", &mut self.merges),

@@ -2,15 +2,15 @@
 
 use std::{io, mem};
 
-use stratal_block::{FrameHeader, SortedCursor};
+use stratal_block::SortedCursor;
 use stratal_types::Comparator;
 
 use crate::{
     Damage, Error, Table, TableWriter,
     block::CachedBlock,
     handle::BlockHandle,
-    index::IndexCursor,
-    section::{self, TableBlock},
+    index::{Frames, IndexCursor},
+    section::TableBlock,
     table::parse_sorted,
 };
 
@@ -25,15 +25,12 @@ pub struct SalvageReport {
     pub lost: Vec<Damage>,
 }
 
-/// The most that a frame's header takes, and what may stand behind it.
-const HEADER_LEN_MAX: u64 = 64;
-
 impl Table {
     /// Adds every entry and range tombstone that can be read to `writer`, in order, whose context has
     /// the comparator of this table; the caller finishes it. Bypasses the cache, and holds one block.
     ///
-    /// Data blocks are found by the index; if both copies of it are damaged, by their frames, one
-    /// behind the other, as far as headers can be read. What is lost is in the report. Lost range
+    /// Data blocks are found by the index; where that is damaged in both copies, or in a partition
+    /// that cannot be made again, by their frames, one behind the other, as far as headers can be read. What is lost is in the report. Lost range
     /// tombstones let keys come back that they hid.
     ///
     /// # Errors
@@ -65,15 +62,20 @@ impl Table {
         &self,
         writer: &mut TableWriter<W>,
     ) -> Result<SalvageReport, Error> {
-        let mut salvage = Salvage { table: self, writer, report: SalvageReport::default() };
+        let report = SalvageReport::default();
+        let mut salvage = Salvage { table: self, writer, report, last: None };
         salvage.tombstones()?;
-        let mut index = IndexCursor::default();
-        match index.seek_to_first(self) {
-            Ok(()) => salvage.indexed(index)?,
+        match self.index() {
+            Ok(None) => {}
+            Ok(Some(top)) => {
+                for n in 0..if self.is_divided() { top.len() } else { 1 } {
+                    salvage.partition(&top, n)?;
+                }
+            }
             Err(error) => {
                 let offset = salvage.offset_of(TableBlock::Index);
                 salvage.note(offset, TableBlock::Index, error, None)?;
-                salvage.walk()?;
+                salvage.walk(Frames::of_data(self), u64::MAX, &self.properties().last_key)?;
             }
         }
         Ok(salvage.report)
@@ -90,6 +92,8 @@ struct Salvage<'a, W> {
     table: &'a Table,
     writer: &'a mut TableWriter<W>,
     report: SalvageReport,
+    /// Every key up to and with this one was saved, or is in a loss that was noted.
+    last: Option<Vec<u8>>,
 }
 
 impl<W: io::Write> Salvage<'_, W> {
@@ -155,75 +159,83 @@ impl<W: io::Write> Salvage<'_, W> {
         Ok(Ok(Ends { first, last: block.key(block.len().saturating_sub(1)) }))
     }
 
-    /// Saves the data blocks that `index`, which stands on the first, knows.
-    fn indexed(&mut self, mut index: IndexCursor) -> Result<(), Error> {
-        let mut before = None;
-        while let Some((fence, _)) = index.fence() {
+    /// Saves the data blocks of partition `n` of the index, or of all of it if it has one level.
+    fn partition(&mut self, top: &CachedBlock, n: usize) -> Result<(), Error> {
+        let mut index = IndexCursor::default();
+        let Err(error) = index.seek_to_partition(self.table, n) else {
+            return self.indexed(index, n);
+        };
+        let (fence, end) = (self.table.partition_fence(top, n), top.key(n));
+        let offset = fence.as_ref().map_or(0, |fence| fence.handle.offset);
+        self.note(offset, TableBlock::IndexPartition, error, None)?;
+        let frames = fence.and_then(|fence| {
+            Frames::of_partition(self.table, top, n).map(|frames| (frames, fence.blocks))
+        });
+        match frames {
+            Ok((frames, blocks)) => self.walk(frames, blocks, &end),
+            Err(error) => {
+                self.note(offset, TableBlock::Data, error, Some((self.last.clone(), end)))
+            }
+        }
+    }
+
+    /// Saves the data blocks of partition `n`, on the first of which `index` stands.
+    fn indexed(&mut self, mut index: IndexCursor, n: usize) -> Result<(), Error> {
+        while index.is_inside_partition(n) {
+            let Some((fence, _)) = index.fence() else { break };
             let (offset, saved) = match index.handle(self.table) {
                 Ok(handle) => (handle.offset, self.block(handle)?.map(drop)),
                 Err(error) => (0, Err(error)),
             };
+            let before = self.last.replace(fence.clone());
             if let Err(error) = saved {
-                self.note(offset, TableBlock::Data, error, Some((before, fence.clone())))?;
+                self.note(offset, TableBlock::Data, error, Some((before, fence)))?;
             }
-            before = Some(fence);
-            index.advance(self.table)?;
+            if index.advance(self.table).is_err() {
+                // The next partition, which is met with this error again.
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Saves data blocks without the index.
-    fn walk(&mut self) -> Result<(), Error> {
-        let table = self.table;
-        let Some(section) = table.contents().find(section::DATA).next() else { return Ok(()) };
-        let (mut offset, end) = (section.offset, section.range().end);
-        let mut last: Option<Vec<u8>> = None;
+    /// Saves the next `blocks` data blocks, found by their frames; no key of theirs is behind `end`.
+    fn walk(&mut self, mut frames: Frames<'_>, blocks: u64, end: &[u8]) -> Result<(), Error> {
         // Losses whose last key the next block that can be read will tell.
         let mut open: Vec<(u64, Error)> = Vec::new();
-        for ordinal in TableBlock::FIRST_DATA_ORDINAL.. {
-            if offset >= end {
-                break;
-            }
-            let len = match self.frame_len(offset, end) {
-                Ok(len) => len,
+        let mut met = 0;
+        while met < blocks {
+            let offset = frames.offset();
+            let (kind, handle) = match frames.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
                 Err(error @ Error::Read { .. }) => return Err(error),
                 Err(error) => {
                     open.push((offset, error));
                     break;
                 }
             };
-            let handle = BlockHandle { offset, len, ordinal };
+            // A header that says it is no data block may be wrong.
+            if kind != TableBlock::Data && self.table.open_block(handle, kind).is_ok() {
+                continue;
+            }
+            met += 1;
             match self.block(handle)? {
                 Ok(ends) => {
                     for (offset, error) in mem::take(&mut open) {
-                        let keys = Some((last.clone(), ends.first.clone()));
+                        let keys = Some((self.last.clone(), ends.first.clone()));
                         self.note(offset, TableBlock::Data, error, keys)?;
                     }
-                    last = Some(ends.last);
+                    self.last = Some(ends.last);
                 }
                 Err(error) => open.push((offset, error)),
             }
-            offset = offset.saturating_add(len.into());
         }
         for (offset, error) in open {
-            let keys = Some((last.clone(), table.properties().last_key.clone()));
-            self.note(offset, TableBlock::Data, error, keys)?;
+            self.note(offset, TableBlock::Data, error, Some((self.last.clone(), end.to_vec())))?;
         }
+        self.last = Some(end.to_vec());
         Ok(())
-    }
-
-    /// Length of the frame that begins at `offset`, as its header has it.
-    fn frame_len(&self, offset: u64, end: u64) -> Result<u32, Error> {
-        let left = end.saturating_sub(offset);
-        let bytes = self.table.read_stored(offset, left.min(HEADER_LEN_MAX))?;
-        let header = FrameHeader::split_from(&bytes).map(|(header, _)| header);
-        let header = header.map_err(|source| Error::Block {
-            kind: TableBlock::Data.name(),
-            offset,
-            source,
-        })?;
-        let fits = u32::try_from(header.frame_len()).ok().filter(|len| u64::from(*len) <= left);
-        fits.ok_or_else(|| malformed("a block is longer than what is left of its section", offset))
     }
 }
 

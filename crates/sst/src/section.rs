@@ -7,15 +7,15 @@ use stratal_types::{FileUid, dump::Dump};
 /// The archive type of a table file.
 pub const FILE_TYPE: [u8; 4] = *b"SST1";
 
-/// Data blocks, back to back.
+/// Data blocks, and in a table of two levels, between them, partitions of index and filter.
 pub(crate) const DATA: SectionTag = SectionTag(*b"DATA");
-/// The index: one block. Stands twice.
+/// The index, or its upper level: one block. Stands twice.
 pub(crate) const INDEX: SectionTag = SectionTag(*b"INDX");
 /// The properties: one block. Stands twice.
 pub(crate) const PROPERTIES: SectionTag = SectionTag(*b"PROP");
 /// Range tombstones, if the table has any: one block. Stands twice.
 pub(crate) const TOMBSTONES: SectionTag = SectionTag(*b"RDEL");
-/// The filter: one block. A reader may do without.
+/// The filter, if it is whole: one block. A reader may do without.
 pub(crate) const FILTER: SectionTag = SectionTag(*b"filt");
 
 /// Every section this version knows.
@@ -27,7 +27,7 @@ pub(crate) const KNOWN: [SectionTag; 5] = [DATA, INDEX, PROPERTIES, TOMBSTONES, 
 pub enum TableBlock {
     /// Sorted entries.
     Data,
-    /// A fence per data block, and where the block is.
+    /// A fence per data block, and where the block is; or a fence per partition of the index.
     Index,
     /// Membership of keys.
     Filter,
@@ -35,6 +35,10 @@ pub enum TableBlock {
     Properties,
     /// Range tombstones.
     Tombstones,
+    /// A fence for each of some data blocks, which stand before it.
+    IndexPartition,
+    /// Membership of the keys of one partition of the index.
+    FilterPartition,
 }
 
 impl TableBlock {
@@ -46,6 +50,8 @@ impl TableBlock {
             Self::Filter => 3,
             Self::Properties => 4,
             Self::Tombstones => 5,
+            Self::IndexPartition => 6,
+            Self::FilterPartition => 7,
         }
     }
 
@@ -57,17 +63,31 @@ impl TableBlock {
             Self::Filter => "filter",
             Self::Properties => "properties",
             Self::Tombstones => "tombstones",
+            Self::IndexPartition => "index partition",
+            Self::FilterPartition => "filter partition",
         }
     }
 
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Data, Self::Index, Self::Filter, Self::Properties, Self::Tombstones];
+    pub const ALL: [Self; 7] = [
+        Self::Data,
+        Self::Index,
+        Self::Filter,
+        Self::Properties,
+        Self::Tombstones,
+        Self::IndexPartition,
+        Self::FilterPartition,
+    ];
+
+    /// The kind with this byte on disk.
+    pub fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.tag() == tag)
+    }
 
     /// The section that blocks of this kind stand in.
     pub const fn section(self) -> SectionTag {
         match self {
-            Self::Data => DATA,
+            Self::Data | Self::IndexPartition | Self::FilterPartition => DATA,
             Self::Index => INDEX,
             Self::Filter => FILTER,
             Self::Properties => PROPERTIES,
@@ -76,11 +96,11 @@ impl TableBlock {
     }
 
     /// The ordinal of the only block in its section, or in the other `copy` of the section. `None` of
-    /// data blocks, which count from [`FIRST_DATA_ORDINAL`](Self::FIRST_DATA_ORDINAL) in the order of
-    /// writing.
+    /// the blocks among the data, which count from [`FIRST_DATA_ORDINAL`](Self::FIRST_DATA_ORDINAL) in
+    /// the order of writing.
     pub const fn ordinal(self, copy: bool) -> Option<u64> {
         Some(match self {
-            Self::Data => return None,
+            Self::Data | Self::IndexPartition | Self::FilterPartition => return None,
             Self::Index => ordinal::INDEX[copy as usize],
             Self::Filter => ordinal::FILTER,
             Self::Properties => ordinal::PROPERTIES[copy as usize],
@@ -99,7 +119,7 @@ impl TableBlock {
     /// Describes the payload of `len` bytes that `dump` has next, as far as it is understood.
     pub fn annotate(self, dump: &mut Dump<'_>, len: usize) {
         match self {
-            Self::Filter => {
+            Self::Filter | Self::FilterPartition => {
                 let bytes = dump.remaining();
                 stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
             }

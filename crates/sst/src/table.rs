@@ -13,7 +13,7 @@ use crate::{
     Error, Properties, ReadAt, TableContext, TableCursor, TableInfo, TableRange,
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
-    index::IndexCursor,
+    index::{IndexCursor, PartitionFence, rebuilt_partition},
     section::{self, TableBlock, ordinal},
     source::Tail,
     tombstones::{self, CachedFragments},
@@ -22,7 +22,8 @@ use crate::{
 /// A table, open for reading. Cloning it is cheap, and clones are used from many threads at once.
 ///
 /// Opening reads the end of the file once. Index, filter and data blocks are read when they are
-/// first needed, through the context's cache, and only as long as its budget has room for them.
+/// first needed, through the context's cache, and kept as long as its budget has room for them; so
+/// are the partitions, each by itself, into which index and filter of a large table are divided.
 #[derive(Clone, Debug)]
 pub struct Table {
     inner: Arc<Inner>,
@@ -95,6 +96,11 @@ impl Table {
             tail,
         };
         inner.properties = inner.load_properties()?;
+        if inner.properties.index_levels > 2 {
+            let offset = inner.toc.find(section::PROPERTIES).next().map_or(0, |entry| entry.offset);
+            let what = "the index has more levels than two";
+            return Err(Error::Malformed { what, offset });
+        }
         let (expected, found) = (ctx.comparator.name(), inner.properties.comparator.as_str());
         if expected != found {
             return Err(Error::ComparatorMismatch {
@@ -133,7 +139,8 @@ impl Table {
 
     /// The value of `key`: of its newest version, if that is a value.
     ///
-    /// Costs one filter probe if the key is absent, else a search of the index and of one block.
+    /// Costs one filter probe if the key is absent, else a search of the index and of one block; in a
+    /// table of two levels a search of the upper level beforehand.
     ///
     /// # Errors
     ///
@@ -164,11 +171,19 @@ impl Table {
         hash: u64,
         bound: SeqNo,
     ) -> Result<Option<Version>, Error> {
-        if !self.may_contain(hash)? {
-            return Ok(None);
-        }
         let mut index = IndexCursor::default();
-        index.seek(self, key, bound)?;
+        if self.is_divided() {
+            index.seek_partition(self, key, bound)?;
+            if !self.may_contain_in(&index, hash)? {
+                return Ok(None);
+            }
+        } else {
+            if !self.may_contain_in_whole(hash)? {
+                return Ok(None);
+            }
+            index.seek_partition(self, key, bound)?;
+        }
+        index.seek_in_partition(self, key, bound)?;
         while index.is_inside() {
             let block = self.inner.data_block(index.handle(self)?)?;
             if let Some(found) = block.rows().find(key, hash, bound) {
@@ -186,13 +201,41 @@ impl Table {
         Ok(None)
     }
 
-    /// Whether the filter lets through keys with this [`key_hash`]. `true` without a filter.
-    pub fn may_contain(&self, hash: u64) -> Result<bool, Error> {
+    /// Whether the filter lets through `key`, whose [`key_hash`] is `hash`. `true` without a filter.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the filter, and in a table of two levels the index. Damage to a filter is no
+    /// error; it lets through every key.
+    pub fn may_contain(&self, key: &[u8], hash: u64) -> Result<bool, Error> {
+        if !self.is_divided() {
+            return self.may_contain_in_whole(hash);
+        }
+        let mut index = IndexCursor::default();
+        index.seek_partition(self, key, SeqNo::MAX)?;
+        self.may_contain_in(&index, hash)
+    }
+
+    /// Whether the filter over the whole table lets through keys of this hash.
+    fn may_contain_in_whole(&self, hash: u64) -> Result<bool, Error> {
         let Some(filter) = self.inner.filter()? else { return Ok(true) };
+        Ok(self.ask(&filter, hash))
+    }
+
+    /// Whether the filter of the partition that `index` is in lets through keys of this hash; `false`
+    /// behind the last, where there are no keys.
+    fn may_contain_in(&self, index: &IndexCursor, hash: u64) -> Result<bool, Error> {
+        let Some(partition) = index.partition_fence(self)? else { return Ok(false) };
+        let Some(handle) = partition.filter else { return Ok(true) };
+        let filter = self.inner.filter_partition(handle)?;
+        Ok(self.ask(&filter, hash))
+    }
+
+    fn ask(&self, filter: &CachedFilter, hash: u64) -> bool {
         let may = filter.may_contain(hash);
         self.inner.ctx.metrics.add(Counter::FilterProbes, 1);
         self.inner.ctx.metrics.add(Counter::FilterRejects, u64::from(!may));
-        Ok(may)
+        may
     }
 
     /// The table's range tombstones, which [`get`](Self::get), [`range`](Self::range) and
@@ -246,6 +289,45 @@ impl Table {
     /// `None` if the table has no entries.
     pub(crate) fn index(&self) -> Result<Option<Arc<CachedBlock>>, Error> {
         self.inner.index()
+    }
+
+    /// Whether index and filter are in partitions.
+    pub(crate) fn is_divided(&self) -> bool {
+        self.inner.properties.index_levels == 2
+    }
+
+    /// What row `n` of the upper level says of its partition.
+    pub(crate) fn partition_fence(
+        &self,
+        top: &CachedBlock,
+        n: usize,
+    ) -> Result<PartitionFence, Error> {
+        top.partition(n).ok_or_else(|| Error::Malformed {
+            what: "an index row does not describe a partition",
+            offset: self.index_offset(),
+        })
+    }
+
+    /// Partition `n` of the index; made again from its data blocks if it is damaged and they are not.
+    pub(crate) fn index_partition(
+        &self,
+        top: &CachedBlock,
+        n: usize,
+    ) -> Result<Arc<CachedBlock>, Error> {
+        let kind = TableBlock::IndexPartition;
+        let handle = self.partition_fence(top, n)?.handle;
+        let parse = |plain| parse_sorted(plain, kind, handle.offset);
+        let key = self.inner.cache_key(kind, handle.offset);
+        self.inner.ctx.cache.get_or_load(&key, Priority::High, || {
+            match self.open_block(handle, kind).and_then(parse) {
+                Err(error @ Error::Read { .. }) => Err(error),
+                Err(error) => match rebuilt_partition(self, top, n).and_then(parse) {
+                    Err(read @ Error::Read { .. }) => Err(read),
+                    rebuilt => rebuilt.map_err(|_| error),
+                },
+                found => found,
+            }
+        })
     }
 
     /// Where the index begins, for errors about what it holds.
@@ -338,16 +420,24 @@ impl Inner {
         let Some(entry) = self.toc.find(section::FILTER).next() else { return Ok(None) };
         let kind = TableBlock::Filter;
         let key = self.cache_key(kind, entry.offset);
-        let filter =
-            self.ctx.cache.get_or_load(&key, Priority::High, || self.load_filter(entry))?;
-        Ok(Some(filter))
+        let load = || self.load_filter(section_handle(entry, ordinal::FILTER), kind);
+        self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
+    }
+
+    fn filter_partition(&self, handle: BlockHandle) -> Result<Arc<CachedFilter>, Error> {
+        let kind = TableBlock::FilterPartition;
+        let key = self.cache_key(kind, handle.offset);
+        let load = || self.load_filter(Ok(handle), kind);
+        self.ctx.cache.get_or_load(&key, Priority::High, load)
     }
 
     /// A damaged filter is no reason to refuse a read; a source that cannot be read is.
-    fn load_filter(&self, entry: &TocEntry) -> Result<CachedFilter, Error> {
-        let plain = section_handle(entry, ordinal::FILTER)
-            .and_then(|handle| self.open_block(handle, TableBlock::Filter));
-        match plain {
+    fn load_filter(
+        &self,
+        handle: Result<BlockHandle, Error>,
+        kind: TableBlock,
+    ) -> Result<CachedFilter, Error> {
+        match handle.and_then(|handle| self.open_block(handle, kind)) {
             Ok(plain) => {
                 Ok(Filter::parse(plain).map_or(CachedFilter::Unusable, CachedFilter::Usable))
             }

@@ -9,7 +9,8 @@ use stratal_types::{EntryRef, InternalKey, Trailer, key_hash};
 use crate::{
     Error, Properties, Table,
     block::CachedBlock,
-    index::{BlockFence, IndexCursor, Stats},
+    handle::BlockHandle,
+    index::{BlockFence, IndexCursor, PartitionFence, Stats},
     section::{self, TableBlock, ordinal},
     table::{parse_sorted, section_handle},
     tombstones,
@@ -177,32 +178,121 @@ impl<'a> Verifier<'a> {
         let Some(entry) = self.table.contents().find(section::FILTER).next() else {
             return Ok(());
         };
-        let (kind, offset) = (TableBlock::Filter, entry.offset);
+        let handle = section_handle(entry, ordinal::FILTER);
+        self.filter = self.open_filter(handle, entry.offset, TableBlock::Filter)?;
+        Ok(())
+    }
+
+    fn open_filter(
+        &mut self,
+        handle: Result<BlockHandle, Error>,
+        offset: u64,
+        kind: TableBlock,
+    ) -> Result<Option<(u64, Filter<Bytes>)>, Error> {
         self.report.blocks += 1;
-        let filter = self.open_section(entry, ordinal::FILTER, kind).and_then(|plain| {
+        let filter = handle.and_then(|handle| self.table.open_block(handle, kind));
+        let filter = filter.and_then(|plain| {
             let what = "the filter does not parse";
             Filter::parse(plain).map_err(|_| Error::Malformed { what, offset })
         });
         match filter {
-            Ok(filter) => self.filter = Some((offset, filter)),
-            Err(error) => self.note(offset, kind.name(), error)?,
+            Ok(filter) => Ok(Some((offset, filter))),
+            Err(error) => self.note(offset, kind.name(), error).map(|()| None),
         }
-        Ok(())
     }
 
     fn data_blocks(&mut self) -> Result<(), Error> {
-        let mut index = IndexCursor::default();
-        match index.seek_to_first(self.table) {
-            Ok(()) => {}
+        let top = match self.table.index() {
+            Ok(None) => return Ok(()),
+            Ok(Some(top)) => top,
             Err(error @ Error::Read { .. }) => return Err(error),
             // Both copies are damaged and noted as such; the blocks cannot be found.
             Err(_) => {
                 self.data_damaged = true;
                 return Ok(());
             }
+        };
+        if !self.table.is_divided() {
+            return self.partition(0, None);
         }
-        let mut before = None;
-        while let Some((fence, trailer)) = index.fence() {
+        for n in 0..top.len() {
+            let before = n.checked_sub(1).map(|before| top.key(before));
+            match self.table.partition_fence(&top, n) {
+                Ok(fence) => {
+                    self.filter = self.filter_partition(fence)?;
+                    self.index_partition(&top, n, fence)?;
+                }
+                Err(error) => {
+                    let (kind, offset) = (TableBlock::Index.name(), self.table.index_offset());
+                    self.data_damaged = true;
+                    self.note_keys(offset, kind, error, Some((before.clone(), top.key(n))))?;
+                }
+            }
+            self.partition(n, before)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a block of fences that stands among the data.
+    fn index_partition(
+        &mut self,
+        top: &CachedBlock,
+        n: usize,
+        fence: PartitionFence,
+    ) -> Result<(), Error> {
+        let (kind, offset) = (TableBlock::IndexPartition, fence.handle.offset);
+        self.report.blocks += 1;
+        let checked = self.table.open_block(fence.handle, kind).and_then(|plain| {
+            let leaf = self.check_sorted(&plain, kind, offset)?;
+            let last = leaf.len().saturating_sub(1);
+            let ends = (leaf.key(last), leaf.trailer(last)) == (top.key(n), top.trailer(n));
+            let mut stats = Stats::NONE;
+            for row in 0..leaf.len() {
+                stats = leaf.fence(row).map_or(stats, |block| stats.with(block.stats));
+            }
+            if ends && stats == fence.stats && leaf.len() as u64 == fence.blocks {
+                return Ok(());
+            }
+            let what = "the upper level of the index says something else of this partition";
+            Err(Error::Malformed { what, offset })
+        });
+        match checked {
+            Ok(()) => Ok(()),
+            Err(error) => self.note(offset, kind.name(), error),
+        }
+    }
+
+    fn filter_partition(
+        &mut self,
+        fence: PartitionFence,
+    ) -> Result<Option<(u64, Filter<Bytes>)>, Error> {
+        match fence.filter {
+            Some(handle) => {
+                self.open_filter(Ok(handle), handle.offset, TableBlock::FilterPartition)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Checks the data blocks of partition `n`, whose keys are behind `before`.
+    fn partition(&mut self, n: usize, before: Option<Vec<u8>>) -> Result<(), Error> {
+        let mut index = IndexCursor::default();
+        match index.seek_to_partition(self.table, n) {
+            Ok(()) => {}
+            Err(error @ Error::Read { .. }) => return Err(error),
+            // Noted as damaged, and it cannot be made again: so are some of its blocks.
+            Err(error) => {
+                self.data_damaged = true;
+                self.last = None;
+                let fence = index.partition_fence(self.table)?;
+                let offset = fence.map_or(0, |fence| fence.handle.offset);
+                let end = index.partition_end(self.table).map(|(key, _)| (before, key));
+                return self.note_keys(offset, TableBlock::Data.name(), error, end);
+            }
+        }
+        let mut before = before;
+        while index.is_inside_partition(n) {
+            let Some((fence, trailer)) = index.fence() else { break };
             self.report.blocks += 1;
             match index.block(self.table) {
                 Ok(block) => {
@@ -218,7 +308,12 @@ impl<'a> Verifier<'a> {
                 }
             }
             before = Some(fence);
-            index.advance(self.table)?;
+            match index.advance(self.table) {
+                Err(error @ Error::Read { .. }) => return Err(error),
+                // The next partition, which is met with this error again.
+                Err(_) => break,
+                Ok(()) => {}
+            }
         }
         Ok(())
     }

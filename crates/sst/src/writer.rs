@@ -12,18 +12,19 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, FileDigest, Properties, TableContext, TableSpec,
+    Error, FileDigest, Partitioning, Properties, TableContext, TableSpec,
     digest::Digesting,
     handle::BlockHandle,
-    index::{BlockFence, IndexBuilder, Stats},
+    index::{BlockFence, IndexBuilder, Partition, PartitionFence, Partitions, Stats},
     section::{self, TableBlock, ordinal},
     tombstones,
 };
 
 /// Writes one table. Rotating to the next is a second [`new`](Self::new) with the same spec.
 ///
-/// Entries are added in internal order. The writer holds one data block, the index (some 20 bytes
-/// a block) and the filter's hashes (8 bytes a key); everything else has gone to the sink.
+/// Entries are added in internal order. The writer holds one data block, and index (some 20 bytes a
+/// block) and filter hashes (8 bytes a key) of the blocks before it, until the table is large enough
+/// to be divided: from then on, of one partition. Everything else has gone to the sink.
 ///
 /// The same entries, options, uid and context give the same bytes.
 ///
@@ -38,7 +39,9 @@ pub struct TableWriter<W> {
     block: SortedBlockBuilder,
     /// Of the entries in `block`.
     stats: Stats,
-    index: IndexBuilder,
+    partitions: Partitions,
+    /// The upper level of the index, once partitions are written.
+    top: IndexBuilder,
     filter: Option<FilterBuilder>,
     properties: Properties,
     tombstones: Fragments,
@@ -94,7 +97,8 @@ impl<W: io::Write> TableWriter<W> {
                 ..SortedBlockOptions::default()
             }),
             stats: Stats::NONE,
-            index: IndexBuilder::new(ctx.comparator.as_ref()),
+            partitions: Partitions::new(spec.partition_limits(), ctx.comparator.as_ref()),
+            top: IndexBuilder::new(ctx.comparator.as_ref()),
             filter: spec.options().filter.map(FilterBuilder::new),
             properties: Properties::new(),
             tombstones: Fragments::EMPTY,
@@ -145,8 +149,9 @@ impl<W: io::Write> TableWriter<W> {
         self.block
             .add_with_hash(entry.key, hash, entry.trailer, entry.value)
             .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
-        if let (Some(filter), true) = (&mut self.filter, new_key) {
-            filter.add(hash);
+        // The versions of a key may go on in a partition that they did not begin in.
+        if self.filter.is_some() && (new_key || self.partitions.has_no_hashes()) {
+            self.partitions.add_hash(hash);
         }
         if self.properties.entries == 0 {
             self.properties.first_key.extend_from_slice(entry.key);
@@ -190,6 +195,14 @@ impl<W: io::Write> TableWriter<W> {
         written.saturating_add(self.block.estimated_len() as u64)
     }
 
+    /// Bytes the writer holds, roughly: the data block at hand, buffers, and what waits to be written.
+    /// While it [finishes](Self::finish), filter, index and the index's second copy are added.
+    pub fn memory(&self) -> usize {
+        let buffers = self.plain.capacity() + self.stored.capacity() + self.last_key.capacity();
+        let rows = self.block.estimated_len() + self.top.estimated_len();
+        buffers + rows.saturating_mul(2) + self.partitions.memory()
+    }
+
     /// Entries added so far.
     pub fn entries(&self) -> u64 {
         self.properties.entries
@@ -213,8 +226,13 @@ impl<W: io::Write> TableWriter<W> {
         if self.properties.entries > 0 {
             self.write_data_block()?;
             self.fence_before(None)?;
-            self.write_filter()?;
-            self.write_index()?;
+            self.partitions.close();
+            if !self.top.is_empty() || self.is_partitioned_now() {
+                self.write_partitions()?;
+                self.write_top()?;
+            } else {
+                self.write_whole()?;
+            }
         }
         self.write_tombstones()?;
         self.write_properties()?;
@@ -249,8 +267,7 @@ impl<W: io::Write> TableWriter<W> {
         if self.properties.data_blocks == 0 {
             self.begin_section(section::DATA)?;
         }
-        let ordinal = self.next_ordinal;
-        self.next_ordinal += 1;
+        let ordinal = self.take_ordinal();
         let plain = std::mem::take(&mut self.plain);
         let handle = self.write_block(TableBlock::Data, ordinal, &plain)?;
         self.plain = plain;
@@ -261,36 +278,112 @@ impl<W: io::Write> TableWriter<W> {
         Ok(())
     }
 
+    /// The ordinal of the next block among the data.
+    fn take_ordinal(&mut self) -> u64 {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        ordinal
+    }
+
     /// Puts the fence between the block written last, if it has none yet, and `next`.
     fn fence_before(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
         let Some(block) = self.unfenced.take() else { return Ok(()) };
         let last = InternalKey::new(&self.last_key, self.last_trailer);
-        self.index
-            .add(block, last, next, self.ctx.comparator.as_ref())
-            .map_err(|source| self.abandon_block(TableBlock::Index, source))
-    }
-
-    fn write_filter(&mut self) -> Result<(), Error> {
-        let Some(mut filter) = self.filter.take() else { return Ok(()) };
-        let mut bytes = Vec::new();
-        filter.finish_into(&mut bytes);
-        if bytes.is_empty() {
-            return Ok(());
+        self.partitions
+            .add_fence(block, last, next, self.ctx.comparator.as_ref())
+            .map_err(|source| self.abandon_block(TableBlock::Index, source))?;
+        if next.is_some() && self.partitions.is_full() {
+            self.partitions.close();
+            if !self.top.is_empty() || self.is_partitioned_now() {
+                self.write_partitions()?;
+            }
         }
-        self.properties.filter = stratal_filter::Filter::parse(&bytes[..])
-            .map_or_else(|_| String::new(), |filter| filter.kind().name().to_owned());
-        self.begin_section(section::FILTER)?;
-        let handle = self.write_block(TableBlock::Filter, ordinal::FILTER, &bytes)?;
-        self.properties.filter_bytes = handle.len.into();
         Ok(())
     }
 
-    fn write_index(&mut self) -> Result<(), Error> {
-        let bytes = self.index.finish();
-        let handle =
-            self.write_doubled(section::INDEX, TableBlock::Index, ordinal::INDEX, &bytes)?;
-        self.properties.index_bytes = handle.len.into();
-        self.properties.index_levels = 1;
+    /// Whether the table, which may not have been divided before, is to be now.
+    fn is_partitioned_now(&self) -> bool {
+        match self.spec.options().partitioning {
+            Partitioning::Never => false,
+            Partitioning::Always => true,
+            Partitioning::Auto { keys } => {
+                let waiting = self.partitions.waiting_len() as u64;
+                self.properties.keys >= keys || waiting / Partitioning::WAITING_LEN_PER_KEY >= keys
+            }
+        }
+    }
+
+    /// Writes every partition that waits, and puts its fence into the upper level.
+    fn write_partitions(&mut self) -> Result<(), Error> {
+        for partition in self.partitions.take_closed() {
+            let filter =
+                self.write_filter(TableBlock::FilterPartition, partition.hashes.iter().copied())?;
+            let kind = TableBlock::IndexPartition;
+            let ordinal = self.take_ordinal();
+            let handle = self.write_block(kind, ordinal, &partition.index)?;
+            self.properties.index_partitions += 1;
+            self.properties.index_bytes += u64::from(handle.len);
+            let Partition { blocks, stats, .. } = partition;
+            let row = PartitionFence { handle, blocks, stats, filter };
+            self.top
+                .add_partition(partition.fence(), row)
+                .map_err(|source| self.abandon_block(kind, source))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the upper level of the index.
+    fn write_top(&mut self) -> Result<(), Error> {
+        let bytes = self.top.finish();
+        self.write_index(2, &bytes)
+    }
+
+    /// Writes one filter and one index over everything.
+    fn write_whole(&mut self) -> Result<(), Error> {
+        let partitions = self.partitions.take_closed();
+        let hashes = partitions.iter().flat_map(|partition| partition.hashes.iter().copied());
+        self.write_filter(TableBlock::Filter, hashes)?;
+        let index = match &partitions[..] {
+            [partition] => Ok(partition.index.clone()),
+            _ => self.partitions.whole_index(&partitions),
+        };
+        let index = index.map_err(|source| self.abandon_block(TableBlock::Index, source))?;
+        self.write_index(1, &index)
+    }
+
+    /// Writes a filter over `hashes`, in its section or, if it is one of many, at the next place.
+    /// `None` if there is none to be written.
+    fn write_filter(
+        &mut self,
+        kind: TableBlock,
+        hashes: impl Iterator<Item = u64>,
+    ) -> Result<Option<BlockHandle>, Error> {
+        let Some(filter) = &mut self.filter else { return Ok(None) };
+        hashes.for_each(|hash| filter.add(hash));
+        let mut bytes = Vec::new();
+        if !filter.finish_into(&mut bytes) {
+            return Ok(None);
+        }
+        let ordinal = if kind == TableBlock::Filter {
+            self.begin_section(section::FILTER)?;
+            ordinal::FILTER
+        } else {
+            self.properties.filter_partitions += 1;
+            self.take_ordinal()
+        };
+        let handle = self.write_block(kind, ordinal, &bytes)?;
+        let kind = self.spec.options().filter.map_or("", |spec| spec.kind.name());
+        kind.clone_into(&mut self.properties.filter);
+        self.properties.filter_bytes += u64::from(handle.len);
+        Ok(Some(handle))
+    }
+
+    /// Writes the block of the index that leads to all others.
+    fn write_index(&mut self, levels: u64, bytes: &[u8]) -> Result<(), Error> {
+        let kind = TableBlock::Index;
+        let handle = self.write_doubled(section::INDEX, kind, ordinal::INDEX, bytes)?;
+        self.properties.index_bytes += u64::from(handle.len);
+        self.properties.index_levels = levels;
         Ok(())
     }
 

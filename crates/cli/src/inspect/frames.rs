@@ -4,7 +4,9 @@ use std::{borrow::Cow, ops::Range, path::Path};
 
 use serde_json::json;
 use stratal_archive::Toc;
-use stratal_block::{BlockContext, BlockId, BlockSpec, Codec, Frame, annotate_frame_with};
+use stratal_block::{
+    BlockContext, BlockId, BlockSpec, Codec, Frame, FrameHeader, annotate_frame_with,
+};
 use stratal_sst::{FILE_TYPE, TableBlock};
 use stratal_types::{FileUid, dump::Dump};
 
@@ -103,7 +105,13 @@ fn blocks_by_frames(bytes: &[u8], toc: &Toc) -> Vec<Block> {
             if rest.is_empty() {
                 break;
             }
-            // Behind a frame that cannot be told nothing can be found.
+            // Blocks of several kinds stand among the data. Behind a frame that cannot be told nothing
+            // can be found.
+            let kind = FrameHeader::split_from(rest)
+                .ok()
+                .and_then(|(header, _)| TableBlock::from_tag(header.kind.0))
+                .filter(|kind| kind.section() == entry.tag)
+                .unwrap_or(kind);
             let behind = Frame::split_from(rest).map_or(&[][..], |(_, behind)| behind);
             let end = start + rest.len() - behind.len();
             blocks.push(Found::new(kind, uid, ordinal).block(bytes, start..end));

@@ -1,12 +1,12 @@
-use stratal_block::{SortedBlockBuilder, SortedBlockOptions};
+use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions};
 use stratal_types::{Comparator, EntryKind, InternalKey, SeqNo, Trailer};
 
-use super::BlockFence;
+use super::{BlockFence, PartitionFence};
 
 /// Behind every version of its key that a read can see.
 const LOWEST: Trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
 
-/// Collects fences while data blocks are written.
+/// Collects the fences of one block of the index.
 #[derive(Debug)]
 pub(crate) struct IndexBuilder {
     block: SortedBlockBuilder,
@@ -23,28 +23,72 @@ impl IndexBuilder {
         Self { block: SortedBlockBuilder::new(options), value: Vec::new() }
     }
 
-    /// Adds the fence between a block that ended with `last` and what follows.
-    pub(crate) fn add(
+    /// Adds the fence between a data block that ended with `last` and what follows; returns it.
+    pub(crate) fn add<'a>(
         &mut self,
         block: BlockFence,
-        last: InternalKey<'_>,
-        next: Option<&[u8]>,
+        last: InternalKey<'a>,
+        next: Option<&'a [u8]>,
         comparator: &dyn Comparator,
+    ) -> Result<InternalKey<'a>, stratal_block::Error> {
+        let fence = match next {
+            Some(next) if next == last.user_key => last,
+            Some(next) if comparator.is_bytewise() => {
+                InternalKey::new(shortest_separator(last.user_key, next), LOWEST)
+            }
+            _ => InternalKey::new(last.user_key, LOWEST),
+        };
+        self.add_block(fence, block)?;
+        Ok(fence)
+    }
+
+    /// Adds a fence that is known, of a data block.
+    pub(crate) fn add_block(
+        &mut self,
+        fence: InternalKey<'_>,
+        block: BlockFence,
     ) -> Result<(), stratal_block::Error> {
         self.value.clear();
         block.encode_into(&mut self.value);
-        if next == Some(last.user_key) {
-            return self.block.add(last.user_key, last.trailer, &self.value);
-        }
-        match next {
-            Some(next) if comparator.is_bytewise() => {
-                let fence = shortest_separator(last.user_key, next);
-                self.block.add(fence, LOWEST, &self.value)
-            }
-            _ => self.block.add(last.user_key, LOWEST, &self.value),
-        }
+        self.block.add(fence.user_key, fence.trailer, &self.value)
     }
 
+    /// Adds a fence of the upper level, of a partition.
+    pub(crate) fn add_partition(
+        &mut self,
+        fence: InternalKey<'_>,
+        partition: PartitionFence,
+    ) -> Result<(), stratal_block::Error> {
+        self.value.clear();
+        partition.encode_into(&mut self.value);
+        self.block.add(fence.user_key, fence.trailer, &self.value)
+    }
+
+    /// Adds the fences of a block of the index that was written before.
+    pub(crate) fn add_rows(
+        &mut self,
+        rows: &SortedBlock<&[u8]>,
+    ) -> Result<(), stratal_block::Error> {
+        let mut key = Vec::new();
+        for i in 0..rows.len() {
+            let Some((trailer, value)) = rows.trailer(i).zip(rows.value(i)) else { break };
+            key.clear();
+            rows.key_into(i, &mut key);
+            self.block.add(&key, trailer, value)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.block.is_empty()
+    }
+
+    /// Bytes that [`finish`](Self::finish) would give now, or a few more.
+    pub(crate) fn estimated_len(&self) -> usize {
+        if self.is_empty() { 0 } else { self.block.estimated_len() }
+    }
+
+    /// The block's bytes. The builder is empty then, and may be used again.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.block.finish_into(&mut bytes);

@@ -4,17 +4,23 @@ use stratal_types::{SeqNo, Trailer};
 
 use crate::{Error, Table, block::CachedBlock, handle::BlockHandle};
 
-use super::BlockFence;
+use super::{BlockFence, PartitionFence};
 
 /// A place in a table's index: on the fence of one data block, or on none.
 ///
-/// Blocks of the index are loaded when a step first needs them, and held from then on, also when the
-/// cache has dropped them. The table is given to each step, and is always the same. After an error
-/// the cursor stands on no fence. Cloning it, to look ahead, costs a reference count.
+/// Blocks of the index are loaded when a step first needs them; the upper level and one partition are
+/// held from then on, also when the cache has dropped them. The table is given to each step, and is
+/// always the same. After an error the cursor stands on no fence. Cloning it, to look ahead, costs
+/// two reference counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IndexCursor {
-    leaf: Option<Arc<CachedBlock>>,
-    /// The fence's row in `leaf`.
+    top: Option<Arc<CachedBlock>>,
+    /// In a table of two levels: the partition that the cursor is in, or went to last.
+    partition: usize,
+    /// The fences of one partition, and which it is; `None` in a table of one level, whose only block
+    /// of fences is `top`.
+    leaf: Option<(usize, Arc<CachedBlock>)>,
+    /// The fence's row in its block.
     row: Option<usize>,
     /// Blocks whose entries are all older than this are passed over.
     since: SeqNo,
@@ -29,19 +35,54 @@ impl IndexCursor {
     /// Goes to the first block whose fence is at or behind (`key`, `bound`) in internal order: the
     /// only one that can hold the place, or the one before it.
     pub(crate) fn seek(&mut self, table: &Table, key: &[u8], bound: SeqNo) -> Result<(), Error> {
-        let Some(leaf) = self.load(table)? else { return Ok(()) };
-        let row = leaf.seek(key, bound, table.comparator());
+        self.seek_partition(table, key, bound)?;
+        self.seek_in_partition(table, key, bound)
+    }
+
+    /// The first half of a [`seek`](Self::seek): finds the partition, and does not read it. The
+    /// cursor stands on no fence.
+    pub(crate) fn seek_partition(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        bound: SeqNo,
+    ) -> Result<(), Error> {
+        let Some(top) = self.load_top(table)? else { return Ok(()) };
+        self.partition =
+            if table.is_divided() { top.seek(key, bound, table.comparator()) } else { 0 };
+        Ok(())
+    }
+
+    /// The second half of a [`seek`](Self::seek).
+    pub(crate) fn seek_in_partition(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        bound: SeqNo,
+    ) -> Result<(), Error> {
+        let row = match self.load_leaf(table)? {
+            Some(leaf) => leaf.seek(key, bound, table.comparator()),
+            None => return Ok(()),
+        };
         self.settle_forward(table, row)
     }
 
     pub(crate) fn seek_to_first(&mut self, table: &Table) -> Result<(), Error> {
-        self.load(table)?;
+        self.seek_to_partition(table, 0)
+    }
+
+    /// Goes to the first fence of partition `n`, if the table has so many; the only one is 0 in a
+    /// table of one level.
+    pub(crate) fn seek_to_partition(&mut self, table: &Table, n: usize) -> Result<(), Error> {
+        self.load_top(table)?;
+        self.partition = n;
         self.settle_forward(table, 0)
     }
 
     pub(crate) fn seek_to_last(&mut self, table: &Table) -> Result<(), Error> {
-        let len = self.load(table)?.map_or(0, CachedBlock::len);
-        self.settle_backward(table, len)
+        self.load_top(table)?;
+        self.partition = self.partitions(table);
+        self.settle_backward(table, 0)
     }
 
     /// Goes to the next block's fence; behind the last, to none.
@@ -56,38 +97,89 @@ impl IndexCursor {
         self.settle_backward(table, row)
     }
 
-    /// Goes to the first row from `row` on that is not passed over.
+    /// Goes to the first row that is not passed over, from `row` of the partition at hand on.
     fn settle_forward(&mut self, table: &Table, row: usize) -> Result<(), Error> {
-        let Some(leaf) = &self.leaf else { return Ok(()) };
-        for row in row..leaf.len() {
-            if !self.is_passed_over(leaf, row, table)? {
-                self.row = Some(row);
-                break;
+        let mut row = row;
+        while self.partition < self.partitions(table) {
+            if !self.is_partition_passed_over(table)? {
+                let since = self.since;
+                let Some(leaf) = self.load_leaf(table)? else { break };
+                let found = first_not_passed_over(leaf, row..leaf.len(), since, table)?;
+                if found.is_some() {
+                    self.row = found;
+                    break;
+                }
             }
+            self.partition = self.partition.saturating_add(1);
+            row = 0;
         }
         Ok(())
     }
 
-    /// Goes to the last row before `row` that is not passed over.
+    /// Goes to the last row that is not passed over, before `row` of the partition at hand.
     fn settle_backward(&mut self, table: &Table, row: usize) -> Result<(), Error> {
-        let Some(leaf) = &self.leaf else { return Ok(()) };
-        for row in (0..row).rev() {
-            if !self.is_passed_over(leaf, row, table)? {
-                self.row = Some(row);
-                break;
+        let mut end = Some(row);
+        loop {
+            if self.partition < self.partitions(table) && !self.is_partition_passed_over(table)? {
+                let since = self.since;
+                let Some(leaf) = self.load_leaf(table)? else { break };
+                let rows = 0..end.unwrap_or(leaf.len());
+                let found = first_not_passed_over(leaf, rows.rev(), since, table)?;
+                if found.is_some() {
+                    self.row = found;
+                    break;
+                }
             }
+            let Some(before) = self.partition.checked_sub(1) else { break };
+            self.partition = before;
+            end = None;
         }
         Ok(())
     }
 
-    fn is_passed_over(&self, leaf: &CachedBlock, row: usize, table: &Table) -> Result<bool, Error> {
-        Ok(self.since > SeqNo::ZERO
-            && fence_of(leaf, row, table)?.stats.seqno_max < self.since.get())
+    fn is_partition_passed_over(&self, table: &Table) -> Result<bool, Error> {
+        if self.since == SeqNo::ZERO {
+            return Ok(false);
+        }
+        let fence = self.partition_fence(table)?;
+        Ok(fence.is_some_and(|fence| fence.stats.seqno_max < self.since.get()))
+    }
+
+    /// How many partitions there are, if the index is loaded; one in a table of one level.
+    pub(crate) fn partitions(&self, table: &Table) -> usize {
+        match &self.top {
+            Some(top) if table.is_divided() => top.len(),
+            top => usize::from(top.is_some()),
+        }
+    }
+
+    /// What the upper level says of the partition that the cursor is in; `None` in a table of one
+    /// level, and behind the last.
+    pub(crate) fn partition_fence(&self, table: &Table) -> Result<Option<PartitionFence>, Error> {
+        match &self.top {
+            Some(top) if table.is_divided() && self.partition < top.len() => {
+                table.partition_fence(top, self.partition).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The last fence of the partition that the cursor is in; `None` in a table of one level, and
+    /// behind the last.
+    pub(crate) fn partition_end(&self, table: &Table) -> Option<(Vec<u8>, Trailer)> {
+        let top = self.top.as_ref()?;
+        let is_inside = table.is_divided() && self.partition < top.len();
+        is_inside.then(|| (top.key(self.partition), top.trailer(self.partition)))
     }
 
     /// Whether it stands on a fence.
     pub(crate) fn is_inside(&self) -> bool {
         self.row.is_some()
+    }
+
+    /// Whether it stands on a fence of partition `n`.
+    pub(crate) fn is_inside_partition(&self, n: usize) -> bool {
+        self.row.is_some() && self.partition == n
     }
 
     /// Where the data block is that the cursor stands for.
@@ -113,41 +205,79 @@ impl IndexCursor {
     /// The fence the cursor stands on: no entry of the block is behind it, and every entry of the
     /// next block is.
     pub(crate) fn fence(&self) -> Option<(Vec<u8>, Trailer)> {
-        let (block, row) = self.inside()?;
-        Some((block.key(row), block.trailer(row)))
+        let (leaf, row) = self.inside()?;
+        Some((leaf.key(row), leaf.trailer(row)))
     }
 
     /// Whether the fence's user key is `key`: only then do versions of `key` go on in the next block.
     pub(crate) fn is_fence_of(&self, key: &[u8]) -> bool {
-        self.inside().is_some_and(|(block, row)| block.rows().key_eq(row, key))
+        self.inside().is_some_and(|(leaf, row)| leaf.rows().key_eq(row, key))
     }
 
     /// Entries of the data blocks between the one that this cursor stands for and the one that
-    /// `other`, at or behind it, stands for; from a sample if these are many.
+    /// `other`, behind it, stands for; from a sample if these are many.
     pub(crate) fn entries_between(&self, table: &Table, other: &Self) -> Result<u64, Error> {
         let (leaf, first) = self.inside().ok_or(Error::CursorFailed)?;
-        let (_, last) = other.inside().ok_or(Error::CursorFailed)?;
-        let rows = first.saturating_add(1)..last;
-        sampled_sum(rows, |row| Ok(fence_of(leaf, row, table)?.stats.rows))
+        let (other_leaf, last) = other.inside().ok_or(Error::CursorFailed)?;
+        let first = first.saturating_add(1);
+        let rows_of = |leaf: &CachedBlock, rows| {
+            sampled_sum(rows, |row| Ok(fence_of(leaf, row, table)?.stats.rows))
+        };
+        if self.partition == other.partition {
+            return rows_of(leaf, first..last);
+        }
+        let top = self.top.as_deref().ok_or(Error::CursorFailed)?;
+        let whole = sampled_sum(self.partition.saturating_add(1)..other.partition, |n| {
+            Ok(table.partition_fence(top, n)?.stats.rows)
+        })?;
+        let ends = rows_of(leaf, first..leaf.len())?.saturating_add(rows_of(other_leaf, 0..last)?);
+        Ok(whole.saturating_add(ends))
     }
 
-    /// Bytes of the same data blocks as stored.
+    /// Bytes of the same data blocks as stored, from a sample if partitions stand between many.
     pub(crate) fn bytes_between(&self, table: &Table, other: &Self) -> Result<u64, Error> {
-        let (first, last) = (self.handle(table)?, other.handle(table)?);
-        Ok(last.offset.saturating_sub(first.range().end))
+        let range = self.handle(table)?.range().end..other.handle(table)?.offset;
+        let mut bytes = range.end.saturating_sub(range.start);
+        if let (true, Some(top)) = (table.is_divided(), &self.top) {
+            let first = first_partition_from(table, top, range.start)?;
+            let end = first_partition_from(table, top, range.end)?;
+            let among = sampled_sum(first..end, |n| {
+                let PartitionFence { handle, filter, .. } = table.partition_fence(top, n)?;
+                let filter_len = filter.map_or(0, |filter| filter.len.into());
+                Ok(u64::from(handle.len).saturating_add(filter_len))
+            })?;
+            bytes = bytes.saturating_sub(among);
+        }
+        Ok(bytes)
     }
 
     fn inside(&self) -> Option<(&CachedBlock, usize)> {
-        self.leaf.as_deref().zip(self.row)
+        let leaf = self.leaf.as_ref().map(|(_, leaf)| leaf).or(self.top.as_ref());
+        leaf.map(|leaf| &**leaf).zip(self.row)
     }
 
-    /// The index; `None` if the table has no entries. The cursor leaves its place.
-    fn load(&mut self, table: &Table) -> Result<Option<&CachedBlock>, Error> {
+    /// The index, or its upper level; `None` if the table has no entries. The cursor leaves its place.
+    fn load_top(&mut self, table: &Table) -> Result<Option<&CachedBlock>, Error> {
         self.row = None;
-        if self.leaf.is_none() {
-            self.leaf = table.index()?;
+        if self.top.is_none() {
+            self.top = table.index()?;
         }
-        Ok(self.leaf.as_deref())
+        Ok(self.top.as_deref())
+    }
+
+    /// The fences of the partition at hand; `None` if there is no such partition.
+    fn load_leaf(&mut self, table: &Table) -> Result<Option<&CachedBlock>, Error> {
+        let Some(top) = &self.top else { return Ok(None) };
+        if !table.is_divided() {
+            return Ok((self.partition == 0).then_some(top));
+        }
+        if self.partition >= top.len() {
+            return Ok(None);
+        }
+        if self.leaf.as_ref().is_none_or(|(n, _)| *n != self.partition) {
+            self.leaf = Some((self.partition, table.index_partition(top, self.partition)?));
+        }
+        Ok(self.leaf.as_ref().map(|(_, leaf)| &**leaf))
     }
 }
 
@@ -156,6 +286,38 @@ fn fence_of(leaf: &CachedBlock, row: usize, table: &Table) -> Result<BlockFence,
         what: "an index row does not describe a block",
         offset: table.index_offset(),
     })
+}
+
+/// Number of the first partition whose block of the index stands at `offset` or behind.
+fn first_partition_from(table: &Table, top: &CachedBlock, offset: u64) -> Result<usize, Error> {
+    let (mut low, mut high) = (0, top.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if table.partition_fence(top, middle)?.handle.offset < offset {
+            low = middle.saturating_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// The first of `rows` whose block has entries of `since` or newer.
+fn first_not_passed_over(
+    leaf: &CachedBlock,
+    mut rows: impl Iterator<Item = usize>,
+    since: SeqNo,
+    table: &Table,
+) -> Result<Option<usize>, Error> {
+    if since == SeqNo::ZERO {
+        return Ok(rows.next());
+    }
+    for row in rows {
+        if fence_of(leaf, row, table)?.stats.seqno_max >= since.get() {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }
 
 /// The sum of `count` over `rows`, from at most [`SAMPLE_MAX`] of them, evenly spread.

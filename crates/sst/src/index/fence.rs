@@ -17,6 +17,15 @@ impl Stats {
     /// Of no entries.
     pub(crate) const NONE: Self = Self { rows: 0, seqno_min: SeqNo::MAX.get(), seqno_max: 0 };
 
+    /// Of these entries and `other` ones.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.saturating_add(other.rows),
+            seqno_min: self.seqno_min.min(other.seqno_min),
+            seqno_max: self.seqno_max.max(other.seqno_max),
+        }
+    }
+
     /// Counts one more entry.
     pub(crate) fn count(&mut self, seqno: SeqNo) {
         self.rows = self.rows.saturating_add(1);
@@ -66,6 +75,49 @@ impl BlockFence {
     }
 }
 
+/// What a fence of the upper level says of its partition of the index.
+///
+/// # Layout
+///
+/// Varints: the [`BlockHandle`] of the partition of the index, the number of its data blocks, then of
+/// all their entries what a [`BlockFence`] says of those of one; then the [`BlockHandle`] of the
+/// partition's filter, unless there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionFence {
+    pub(crate) handle: BlockHandle,
+    pub(crate) blocks: u64,
+    pub(crate) stats: Stats,
+    pub(crate) filter: Option<BlockHandle>,
+}
+
+impl PartitionFence {
+    pub(crate) fn encode_into(self, out: &mut Vec<u8>) {
+        self.handle.encode_into(out);
+        varint::put(out, self.blocks);
+        self.stats.encode_into(out);
+        if let Some(filter) = self.filter {
+            filter.encode_into(out);
+        }
+    }
+
+    /// `None` unless `bytes` are exactly one of these, and consistent.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let handle = BlockHandle::take(&mut bytes)?;
+        let blocks = varint::take(&mut bytes)?;
+        let stats = Stats::take(&mut bytes)?;
+        let filter = match bytes {
+            [] => None,
+            _ => Some(BlockHandle::take(&mut bytes)?),
+        };
+        bytes.is_empty().then_some(Self { handle, blocks, stats, filter })
+    }
+
+    /// Where its blocks begin, which stand behind the data blocks: filter and index, in this order.
+    pub(crate) fn start(&self) -> u64 {
+        self.filter.map_or(self.handle.offset, |filter| filter.offset.min(self.handle.offset))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +143,14 @@ mod tests {
         bytes.clear();
         BlockFence { stats: beyond, ..fence }.encode_into(&mut bytes);
         assert_eq!(BlockFence::decode(&bytes), None);
+
+        let filter = BlockHandle { offset: 1 << 39, len: 300, ordinal: 18 };
+        for filter in [None, Some(filter)] {
+            let fence = PartitionFence { handle: fence.handle, blocks: 900, stats, filter };
+            bytes.clear();
+            fence.encode_into(&mut bytes);
+            assert_eq!(PartitionFence::decode(&bytes), Some(fence));
+            assert_eq!(PartitionFence::decode(&bytes[..bytes.len() - 1]), None);
+        }
     }
 }

@@ -6,7 +6,9 @@ use crate::support::{Entry, backward, context, forward, open, write_model};
 use bytes::Bytes;
 use stratal_archive::Part;
 use stratal_block::Compression;
-use stratal_sst::{Error, Table, TableContext, TableOptions, TableWriter};
+use stratal_sst::{
+    Error, Partitioning, Table, TableBlock, TableContext, TableOptions, TableWriter,
+};
 use stratal_testkit::{
     Model,
     mutate::{Counts, for_each_mutant},
@@ -26,9 +28,25 @@ fn entries(count: u32) -> Vec<Entry> {
 }
 
 fn small_table(compression: Compression) -> (TableContext, Vec<u8>, Vec<Entry>) {
-    let ctx = context(Arc::new(Bytewise));
-    let entries = entries(24);
     let options = TableOptions { block_len_target: 512, compression, ..TableOptions::default() };
+    table_of(24, options)
+}
+
+/// In two levels, with partitions of a few blocks.
+fn divided_table(count: u32, partitioning: Partitioning) -> (TableContext, Vec<u8>, Vec<Entry>) {
+    let options = TableOptions {
+        block_len_target: 512,
+        compression: Compression::None,
+        partitioning,
+        partition_len_target: 512,
+        ..TableOptions::default()
+    };
+    table_of(count, options)
+}
+
+fn table_of(count: u32, options: TableOptions) -> (TableContext, Vec<u8>, Vec<Entry>) {
+    let ctx = context(Arc::new(Bytewise));
+    let entries = entries(count);
     let mut model = Model::bytewise();
     for (key, trailer, value) in &entries {
         model.insert(key, *trailer, value);
@@ -97,8 +115,12 @@ fn is_refusal(error: &Error) -> bool {
 fn every_mutant_answers_right_or_with_an_error_and_verify_sees_it() {
     let mut counts = Counts::default();
     let (mut silent, mut failing) = (0, 0);
-    for compression in [Compression::None, Compression::Lz4] {
-        let (ctx, file, entries) = small_table(compression);
+    let tables = [
+        small_table(Compression::None),
+        small_table(Compression::Lz4),
+        divided_table(12, Partitioning::Always),
+    ];
+    for (ctx, file, entries) in tables {
         counts += for_each_mutant(&file, |mutation, mutant| {
             let outcome = ask(&ctx, mutant, &entries, &mutation);
             assert!(outcome.noticed, "verify does not see: {mutation}");
@@ -129,6 +151,41 @@ fn any_lost_4_kib_outside_the_data_cost_no_answer() {
         windows += 1;
     }
     println!("{windows} windows of 4 KiB lost, no answer with them");
+}
+
+/// The same of a table whose index and filter stand among the data: whatever else is lost, the data
+/// blocks tell what stood there.
+#[test]
+fn any_lost_4_kib_between_the_data_cost_no_answer() {
+    for partitioning in [Partitioning::Always, Partitioning::Auto { keys: 250 }] {
+        let (ctx, file, entries) = divided_table(500, partitioning);
+        let table = open(&ctx, &file).unwrap();
+        assert!(table.properties().index_partitions > 2);
+        let blocks = table.blocks().unwrap();
+        let data: Vec<_> = blocks.iter().filter(|it| it.kind == TableBlock::Data).collect();
+        let mut windows = 0;
+        for start in (0..file.len()).step_by(512) {
+            let mut damaged = file.clone();
+            let end = file.len().min(start + 4096);
+            damaged[start..end].fill(0);
+            for block in &data {
+                let range = block.offset as usize..block.offset as usize + block.len as usize;
+                damaged[range.clone()].copy_from_slice(&file[range]);
+            }
+            if damaged == file {
+                continue;
+            }
+            let what = format!("{start}..{end} zeroed but for the data");
+            let outcome = ask(&ctx, &damaged, &entries, &what);
+            assert!(outcome.errors == 0 && outcome.noticed, "{what}");
+            let mut counts = [0; 3];
+            salvage(&ctx, &damaged, &entries, &what, &mut counts);
+            assert_eq!(counts, [1, 0, 0], "{what}");
+            windows += 1;
+        }
+        println!("{windows} windows of 4 KiB lost, no answer with them");
+        assert!(windows > 20);
+    }
 }
 
 #[test]
@@ -218,7 +275,7 @@ fn salvage(
         None => Vec::new(),
     };
     assert_eq!(report.entries, saved.len() as u64, "{what}");
-    let has_index = report.lost.iter().all(|lost| lost.kind != "index");
+    let has_index = report.lost.iter().all(|lost| !lost.kind.starts_with("index"));
     for entry in entries {
         let is_lost =
             report.lost.iter().filter_map(|lost| lost.keys.as_ref()).any(|(behind, to)| {
@@ -257,6 +314,23 @@ fn what_a_salvage_misses_it_says() {
         }
         mutant[at] ^= 0x10;
         salvage(&ctx, &mutant, &entries, &format!("no index, byte {at}"), &mut counts);
+    }
+    // A partition of the index, and a data block in it: it cannot be made again.
+    let (ctx, file, entries) = divided_table(300, Partitioning::Auto { keys: 100 });
+    let table = open(&ctx, &file).unwrap();
+    let blocks = table.blocks().unwrap();
+    let of = |kind| blocks.iter().filter(move |block| block.kind == kind);
+    for partition in of(TableBlock::IndexPartition) {
+        for block in of(TableBlock::Data) {
+            let at = block.offset as usize;
+            for at in [at + 2, at + 3, at + 9, at + 40] {
+                let mut mutant = file.clone();
+                mutant[partition.offset as usize + 30] ^= 1;
+                mutant[at] ^= 4;
+                let what = format!("no fences at {}, byte {at}", partition.offset);
+                salvage(&ctx, &mutant, &entries, &what, &mut counts);
+            }
+        }
     }
     let [salvages, with_losses, without_index] = counts;
     println!("{salvages} salvages, {with_losses} with losses, {without_index} without an index");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::support::{Entry, context, forward, open, write, write_model};
 use stratal_block::Compression;
 use stratal_filter::FilterSize;
-use stratal_sst::{TableContext, TableOptions};
+use stratal_sst::{Partitioning, TableContext, TableOptions};
 use stratal_testkit::{Model, golden};
 use stratal_types::{Bytewise, Comparator, EntryKind, Reverse, Trailer, dump::bytes_of};
 
@@ -64,6 +64,27 @@ fn v1_every_kind_over_several_blocks_with_a_filter() {
     let filter = Some(FilterSize::BitsPerKey(10.0).into());
     let options = TableOptions { block_len_target: 512, filter, ..plain() };
     check("every_kind.dump", Arc::new(Bytewise), options, &entries);
+}
+
+/// Partitions that waited for the table to be large, and some that did not; the versions of some keys
+/// run over a border.
+#[test]
+fn v1_two_levels() {
+    let mut entries = Vec::new();
+    for i in 0..10 {
+        let key = format!("{i} {}", "k".repeat(120));
+        for seqno in [9, 8, 7] {
+            entries.push(entry(&key, seqno + i, EntryKind::Put, &"v".repeat(120)));
+        }
+    }
+    let options = TableOptions {
+        block_len_target: 512,
+        filter: Some(FilterSize::BitsPerKey(10.0).into()),
+        partitioning: Partitioning::Auto { keys: 60 },
+        partition_len_target: 512,
+        ..plain()
+    };
+    check("two_levels.dump", Arc::new(Bytewise), options, &entries);
 }
 
 #[test]

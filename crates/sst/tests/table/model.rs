@@ -8,7 +8,7 @@ use crate::support::{
 use proptest::prelude::*;
 use stratal_block::{Checksum, Compression};
 use stratal_filter::{FilterKind, FilterSize, FilterSpec};
-use stratal_sst::{Table, TableOptions};
+use stratal_sst::{Partitioning, Table, TableOptions};
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
     Bytewise, Comparator, Cursor, KeyRange, PrefixRange, Reverse, SeqNo, Shortlex,
@@ -28,12 +28,23 @@ fn options() -> impl Strategy<Value = TableOptions> {
         Just(Some(FilterSize::FalsePositiveRate(0.2).into())),
         Just(Some(FilterSpec { kind: FilterKind::Burr, size: FilterSize::default() })),
     ];
-    (block_len_target, compression, checksum, filter).prop_map(
-        |(block_len_target, compression, checksum, filter)| TableOptions {
-            block_len_target,
-            compression,
-            checksum,
-            filter,
+    let partitioning = prop_oneof![
+        Just(Partitioning::Never),
+        Just(Partitioning::Always),
+        Just(Partitioning::Auto { keys: 30 }),
+        Just(Partitioning::default()),
+    ];
+    let partition_len_target = prop_oneof![Just(512u32), Just(2000)];
+    (block_len_target, compression, checksum, filter, partitioning, partition_len_target).prop_map(
+        |(block_len_target, compression, checksum, filter, partitioning, partition_len_target)| {
+            TableOptions {
+                block_len_target,
+                compression,
+                checksum,
+                filter,
+                partitioning,
+                partition_len_target,
+            }
         },
     )
 }
@@ -211,7 +222,7 @@ fn a_table_may_hold_range_tombstones_alone() {
 }
 
 #[test]
-fn versions_of_one_key_may_fill_many_blocks() {
+fn versions_of_one_key_may_fill_many_blocks_and_partitions() {
     let mut model = Model::bytewise();
     model.put(1u32.into(), b"a", b"first");
     model.put(1u32.into(), b"c", b"last");
@@ -219,19 +230,27 @@ fn versions_of_one_key_may_fill_many_blocks() {
         model.put(seqno.into(), b"b", &[b'v'; 100]);
     }
     let ctx = context(Arc::new(Bytewise));
-    let options = TableOptions { block_len_target: 512, ..TableOptions::default() };
-    let table = open(&ctx, &write(&ctx, options, &model.entries()).unwrap()).unwrap();
-    assert!(table.properties().data_blocks > 50);
-    check(&table, &model, &["a", "aa", "b", "bb", "c", "d"].map(Vec::from));
-    for bound in 0..302u32 {
-        let expected =
-            (3..=300).contains(&bound).then(|| bound - 1).or((bound > 300).then_some(299));
-        let found = table.lookup(b"b", bound.into()).unwrap();
-        assert_eq!(
-            found.map(|version| version.trailer.seqno()),
-            expected.map(SeqNo::from),
-            "{bound}"
-        );
+    for partitioning in [Partitioning::Never, Partitioning::Always] {
+        let options = TableOptions {
+            block_len_target: 512,
+            partitioning,
+            partition_len_target: 512,
+            ..TableOptions::default()
+        };
+        let table = open(&ctx, &write(&ctx, options, &model.entries()).unwrap()).unwrap();
+        assert!(table.properties().data_blocks > 50);
+        assert_eq!(table.properties().index_partitions > 1, partitioning == Partitioning::Always);
+        check(&table, &model, &["a", "aa", "b", "bb", "c", "d"].map(Vec::from));
+        for bound in 0..302u32 {
+            let expected =
+                (3..=300).contains(&bound).then(|| bound - 1).or((bound > 300).then_some(299));
+            let found = table.lookup(b"b", bound.into()).unwrap();
+            assert_eq!(
+                found.map(|version| version.trailer.seqno()),
+                expected.map(SeqNo::from),
+                "{bound}"
+            );
+        }
     }
 }
 
