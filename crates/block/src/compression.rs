@@ -41,21 +41,28 @@ impl Compression {
         }
     }
 
-    /// Validates it and gets ready what it needs.
+    /// Fails if a level is out of range, or the provider not compiled in.
+    pub(crate) fn validate(self) -> Result<(), Error> {
+        match self {
+            Self::None | Self::Lz4 => Ok(()),
+            Self::Zstd { level } | Self::ZstdDictionary { level, .. } => check_level(level),
+        }
+    }
+
+    /// Gets ready what it needs. It is valid.
     pub(crate) fn resolve(self, dictionaries: &[Dictionary]) -> Result<Compressor, Error> {
         Ok(match self {
             Self::None => Compressor::None,
             Self::Lz4 => Compressor::Lz4,
-            Self::Zstd { level } => Compressor::Zstd { level: checked(level)? },
+            Self::Zstd { level } => Compressor::Zstd { level },
             Self::ZstdDictionary { level, id } => {
-                let level = checked(level)?;
                 Compressor::ZstdDictionary(zstd::encoder(find(dictionaries, id)?, level)?)
             }
         })
     }
 }
 
-fn checked(level: i32) -> Result<i32, Error> {
+fn check_level(level: i32) -> Result<(), Error> {
     let (min, max) = (Compression::ZSTD_LEVEL_MIN, Compression::ZSTD_LEVEL_MAX);
     if !(min..=max).contains(&level) {
         return Err(Error::InvalidArgument {
@@ -68,7 +75,7 @@ fn checked(level: i32) -> Result<i32, Error> {
     if cfg!(not(feature = "zstd")) {
         return Err(NO_ZSTD);
     }
-    Ok(level)
+    Ok(())
 }
 
 fn find(dictionaries: &[Dictionary], id: DictionaryId) -> Result<&Dictionary, Error> {

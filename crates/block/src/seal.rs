@@ -27,7 +27,7 @@ pub(crate) type Tag = [u8; 16];
 
 impl Seal {
     /// The number on disk. Never renumbered; retired numbers stay retired.
-    pub(crate) const fn tag(self) -> u8 {
+    pub const fn tag(self) -> u8 {
         match self {
             Self::None => 0,
             Self::Aes256Gcm => 1,
@@ -35,7 +35,8 @@ impl Seal {
         }
     }
 
-    pub(crate) const fn from_tag(tag: u8) -> Option<Self> {
+    /// The seal with this number on disk.
+    pub const fn from_tag(tag: u8) -> Option<Self> {
         Some(match tag {
             0 => Self::None,
             1 => Self::Aes256Gcm,

@@ -58,6 +58,21 @@ impl Limits {
 }
 
 impl BlockSpec {
+    /// Checks all that needs no key and no dictionary: what passes resolves with a context that has
+    /// those that the spec names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`resolve`](Self::resolve) but [`Error::MissingDictionary`] and [`Error::KeyNeeded`].
+    pub fn validate(&self) -> Result<(), Error> {
+        self.seal.supported()?;
+        self.parity.validate()?;
+        if !self.parity.goes_with(self.checksum) {
+            return Err(Error::Parity { reason: "Reed-Solomon needs a check of 64 bits" });
+        }
+        self.compression.validate()
+    }
+
     /// Validates the spec and puts it together with what the process supplies.
     ///
     /// # Errors
@@ -67,14 +82,55 @@ impl BlockSpec {
     /// provider that is not compiled in, [`Error::MissingDictionary`] and [`Error::KeyNeeded`] for
     /// what the context does not have.
     pub fn resolve(self, context: &BlockContext) -> Result<BlockCodec, Error> {
-        if self.seal.supported()? != Seal::None && context.key.is_none() {
+        self.validate()?;
+        if self.seal != Seal::None && context.key.is_none() {
             return Err(Error::KeyNeeded { epoch: None });
-        }
-        self.parity.validate()?;
-        if !self.parity.goes_with(self.checksum) {
-            return Err(Error::Parity { reason: "Reed-Solomon needs a check of 64 bits" });
         }
         let compressor = self.compression.resolve(&context.dictionaries)?;
         Ok(BlockCodec::new(self, compressor, context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DictionaryId;
+
+    #[test]
+    fn what_is_valid_needs_only_what_it_names() {
+        let none = BlockContext::default();
+        let base = BlockSpec::default();
+        assert_eq!(base.validate(), Ok(()));
+        #[cfg(feature = "aes-gcm")]
+        {
+            let sealed = BlockSpec { seal: Seal::Aes256Gcm, ..base };
+            assert_eq!(sealed.validate(), Ok(()));
+            assert_eq!(sealed.resolve(&none).unwrap_err(), Error::KeyNeeded { epoch: None });
+        }
+        #[cfg(feature = "zstd")]
+        {
+            let id = DictionaryId(7);
+            let compression = Compression::ZstdDictionary { level: 3, id };
+            let with_dictionary = BlockSpec { compression, ..base };
+            assert_eq!(with_dictionary.validate(), Ok(()));
+            assert_eq!(
+                with_dictionary.resolve(&none).unwrap_err(),
+                Error::MissingDictionary { id }
+            );
+        }
+        let id = DictionaryId(7);
+        let invalid = [
+            BlockSpec { compression: Compression::Zstd { level: 23 }, ..base },
+            BlockSpec { compression: Compression::ZstdDictionary { level: -6, id }, ..base },
+            BlockSpec { parity: Parity::Xor { data: 0 }, ..base },
+            BlockSpec {
+                parity: Parity::ReedSolomon { data: 4, parity: 2 },
+                checksum: Checksum::Crc32c,
+                ..base
+            },
+        ];
+        for spec in invalid {
+            assert_eq!(spec.validate().unwrap_err(), spec.resolve(&none).unwrap_err());
+        }
     }
 }
