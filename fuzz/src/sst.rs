@@ -89,7 +89,7 @@ fn small_table() -> Vec<u8> {
     let write = || {
         let options = TableOptions { block_len_target: 512, ..TableOptions::default() };
         let spec = Arc::new(options.validate()?);
-        let mut writer = TableWriter::new(&TableContext::default(), Vec::new(), UID, spec);
+        let mut writer = TableWriter::new(&TableContext::default(), Vec::new(), UID, spec)?;
         for i in 0..ROWS {
             writer.put(key(i).as_bytes(), value(i).as_bytes())?;
         }

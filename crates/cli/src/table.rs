@@ -106,7 +106,7 @@ pub(crate) fn write_sorted(
     let spec = Arc::new(options.validate().map_err(fail)?);
     let ctx = TableContext { comparator, ..TableContext::default() };
     file::replace(path, |sink| {
-        let mut writer = TableWriter::new(&ctx, sink, content_uid(records), spec);
+        let mut writer = TableWriter::new(&ctx, sink, content_uid(records), spec).map_err(fail)?;
         for (key, value) in records {
             writer.put(key, value).map_err(fail)?;
         }
@@ -221,7 +221,7 @@ fn salvage(path: &Path, saved: &Path, common: &Common, out: &mut Output) -> Resu
     let uid = FileUid(uid.digest128().to_le_bytes());
     let mut report = SalvageReport::default();
     let written = file::replace(saved, |sink| {
-        let mut writer = TableWriter::new(&ctx, sink, uid, spec);
+        let mut writer = TableWriter::new(&ctx, sink, uid, spec).map_err(fail)?;
         report = table.salvage(&mut writer).map_err(fail)?;
         Ok(writer.finish().map_err(fail)?.info)
     })?;

@@ -16,7 +16,7 @@ use stratal_compaction::{
 use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
 use stratal_manifest::{Place, TableMeta, Version, VersionEdit};
 use stratal_merge::MergingCursor;
-use stratal_sst::{Finished, TableFiles, TableInfo, TableSetWriter};
+use stratal_sst::{Finished, TableFiles, TableIdentity, TableInfo, TableSetWriter};
 use stratal_types::{Fence, FileUid, Fragments, KeyRange, OutputCutter, Piece, SeqNo};
 
 use crate::{
@@ -396,12 +396,12 @@ impl TableFiles for Outputs<'_> {
     type Sink = NewFile;
     type Error = Error;
 
-    fn begin(&mut self) -> Result<(NewFile, FileUid), Error> {
+    fn begin(&mut self) -> Result<(NewFile, TableIdentity), Error> {
         self.current = self.ledger.next_table();
         let path = &self.current.1;
         let file = NewFile::create(self.tree.store.files.fs.as_ref(), path)
             .map_err(|error| Error::io("create", path, error))?;
-        Ok((file, self.tree.store.new_uid()))
+        Ok((file, self.tree.store.new_identity()))
     }
 
     fn end(&mut self, finished: Finished<NewFile>) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use stratal_manifest::{
     RecoveryReport, TreeId, Version, VersionEdit, last_number, orphans,
 };
 use stratal_merge::{MergeOperator, operator_named};
-use stratal_sst::TableContext;
+use stratal_sst::{TableContext, TableIdentity};
 use stratal_types::{Comparator, DbId, FileUid, Metrics, NoMetrics, comparator_named, sync::Mutex};
 
 use crate::{Clock, Error, Snapshot, TreeSettings, files::Files, identity};
@@ -330,8 +330,13 @@ impl Store {
             .map_err(|error| Error::io("set aside", path, error))
     }
 
-    pub(crate) fn new_uid(&self) -> FileUid {
-        FileUid((self.context.randomness)())
+    /// Who a new table is.
+    pub(crate) fn new_identity(&self) -> TableIdentity {
+        let draw = || (self.context.randomness)();
+        let uid = FileUid(draw());
+        let mut salt = [0; 32];
+        salt.as_chunks_mut().0.fill_with(draw);
+        TableIdentity { uid, salt }
     }
 
     /// Ends the manifest, so that damage to it will be told from an unfinished write. To be called when

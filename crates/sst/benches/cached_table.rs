@@ -44,7 +44,7 @@ fn random(count: usize) -> Rows {
 fn write(ctx: &TableContext, compression: Compression, rows: &Rows) -> Vec<u8> {
     let options = TableOptions { compression, ..TableOptions::default() };
     let spec = Arc::new(options.validate().unwrap());
-    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([3; 16]), spec);
+    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([3; 16]), spec).unwrap();
     for (key, value) in rows {
         writer.put(key, value).unwrap();
     }

@@ -1,18 +1,22 @@
 use std::sync::Arc;
 
+use stratal_block::KeyRing;
 use stratal_cache::Cache;
 use stratal_types::{Bytewise, Comparator, DbId, Metrics, NoMetrics};
 
 /// What the process brings to every table it writes or reads.
 ///
 /// The default has a cache of its own of [`CACHE_CAPACITY_DEFAULT`](Self::CACHE_CAPACITY_DEFAULT)
-/// bytes, bytewise order, no metrics, and belongs to no database.
+/// bytes, bytewise order, no keys, no metrics, and belongs to no database.
 #[derive(Clone, Debug)]
 pub struct TableContext {
     /// Keeps blocks, indexes and filters within one budget, over all tables that share it.
     pub cache: Arc<Cache>,
     /// The order of user keys. Its name is stored in each table and checked when one is opened.
     pub comparator: Arc<dyn Comparator>,
+    /// The root keys from which those of encrypted tables come. New ones take the newest; an old one
+    /// is opened by the one that its header names, a table in the clear without.
+    pub keys: Arc<KeyRing>,
     /// Where counts go.
     pub metrics: Arc<dyn Metrics>,
     /// The database that new files say they belong to.
@@ -29,6 +33,7 @@ impl Default for TableContext {
         Self {
             cache: Arc::new(Cache::new(Self::CACHE_CAPACITY_DEFAULT)),
             comparator: Arc::new(Bytewise),
+            keys: Arc::default(),
             metrics: Arc::new(NoMetrics),
             db_id: DbId::default(),
         }

@@ -56,7 +56,7 @@ impl Table {
     /// let ctx = TableContext::default();
     /// let spec = Arc::new(TableOptions::default().validate()?);
     /// let table = |rows: &[(&str, &str)]| {
-    ///     let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), Arc::clone(&spec));
+    ///     let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), Arc::clone(&spec))?;
     ///     for (key, value) in rows {
     ///         writer.put(key.as_bytes(), value.as_bytes())?;
     ///     }

@@ -63,7 +63,7 @@ impl Table {
     ///
     /// let ctx = TableContext::default();
     /// let spec = Arc::new(TableOptions::default().validate()?);
-    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec);
+    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec)?;
     /// writer.put(b"AD/Vila", b"1418")?;
     /// let finished = writer.finish()?;
     /// let written = finished.info.unwrap().digest;

@@ -21,6 +21,21 @@ pub enum Error {
         found: String,
     },
 
+    /// The table is encrypted, or is to be, and the context has not the key for it.
+    #[error("the table needs {}", needed_key(*.epoch))]
+    KeyNeeded {
+        /// Epoch of the root key that it is encrypted under; of a new table, which would take any,
+        /// `None`.
+        epoch: Option<u32>,
+    },
+
+    /// The table is encrypted under another root key than the context's of that epoch.
+    #[error("the root key of epoch {epoch} is not the one that the table was encrypted under")]
+    WrongKey {
+        /// The epoch.
+        epoch: u32,
+    },
+
     /// A block does not open: it is damaged, misplaced, or needs a codec this build lacks.
     #[error("{kind} block at offset {offset}: {source}")]
     Block {
@@ -84,10 +99,10 @@ pub enum Error {
         max: u64,
     },
 
-    /// An option is out of range.
+    /// An option, or a part of a table's identity, is out of range.
     #[error("{option} is {value}, must be {allowed}")]
     InvalidOption {
-        /// Field of [`TableOptions`](crate::TableOptions).
+        /// Field of [`TableOptions`](crate::TableOptions) or [`TableIdentity`](crate::TableIdentity).
         option: &'static str,
         /// The value given.
         value: String,
@@ -126,5 +141,12 @@ impl Error {
             Self::Malformed { .. } | Self::MissingSection(_) => true,
             _ => false,
         }
+    }
+}
+
+fn needed_key(epoch: Option<u32>) -> String {
+    match epoch {
+        Some(epoch) => format!("the root key of epoch {epoch}"),
+        None => "a root key, and there is none".to_owned(),
     }
 }

@@ -36,7 +36,7 @@ impl Table {
     /// # use stratal_types::FileUid;
     /// # let ctx = TableContext::default();
     /// # let spec = Arc::new(TableOptions::default().validate()?);
-    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec);
+    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec)?;
     /// for i in 0..10_000 {
     ///     writer.put(format!("{i:05}").as_bytes(), b"some value")?;
     /// }

@@ -36,7 +36,7 @@
 //!
 //! let ctx = TableContext::default();
 //! let spec = Arc::new(TableOptions::default().validate()?);
-//! let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec);
+//! let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec)?;
 //! writer.put(b"AD/Canillo", b"3292")?;
 //! writer.put(b"AD/Vila", b"1418")?;
 //! let file = writer.finish()?.sink;
@@ -51,7 +51,9 @@
 #![forbid(unsafe_code)]
 
 mod options;
+mod identity;
 mod context;
+mod seal;
 mod writer;
 mod set_writer;
 mod source;
@@ -81,6 +83,7 @@ pub use diff::{Difference, TableDiff};
 pub use digest::{FileDigest, ParseDigestError};
 pub use error::Error;
 pub use estimate::RangeEstimate;
+pub use identity::TableIdentity;
 pub use merge_tables::{Keep, MergeError, MergeSummary, TableOutput, merge_tables};
 pub use options::{Partitioning, TableOptions, TableSpec};
 pub use properties::Properties;
@@ -89,6 +92,9 @@ pub use salvage::SalvageReport;
 pub use section::{FILE_TYPE, TableBlock};
 pub use set_writer::{TableFiles, TableSetWriter};
 pub use source::{FileSource, ReadAt};
+pub use stratal_block::{
+    Checksum, Compression, Dictionary, DictionaryId, KeyRing, Parity, RootKey, Seal,
+};
 pub use table::{Table, Version};
 pub use verify::{Damage, VerifyReport};
 pub use writer::{Finished, TableInfo, TableWriter};

@@ -120,7 +120,7 @@ impl<F: TableFiles> TableOutput for TableSetWriter<'_, F> {
 /// let spec = Arc::new(TableOptions::default().validate()?);
 /// let writer = |uid| TableWriter::new(&ctx, Vec::new(), FileUid([uid; 16]), Arc::clone(&spec));
 /// let table = |uid, rows: &[(&str, &str)]| {
-///     let mut writer = writer(uid);
+///     let mut writer = writer(uid)?;
 ///     for (key, value) in rows {
 ///         writer.put(key.as_bytes(), value.as_bytes())?;
 ///     }
@@ -129,7 +129,7 @@ impl<F: TableFiles> TableOutput for TableSetWriter<'_, F> {
 /// let older = table(1, &[("AD/Canillo", "3292"), ("AD/Vila", "1418")])?;
 /// let newer = table(2, &[("AD/Vila", "1420"), ("AE/Warisan", "108759")])?;
 ///
-/// let mut merged = writer(3);
+/// let mut merged = writer(3)?;
 /// let summary = merge_tables(&[newer, older], Keep::Live, &mut merged)?;
 /// assert_eq!(summary.written, 3);
 /// let merged = Table::open(&ctx, Arc::new(Bytes::from(merged.finish()?.sink)))?;

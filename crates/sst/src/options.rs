@@ -1,6 +1,8 @@
 use std::ops::RangeInclusive;
 
-use stratal_block::{BlockCodec, BlockContext, BlockSpec, Checksum, Compression};
+use stratal_block::{
+    BlockCodec, BlockContext, BlockSpec, Checksum, Compression, FileKey, Parity, Seal,
+};
 use stratal_filter::FilterSpec;
 
 use crate::{Error, index::PartitionLimits};
@@ -16,8 +18,13 @@ pub struct TableOptions {
     pub block_len_target: u32,
     /// How data blocks are compressed. Default LZ4. Index, filter and properties are stored raw.
     pub compression: Compression,
-    /// What finds damage. Default XXH3.
+    /// What finds damage to blocks. Default XXH3.
     pub checksum: Checksum,
+    /// What blocks are encrypted with, all of them, under a key of the table's own. Default not at
+    /// all. Sections, their lengths and their checks stand in the clear.
+    pub seal: Seal,
+    /// What a damaged block is repaired from, of whatever sort it is. Default nothing.
+    pub parity: Parity,
     /// How the filter works, and how large, or how sharp, it is; `None` writes none. Default blocked
     /// Bloom, 10 bits per key.
     pub filter: Option<FilterSpec>,
@@ -81,6 +88,8 @@ impl Default for TableOptions {
             block_len_target: Self::BLOCK_LEN_TARGET_DEFAULT,
             compression: Compression::Lz4,
             checksum: Checksum::Xxh3,
+            seal: Seal::None,
+            parity: Parity::None,
             filter: Some(FilterSpec::default()),
             partitioning: Partitioning::default(),
             partition_len_target: Self::PARTITION_LEN_TARGET_DEFAULT,
@@ -93,8 +102,15 @@ impl Default for TableOptions {
 #[derive(Clone, Debug)]
 pub struct TableSpec {
     options: TableOptions,
-    data_codec: BlockCodec,
-    meta_codec: BlockCodec,
+}
+
+/// What seals the blocks of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableCodecs {
+    /// Data blocks.
+    pub(crate) data: BlockCodec,
+    /// Everything else.
+    pub(crate) meta: BlockCodec,
 }
 
 impl TableOptions {
@@ -117,13 +133,16 @@ impl TableOptions {
         if let Some(filter) = self.filter {
             filter.validate().map_err(|error| invalid("filter", &filter, &error))?;
         }
-        let resolve = |compression| {
-            BlockSpec { checksum: self.checksum, compression, ..BlockSpec::default() }
-                .resolve(&BlockContext::default())
-                .map_err(|error| invalid("compression", &compression, &error))
-        };
-        let (data_codec, meta_codec) = (resolve(self.compression)?, resolve(Compression::None)?);
-        Ok(TableSpec { options: self, data_codec, meta_codec })
+        let Self { compression, checksum, seal, parity, .. } = self;
+        let spec = BlockSpec { checksum, ..BlockSpec::default() };
+        BlockSpec { compression, ..spec }
+            .validate()
+            .map_err(|error| invalid("compression", &compression, &error))?;
+        BlockSpec { seal, ..spec }.validate().map_err(|error| invalid("seal", &seal, &error))?;
+        BlockSpec { parity, ..spec }
+            .validate()
+            .map_err(|error| invalid("parity", &parity, &error))?;
+        Ok(TableSpec { options: self })
     }
 }
 
@@ -147,14 +166,13 @@ impl TableSpec {
         PartitionLimits { index_len: target as usize, hashes: hashes.max(1) }
     }
 
-    /// For data blocks.
-    pub(crate) fn data_codec(&self) -> &BlockCodec {
-        &self.data_codec
-    }
-
-    /// For everything else.
-    pub(crate) fn meta_codec(&self) -> &BlockCodec {
-        &self.meta_codec
+    /// What seals the blocks of a table with this key.
+    pub(crate) fn codecs(&self, key: Option<FileKey>) -> Result<TableCodecs, stratal_block::Error> {
+        let TableOptions { compression, checksum, seal, parity, .. } = self.options;
+        let context = BlockContext { key, ..BlockContext::default() };
+        let meta = BlockSpec { checksum, seal, parity, compression: Compression::None };
+        let data = BlockSpec { compression, ..meta };
+        Ok(TableCodecs { data: data.resolve(&context)?, meta: meta.resolve(&context)? })
     }
 }
 
@@ -197,6 +215,18 @@ mod tests {
                     ..TableOptions::default()
                 },
                 "compression",
+            ),
+            (
+                TableOptions { parity: Parity::Xor { data: 99 }, ..TableOptions::default() },
+                "parity",
+            ),
+            (
+                TableOptions {
+                    parity: Parity::ReedSolomon { data: 4, parity: 2 },
+                    checksum: Checksum::Crc32c,
+                    ..TableOptions::default()
+                },
+                "parity",
             ),
             (
                 TableOptions {

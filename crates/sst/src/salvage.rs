@@ -44,7 +44,7 @@ impl Table {
     ///
     /// let ctx = TableContext::default();
     /// let spec = Arc::new(TableOptions { block_len_target: 512, ..Default::default() }.validate()?);
-    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), Arc::clone(&spec));
+    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), Arc::clone(&spec))?;
     /// for i in 0..100 {
     ///     writer.put(format!("{i:03}").as_bytes(), &[7; 40])?;
     /// }
@@ -52,7 +52,7 @@ impl Table {
     /// file[200] ^= 1;                      // within the first data block
     ///
     /// let damaged = Table::open(&ctx, Arc::new(bytes::Bytes::from(file)))?;
-    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec);
+    /// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec)?;
     /// let report = damaged.salvage(&mut writer)?;
     /// assert_eq!(report.lost.len(), 1);
     /// assert!(report.entries > 80 && report.entries < 100);

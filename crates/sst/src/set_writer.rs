@@ -2,9 +2,9 @@
 
 use std::{io, sync::Arc};
 
-use stratal_types::{Comparator, EntryRef, FileUid, Fragments, OutputCutter, Piece};
+use stratal_types::{Comparator, EntryRef, Fragments, OutputCutter, Piece};
 
-use crate::{Error, Finished, TableContext, TableSpec, TableWriter};
+use crate::{Error, Finished, TableContext, TableIdentity, TableSpec, TableWriter};
 
 /// Where the tables of a [`TableSetWriter`] go.
 ///
@@ -21,7 +21,7 @@ pub trait TableFiles {
     /// # Errors
     ///
     /// Whatever stands in the way; the set is given up then.
-    fn begin(&mut self) -> Result<(Self::Sink, FileUid), Self::Error>;
+    fn begin(&mut self) -> Result<(Self::Sink, TableIdentity), Self::Error>;
 
     /// Takes the file that was begun last, for syncing and for its name.
     ///
@@ -47,7 +47,9 @@ pub trait TableFiles {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use stratal_sst::{Error, Finished, TableContext, TableFiles, TableOptions, TableSetWriter};
+/// use stratal_sst::{
+///     Error, Finished, TableContext, TableFiles, TableIdentity, TableOptions, TableSetWriter,
+/// };
 /// use stratal_types::{CutOptions, FileUid, OutputCutter, Piece};
 ///
 /// /// Keeps tables in memory.
@@ -58,8 +60,8 @@ pub trait TableFiles {
 ///     type Sink = Vec<u8>;
 ///     type Error = Error;
 ///
-///     fn begin(&mut self) -> Result<(Vec<u8>, FileUid), Error> {
-///         Ok((Vec::new(), FileUid([self.0.len() as u8; 16])))
+///     fn begin(&mut self) -> Result<(Vec<u8>, TableIdentity), Error> {
+///         Ok((Vec::new(), FileUid([self.0.len() as u8; 16]).into()))
 ///     }
 ///     fn end(&mut self, finished: Finished<Vec<u8>>) -> Result<(), Error> {
 ///         self.0.push(finished.sink);
@@ -197,8 +199,9 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         let writer = if let Some(writer) = self.current.take() {
             writer
         } else {
-            let (sink, uid) = self.files.begin()?;
-            TableWriter::new(self.ctx, sink, uid, Arc::clone(&self.spec))
+            let (sink, identity) = self.files.begin()?;
+            TableWriter::new(self.ctx, sink, identity, Arc::clone(&self.spec))
+                .map_err(|error| self.files.fail(error))?
         };
         Ok(self.current.insert(writer))
     }

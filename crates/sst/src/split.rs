@@ -30,14 +30,14 @@ impl Table {
     /// let ctx = TableContext::default();
     /// let spec = Arc::new(TableOptions::default().validate()?);
     /// let writer = |uid| TableWriter::new(&ctx, Vec::new(), FileUid([uid; 16]), Arc::clone(&spec));
-    /// let mut whole = writer(0);
+    /// let mut whole = writer(0)?;
     /// for key in ["AD/Vila", "AE/Warisan", "AF/Kabul"] {
     ///     whole.put(key.as_bytes(), b"")?;
     /// }
     /// let whole = Table::open(&ctx, Arc::new(Bytes::from(whole.finish()?.sink)))?;
     ///
     /// let mut uids = 1..;
-    /// let pieces = whole.split(&["AE/", "AF/"], || Ok::<_, Error>(writer(uids.next().unwrap())))?;
+    /// let pieces = whole.split(&["AE/", "AF/"], || writer(uids.next().unwrap()))?;
     /// assert_eq!(pieces.len(), 3);
     /// let second = pieces[1].info.as_ref().unwrap();
     /// assert_eq!(second.properties.first_key, b"AE/Warisan");

@@ -14,6 +14,7 @@ use crate::{
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
+    seal,
     section::{self, TableBlock, ordinal},
     source::Tail,
     tombstones::{self, CachedFragments},
@@ -60,8 +61,9 @@ impl Table {
     /// # Errors
     ///
     /// [`Error::Archive`] if the contents cannot be found or the file is no archive,
-    /// [`Error::NotATable`] if it is another sort of file, [`Error::ComparatorMismatch`] if it is
-    /// sorted by another order than the context's, [`Error::Read`] if the source fails.
+    /// [`Error::NotATable`] if it is another sort of file, [`Error::KeyNeeded`] and
+    /// [`Error::WrongKey`] before any block of an encrypted one is read, [`Error::ComparatorMismatch`]
+    /// if it is sorted by another order than the context's, [`Error::Read`] if the source fails.
     pub fn open(ctx: &TableContext, source: Arc<dyn ReadAt>) -> Result<Self, Error> {
         let mut opener = Opener::new(source.len());
         let mut bytes = Bytes::new();
@@ -83,8 +85,9 @@ impl Table {
             });
         }
         toc.require_known(&section::KNOWN)?;
+        let key = seal::open(ctx, &toc.header)?;
         let codec = BlockSpec::default()
-            .resolve(&BlockContext::default())
+            .resolve(&BlockContext { key, ..BlockContext::default() })
             .map_err(|source| Error::Block { kind: "any", offset: 0, source })?;
         let mut inner = Inner {
             ctx: ctx.clone(),

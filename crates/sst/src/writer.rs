@@ -12,10 +12,12 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, FileDigest, Partitioning, Properties, TableContext, TableSpec,
+    Error, FileDigest, Partitioning, Properties, TableContext, TableIdentity, TableSpec,
     digest::Digesting,
     handle::BlockHandle,
     index::{BlockFence, IndexBuilder, Partition, PartitionFence, Partitions, Stats},
+    options::TableCodecs,
+    seal,
     section::{self, TableBlock, ordinal},
     tombstones,
 };
@@ -26,7 +28,7 @@ use crate::{
 /// block) and filter hashes (8 bytes a key) of the blocks before it, until the table is large enough
 /// to be divided: from then on, of one partition. Everything else has gone to the sink.
 ///
-/// The same entries, options, uid and context give the same bytes.
+/// The same entries, options, identity and context give the same bytes.
 ///
 /// An error that [wrote nothing](Error::OutOfOrder) leaves the writer usable; after a failed write
 /// every call fails, and the file should be removed.
@@ -34,7 +36,8 @@ use crate::{
 pub struct TableWriter<W> {
     ctx: TableContext,
     spec: Arc<TableSpec>,
-    uid: FileUid,
+    header: ArchiveHeader,
+    codecs: TableCodecs,
     output: Output<W>,
     block: SortedBlockBuilder,
     /// Of the entries in `block`.
@@ -88,10 +91,28 @@ pub struct TableInfo {
 }
 
 impl<W: io::Write> TableWriter<W> {
-    /// Starts a table in `sink`, identified by `uid`: 16 bytes that no other file has.
-    pub fn new(ctx: &TableContext, sink: W, uid: FileUid, spec: Arc<TableSpec>) -> Self {
+    /// Starts a table in `sink`, which is `identity`; if only the table's uid is given, it cannot be
+    /// encrypted. Nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// Of a table to be encrypted, [`Error::KeyNeeded`] if the context has no key and
+    /// [`Error::InvalidOption`] if the identity has no salt.
+    pub fn new(
+        ctx: &TableContext,
+        sink: W,
+        identity: impl Into<TableIdentity>,
+        spec: Arc<TableSpec>,
+    ) -> Result<Self, Error> {
+        let identity = identity.into();
+        let (key, seal) = seal::begin(ctx, identity, spec.options().seal)?.unzip();
+        let codecs = spec.codecs(key).map_err(|source| Error::Block {
+            kind: TableBlock::Data.name(),
+            offset: 0,
+            source,
+        })?;
         let heads = ctx.comparator.is_bytewise();
-        Self {
+        Ok(Self {
             block: SortedBlockBuilder::new(SortedBlockOptions {
                 heads,
                 ..SortedBlockOptions::default()
@@ -105,14 +126,20 @@ impl<W: io::Write> TableWriter<W> {
             output: Output::Untouched(sink),
             ctx: ctx.clone(),
             spec,
-            uid,
+            header: ArchiveHeader {
+                file_type: section::FILE_TYPE,
+                db_id: ctx.db_id,
+                uid: identity.uid,
+                seal,
+            },
+            codecs,
             last_key: Vec::new(),
             last_trailer: Trailer::new(SeqNo::MAX, EntryKind::Put),
             unfenced: None,
             next_ordinal: ordinal::FIRST_FREE,
             plain: Vec::new(),
             stored: Vec::new(),
-        }
+        })
     }
 
     /// Adds `key` with `value`, for tables without versions: each key once, ascending.
@@ -242,7 +269,7 @@ impl<W: io::Write> TableWriter<W> {
         self.ctx.metrics.add(Counter::BytesWritten, toc.file_len);
         let info = TableInfo {
             file_len: toc.file_len,
-            uid: self.uid,
+            uid: self.header.uid,
             digest: Some(digest),
             properties: self.properties,
         };
@@ -422,9 +449,9 @@ impl<W: io::Write> TableWriter<W> {
         self.begin_section(tag)?;
         let handle = self.write_block(kind, first, plain)?;
         let mirror = self
-            .spec
-            .meta_codec()
-            .seal(kind.id(self.uid, second), plain)
+            .codecs
+            .meta
+            .seal(kind.id(self.header.uid, second), plain)
             .map_err(|source| self.abandon_block(kind, source))?;
         self.archive()?.mirror(tag, mirror).map_err(write_error)?;
         Ok(handle)
@@ -438,12 +465,12 @@ impl<W: io::Write> TableWriter<W> {
         plain: &[u8],
     ) -> Result<BlockHandle, Error> {
         let codec = match kind {
-            TableBlock::Data => self.spec.data_codec(),
-            _ => self.spec.meta_codec(),
+            TableBlock::Data => &self.codecs.data,
+            _ => &self.codecs.meta,
         };
         self.stored.clear();
         codec
-            .seal_into(kind.id(self.uid, ordinal), plain, &mut self.stored)
+            .seal_into(kind.id(self.header.uid, ordinal), plain, &mut self.stored)
             .map_err(|source| self.abandon_block(kind, source))?;
         let Output::Open(archive) = &mut self.output else { return Err(Error::WriterFailed) };
         let offset = archive.position();
@@ -484,13 +511,7 @@ impl<W: io::Write> TableWriter<W> {
     fn take_archive(&mut self) -> Result<ArchiveWriter<Digesting<W>>, Error> {
         match std::mem::replace(&mut self.output, Output::Failed) {
             Output::Untouched(sink) => {
-                let header = ArchiveHeader {
-                    file_type: section::FILE_TYPE,
-                    db_id: self.ctx.db_id,
-                    uid: self.uid,
-                    seal: None,
-                };
-                ArchiveWriter::new(Digesting::new(sink), header).map_err(write_error)
+                ArchiveWriter::new(Digesting::new(sink), self.header).map_err(write_error)
             }
             Output::Open(archive) => Ok(*archive),
             Output::Failed => Err(Error::WriterFailed),

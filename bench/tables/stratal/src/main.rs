@@ -36,7 +36,7 @@ impl pb_tables::Table for Stratal {
         let spec = Arc::new(TableOptions { compression, ..TableOptions::default() }.validate()?);
         let sink = NewFile::create(&StdFs, path)?;
         let uid = FileUid(u128::from(id).to_le_bytes());
-        let mut writer = TableWriter::new(&TableContext::default(), sink, uid, spec);
+        let mut writer = TableWriter::new(&TableContext::default(), sink, uid, spec)?;
         for (key, value) in rows {
             writer.put(key, value)?;
         }

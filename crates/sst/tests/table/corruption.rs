@@ -235,7 +235,7 @@ fn a_block_in_anothers_place_does_not_open() {
             ..TableOptions::default()
         };
         let spec = Arc::new(options.validate().unwrap());
-        let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec);
+        let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec).unwrap();
         for (key, trailer, value) in &entries {
             writer.add(EntryRef::new(key, *trailer, value)).unwrap();
         }
@@ -264,7 +264,7 @@ fn salvage(
 ) {
     let Ok(table) = open(ctx, mutant) else { return };
     let spec = Arc::new(TableOptions::default().validate().unwrap());
-    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([9; 16]), spec);
+    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([9; 16]), spec).unwrap();
     let report = match table.salvage(&mut writer) {
         Ok(report) => report,
         Err(error) => panic!("{what}: {error}"),

@@ -16,3 +16,4 @@ mod estimate;
 mod golden;
 mod whole;
 mod reading;
+mod seal;

@@ -6,9 +6,8 @@ use crate::support::{
     Entry, backward, context, forward, fragments_of, open, owned, write, write_model,
 };
 use proptest::prelude::*;
-use stratal_block::{Checksum, Compression};
 use stratal_filter::{FilterKind, FilterSize, FilterSpec};
-use stratal_sst::{Partitioning, Table, TableOptions};
+use stratal_sst::{Checksum, Compression, Parity, Partitioning, Seal, Table, TableOptions};
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
     Bytewise, Comparator, Cursor, KeyRange, PrefixRange, Reverse, SeqNo, Shortlex,
@@ -21,7 +20,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
         Just(Compression::Lz4),
         Just(Compression::Zstd { level: 1 }),
     ];
-    let checksum = prop_oneof![Just(Checksum::Xxh3), Just(Checksum::Crc32c)];
+    let checksum = || prop_oneof![Just(Checksum::Xxh3), Just(Checksum::Crc32c)];
     let filter = prop_oneof![
         Just(None),
         Just(Some(FilterSize::BitsPerKey(10.0).into())),
@@ -35,12 +34,29 @@ fn options() -> impl Strategy<Value = TableOptions> {
         Just(Partitioning::default()),
     ];
     let partition_len_target = prop_oneof![Just(512u32), Just(2000)];
-    (block_len_target, compression, checksum, filter, partitioning, partition_len_target).prop_map(
-        |(block_len_target, compression, checksum, filter, partitioning, partition_len_target)| {
+    let partitions = (partitioning, partition_len_target);
+    let seal = prop_oneof![
+        2 => Just(Seal::None),
+        1 => Just(Seal::Aes256Gcm),
+        1 => Just(Seal::ChaCha20Poly1305),
+    ];
+    // The check of 32 bits and the parity that needs one of 64 are not put together.
+    let protection = prop_oneof![
+        (checksum(), Just(Parity::None)),
+        (checksum(), Just(Parity::SecDed)),
+        (checksum(), Just(Parity::Xor { data: 3 })),
+        (Just(Checksum::Xxh3), Just(Parity::ReedSolomon { data: 4, parity: 2 })),
+    ];
+    (block_len_target, compression, filter, partitions, seal, protection).prop_map(
+        |(block_len_target, compression, filter, partitions, seal, protection)| {
+            let (partitioning, partition_len_target) = partitions;
+            let (checksum, parity) = protection;
             TableOptions {
                 block_len_target,
                 compression,
                 checksum,
+                seal,
+                parity,
                 filter,
                 partitioning,
                 partition_len_target,

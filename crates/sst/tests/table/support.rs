@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use stratal_sst::{Error, ReadAt, Table, TableContext, TableOptions, TableWriter};
+use stratal_sst::{
+    Error, ReadAt, RootKey, Table, TableContext, TableIdentity, TableOptions, TableWriter,
+};
 use stratal_testkit::Model;
 use stratal_types::{Comparator, Cursor, EntryRef, FileUid, Fragments, RangeTombstone, Trailer};
 
@@ -15,10 +17,12 @@ use stratal_types::{Comparator, Cursor, EntryRef, FileUid, Fragments, RangeTombs
 pub(crate) type Entry = (Vec<u8>, Trailer, Vec<u8>);
 
 pub(crate) const UID: FileUid = FileUid([0xa5; 16]);
+pub(crate) const IDENTITY: TableIdentity = TableIdentity { uid: UID, salt: [0x5a; 32] };
 
-/// A context of its own, in the order of `comparator`.
+/// A context of its own, in the order of `comparator`, with a root key.
 pub(crate) fn context(comparator: Arc<dyn Comparator>) -> TableContext {
-    TableContext { comparator, ..TableContext::default() }
+    let keys = [RootKey::new(3, [0xcc; 32])].into_iter().collect();
+    TableContext { comparator, keys: Arc::new(keys), ..TableContext::default() }
 }
 
 /// The file that holds `entries`, which stand in internal order.
@@ -28,7 +32,7 @@ pub(crate) fn write(
     entries: &[Entry],
 ) -> Result<Vec<u8>, Error> {
     let spec = Arc::new(options.validate()?);
-    let mut writer = TableWriter::new(ctx, Vec::new(), UID, spec);
+    let mut writer = TableWriter::new(ctx, Vec::new(), IDENTITY, spec)?;
     for (key, trailer, value) in entries {
         writer.add(EntryRef::new(key, *trailer, value))?;
     }
@@ -42,7 +46,7 @@ pub(crate) fn write_model(
     model: &Model,
 ) -> Result<Vec<u8>, Error> {
     let spec = Arc::new(options.validate()?);
-    let mut writer = TableWriter::new(ctx, Vec::new(), UID, spec);
+    let mut writer = TableWriter::new(ctx, Vec::new(), IDENTITY, spec)?;
     for (key, trailer, value) in model.entries() {
         writer.add(EntryRef::new(&key, trailer, &value))?;
     }

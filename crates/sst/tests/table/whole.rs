@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 use stratal_sst::{
     Error, Finished, Keep, MergeError, Properties, Table, TableBlock, TableContext, TableFiles,
-    TableOptions, TableSetWriter, TableSpec, TableWriter, merge_tables,
+    TableIdentity, TableOptions, TableSetWriter, TableSpec, TableWriter, merge_tables,
 };
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
@@ -68,13 +68,13 @@ impl TableFiles for Kept {
     type Sink = Vec<u8>;
     type Error = Error;
 
-    fn begin(&mut self) -> Result<(Vec<u8>, FileUid), Error> {
+    fn begin(&mut self) -> Result<(Vec<u8>, TableIdentity), Error> {
         assert_eq!(self.open, 0, "one table at a time");
         if self.refuse_at == Some(self.files.len()) {
             return Err(Error::Write(std::io::ErrorKind::StorageFull.into()));
         }
         self.open += 1;
-        Ok((Vec::new(), FileUid([self.files.len().try_into().unwrap(); 16])))
+        Ok((Vec::new(), FileUid([self.files.len().try_into().unwrap(); 16]).into()))
     }
 
     fn end(&mut self, finished: Finished<Vec<u8>>) -> Result<(), Error> {
@@ -176,7 +176,7 @@ proptest! {
             table_of(&ctx, &model_of(&ops[from..to], first, &comparator))
         }).collect();
         for keep in [Keep::Versions, Keep::Newest, Keep::Live] {
-            let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec());
+            let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec()).unwrap();
             let summary = merge_tables(&inputs, keep, &mut writer).unwrap();
             prop_assert_eq!(summary.read, whole.entries().len() as u64);
             prop_assert_eq!(summary.written, writer.entries());
@@ -239,11 +239,11 @@ proptest! {
         for keep in [Keep::Versions, Keep::Newest, Keep::Live] {
             let mut expected = expected.clone();
             expected.retain(|_, value| keep != Keep::Live || value.is_some());
-            let mut writer = TableWriter::new(&ctx, Vec::new(), crate::support::UID, spec());
+            let mut writer = TableWriter::new(&ctx, Vec::new(), crate::support::UID, spec()).unwrap();
             merge_tables(&inputs, keep, &mut writer).unwrap();
             // The same bytes as if the rows had been written at once.
             let merged = writer.finish().unwrap().sink;
-            let mut writer = TableWriter::new(&ctx, Vec::new(), crate::support::UID, spec());
+            let mut writer = TableWriter::new(&ctx, Vec::new(), crate::support::UID, spec()).unwrap();
             for (key, value) in sorted(expected, &comparator) {
                 let (kind, value) = match &value {
                     Some(value) => (EntryKind::Put, &value[..]),
@@ -269,7 +269,7 @@ proptest! {
         let mut uids = 0u8..;
         let mut writer = || {
             let uid = FileUid([uids.next().unwrap(); 16]);
-            Ok::<_, Error>(TableWriter::new(&ctx, Vec::new(), uid, spec()))
+            TableWriter::new(&ctx, Vec::new(), uid, spec())
         };
         let pieces = table.split(&at, &mut writer).unwrap();
         prop_assert_eq!(pieces.len(), at.len() + 1);
@@ -345,7 +345,7 @@ fn write_rows(
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     comparator: &Arc<dyn Comparator>,
 ) -> Vec<u8> {
-    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([3; 16]), spec());
+    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([3; 16]), spec()).unwrap();
     for (key, value) in sorted(rows, comparator) {
         let kind = if value.is_some() { EntryKind::Put } else { EntryKind::Delete };
         let value = value.unwrap_or_default();
@@ -355,7 +355,7 @@ fn write_rows(
 }
 
 fn rows_table(ctx: &TableContext, rows: &[(&str, &str)]) -> Table {
-    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([1; 16]), spec());
+    let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([1; 16]), spec()).unwrap();
     for (key, value) in rows {
         writer.put(key.as_bytes(), value.as_bytes()).unwrap();
     }
@@ -421,7 +421,7 @@ fn a_set_refuses_what_would_make_tables_overlap_and_is_over_then() {
 #[test]
 fn what_a_tree_must_know_of_dropped_deletes_stays_with_what_is_kept() {
     let ctx = TableContext::default();
-    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec());
+    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec()).unwrap();
     let rows = [
         ("a", 5u32, EntryKind::WeakDelete),
         ("a", 4, EntryKind::Put),
@@ -439,7 +439,7 @@ fn what_a_tree_must_know_of_dropped_deletes_stays_with_what_is_kept() {
     }
     let table = open(&ctx, &writer.finish().unwrap().sink).unwrap();
     let merged = |keep| {
-        let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec());
+        let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec()).unwrap();
         merge_tables(std::slice::from_ref(&table), keep, &mut writer).unwrap();
         let entries = forward(&open(&ctx, &writer.finish().unwrap().sink).unwrap()).unwrap();
         let shown = |(key, trailer, _): Entry| {
@@ -464,7 +464,7 @@ fn tables_of_another_order_are_refused_by_number() {
     let ctx = TableContext::default();
     let bytewise = rows_table(&ctx, &[("a", "1")]);
     let reverse = rows_table(&context(Arc::new(Reverse)), &[("a", "1")]);
-    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec());
+    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec()).unwrap();
     let refused = merge_tables(&[bytewise.clone(), reverse.clone()], Keep::Newest, &mut writer);
     assert!(matches!(
         refused,
@@ -480,7 +480,7 @@ fn a_damaged_input_is_named() {
     let rows: Vec<_> = (0..200).map(|i| (format!("{i:03}"), "value".repeat(9))).collect();
     let rows: Vec<_> = rows.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let whole = rows_table(&ctx, &rows);
-    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec());
+    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([1; 16]), spec()).unwrap();
     for (key, value) in rows {
         writer.put(key.as_bytes(), value.as_bytes()).unwrap();
     }
@@ -490,7 +490,7 @@ fn a_damaged_input_is_named() {
     let at = usize::try_from(data.end - 40).unwrap();
     file[at] ^= 1;
     let damaged = open(&ctx, &file).unwrap();
-    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec());
+    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([2; 16]), spec()).unwrap();
     let failed = merge_tables(&[whole.clone(), damaged.clone()], Keep::Live, &mut writer);
     assert!(matches!(
         &failed,

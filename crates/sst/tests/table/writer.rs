@@ -9,7 +9,7 @@ use stratal_types::{Bytewise, EntryKind, EntryRef, FileUid, KEY_LEN_MAX, Reverse
 
 fn writer<W: io::Write>(ctx: &TableContext, sink: W) -> TableWriter<W> {
     let spec = TableOptions { block_len_target: 512, ..TableOptions::default() }.validate();
-    TableWriter::new(ctx, sink, UID, Arc::new(spec.unwrap()))
+    TableWriter::new(ctx, sink, UID, Arc::new(spec.unwrap())).unwrap()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_same_input_gives_the_same_bytes_and_another_uid_others() {
     let write = |uid| {
         let mut rng = Rng::new(5);
         let spec = Arc::new(TableOptions::default().validate().unwrap());
-        let mut writer = TableWriter::new(&ctx, Vec::new(), uid, spec);
+        let mut writer = TableWriter::new(&ctx, Vec::new(), uid, spec).unwrap();
         for key in sorted_keys(KeyShape::Place, 2000, &mut rng) {
             writer.put(&key, &value(80, 50, &mut rng)).unwrap();
         }
