@@ -91,6 +91,25 @@ fn measure(criterion: &mut Criterion, name: &str, compression: Compression, rows
     group.bench_function("get_absent", |bencher| {
         bencher.iter(|| black_box(table.get(&absent[turn()]).unwrap()));
     });
+    for count in [1, 32, 256] {
+        let mut next = (0..probes.len() / count).cycle();
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("multi_get_{count}"), |bencher| {
+            bencher.iter(|| {
+                let at = next.next().unwrap_or(0) * count;
+                black_box(table.multi_get(&probes[at..at + count]).unwrap())
+            });
+        });
+        group.bench_function(format!("get_times_{count}"), |bencher| {
+            bencher.iter(|| {
+                let at = next.next().unwrap_or(0) * count;
+                for key in &probes[at..at + count] {
+                    black_box(table.get(key).unwrap());
+                }
+            });
+        });
+    }
+    group.throughput(Throughput::Elements(1));
     group.bench_function("seek", |bencher| {
         let mut cursor = table.cursor();
         bencher.iter(|| {

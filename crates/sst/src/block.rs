@@ -1,12 +1,17 @@
 //! Blocks as the cache keeps them: checked once, then trusted.
 
+use std::hint::black_box;
+
 use bytes::Bytes;
 use stratal_block::SortedBlock;
 use stratal_cache::Resident;
 use stratal_filter::Filter;
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
-use crate::index::{BlockFence, PartitionFence};
+use crate::{
+    Version,
+    index::{BlockFence, PartitionFence},
+};
 
 /// A data or index block in memory.
 #[derive(Debug)]
@@ -46,6 +51,27 @@ impl CachedBlock {
             self.rows.seek(key, bound)
         } else {
             self.rows.seek_by(key, bound, comparator, &mut Vec::new())
+        }
+    }
+
+    /// Row `i`, which the block has.
+    pub(crate) fn version(&self, i: usize) -> Version {
+        Version { trailer: self.trailer(i), value: self.value(i) }
+    }
+
+    /// Loads what is known of the block, and waits for none of it. Who is about to search several
+    /// blocks does so for each of them first, and then for the [columns](Self::touch_columns) of
+    /// each: they are then on their way from memory at once.
+    pub(crate) fn touch(&self) {
+        black_box((self.plain.len(), self.rows.len(), self.rows.has_tags()));
+    }
+
+    /// Loads what a search begins with, the columns in front of the rows, as [`touch`](Self::touch).
+    pub(crate) fn touch_columns(&self) {
+        const LINE_LEN: usize = 64;
+        const COLUMNS_LEN: usize = 512;
+        for line in self.plain.get(..COLUMNS_LEN).unwrap_or(&self.plain).chunks(LINE_LEN) {
+            black_box(line.first().copied());
         }
     }
 
@@ -105,6 +131,14 @@ impl CachedFilter {
         match self {
             Self::Usable(filter) => filter.may_contain(hash),
             Self::Unusable => true,
+        }
+    }
+
+    /// [`may_contain`](Self::may_contain) for each hash, in the same place of `answers`.
+    pub(crate) fn may_contain_batch(&self, hashes: &[u64], answers: &mut [bool]) {
+        match self {
+            Self::Usable(filter) => filter.may_contain_batch(hashes, answers),
+            Self::Unusable => answers.fill(true),
         }
     }
 }

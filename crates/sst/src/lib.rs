@@ -58,6 +58,7 @@ mod writer;
 mod set_writer;
 mod source;
 mod table;
+mod multi_get;
 mod cursor;
 mod range;
 mod estimate;

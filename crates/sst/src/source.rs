@@ -3,6 +3,8 @@ use std::{fmt::Debug, io, ops::Range};
 use bytes::Bytes;
 use stratal_fs::{File, ReadPart};
 
+use crate::handle::BlockHandle;
+
 /// Where a table is read from: anything that gives the bytes of a range.
 ///
 /// Reads come from many threads at once.
@@ -114,6 +116,52 @@ impl Tail {
         let end = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
         self.bytes.get(start..end)
     }
+}
+
+/// Blocks that lie further apart than this many bytes are not read in one piece: about what a device
+/// or a system call could have read in the time of asking once more.
+const GAP_LEN_MAX: u64 = 16 << 10;
+/// Bytes at which a piece ends, though its neighbour follows at once.
+const PIECE_LEN_MAX: u64 = 1 << 20;
+
+/// Blocks that are read at once, with what lies between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) range: Range<u64>,
+    /// Which of the blocks.
+    pub(crate) blocks: Range<usize>,
+}
+
+impl Piece {
+    /// The bytes of the block at `handle`, out of those of this piece, which has it.
+    pub(crate) fn slice(&self, bytes: &Bytes, handle: BlockHandle) -> Bytes {
+        let start = usize::try_from(handle.offset.saturating_sub(self.range.start)).ok();
+        let end = start.and_then(|start| start.checked_add(handle.len as usize));
+        match start.zip(end) {
+            Some((start, end)) if end <= bytes.len() => bytes.slice(start..end),
+            _ => Bytes::new(),
+        }
+    }
+}
+
+/// The pieces to read `handles` in, which stand in order of the file.
+pub(crate) fn pieces(handles: &[BlockHandle]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (i, handle) in handles.iter().enumerate() {
+        let range = handle.range();
+        match pieces.last_mut() {
+            Some(Piece { range: last, blocks })
+                if last.start <= range.start
+                    && range.start.saturating_sub(last.end) <= GAP_LEN_MAX
+                    && range.end.saturating_sub(last.start) <= PIECE_LEN_MAX =>
+            {
+                last.end = last.end.max(range.end);
+                blocks.end = i.saturating_add(1);
+            }
+            _ => pieces.push(Piece { range, blocks: i..i.saturating_add(1) }),
+        }
+    }
+    pieces
 }
 
 /// `range` in `usize`, if it lies inside `len` bytes.

@@ -16,7 +16,7 @@ use crate::{
     index::{IndexCursor, PartitionFence, rebuilt_partition},
     seal,
     section::{self, TableBlock, ordinal},
-    source::Tail,
+    source::{Tail, pieces},
     tombstones::{self, CachedFragments},
 };
 
@@ -150,7 +150,16 @@ impl Table {
     /// [`Error::NotAValue`] if the newest version is a merge operand or a pointer, which only a
     /// tree can resolve; read errors and damage otherwise.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        let Some(version) = self.lookup(key, SeqNo::MAX)? else { return Ok(None) };
+        self.live_value(key, self.lookup(key, SeqNo::MAX)?)
+    }
+
+    /// The value that the newest version of `key` makes, if it makes one.
+    pub(crate) fn live_value(
+        &self,
+        key: &[u8],
+        newest: Option<Version>,
+    ) -> Result<Option<Bytes>, Error> {
+        let Some(version) = newest else { return Ok(None) };
         if self.hides(key, version.trailer)? {
             return Ok(None);
         }
@@ -189,11 +198,8 @@ impl Table {
         index.seek_in_partition(self, key, bound)?;
         while index.is_inside() {
             let block = self.inner.data_block(index.handle(self)?)?;
-            if let Some(found) = block.rows().find(key, hash, bound) {
-                return Ok(Some(Version {
-                    trailer: block.trailer(found),
-                    value: block.value(found),
-                }));
+            if let Some(row) = block.rows().find(key, hash, bound) {
+                return Ok(Some(block.version(row)));
             }
             // Versions of a key may go on in the next block only if the fence is the key itself.
             if !index.is_fence_of(key) {
@@ -227,7 +233,7 @@ impl Table {
 
     /// Whether the filter of the partition that `index` is in lets through keys of this hash; `false`
     /// behind the last, where there are no keys.
-    fn may_contain_in(&self, index: &IndexCursor, hash: u64) -> Result<bool, Error> {
+    pub(crate) fn may_contain_in(&self, index: &IndexCursor, hash: u64) -> Result<bool, Error> {
         let Some(partition) = index.partition_fence(self)? else { return Ok(false) };
         let Some(handle) = partition.filter else { return Ok(true) };
         let filter = self.inner.filter_partition(handle)?;
@@ -239,6 +245,18 @@ impl Table {
         self.inner.ctx.metrics.add(Counter::FilterProbes, 1);
         self.inner.ctx.metrics.add(Counter::FilterRejects, u64::from(!may));
         may
+    }
+
+    /// For each key and its hash whether the filter over the whole table lets it through.
+    pub(crate) fn may_contain_each(&self, keys: &[(&[u8], u64)]) -> Result<Vec<bool>, Error> {
+        let mut answers = vec![true; keys.len()];
+        let Some(filter) = self.inner.filter()? else { return Ok(answers) };
+        let hashes: Vec<u64> = keys.iter().map(|&(_, hash)| hash).collect();
+        filter.may_contain_batch(&hashes, &mut answers);
+        let rejects = answers.iter().filter(|&&may| !may).count();
+        self.inner.ctx.metrics.add(Counter::FilterProbes, hashes.len() as u64);
+        self.inner.ctx.metrics.add(Counter::FilterRejects, rejects as u64);
+        Ok(answers)
     }
 
     /// The table's range tombstones, which [`get`](Self::get), [`range`](Self::range) and
@@ -340,6 +358,15 @@ impl Table {
 
     pub(crate) fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
         self.inner.data_block(handle)
+    }
+
+    /// The data blocks at `handles`, which stand in order of the file and each once: from the cache, or
+    /// read together and kept there.
+    pub(crate) fn data_blocks(
+        &self,
+        handles: &[BlockHandle],
+    ) -> Result<Vec<Arc<CachedBlock>>, Error> {
+        self.inner.data_blocks(handles)
     }
 
     /// The bytes of the file.
@@ -456,6 +483,62 @@ impl Inner {
         })
     }
 
+    fn data_blocks(&self, handles: &[BlockHandle]) -> Result<Vec<Arc<CachedBlock>>, Error> {
+        let kind = TableBlock::Data;
+        let key = |handle: &BlockHandle| self.cache_key(kind, handle.offset);
+        let mut blocks: Vec<Option<Arc<CachedBlock>>> =
+            handles.iter().map(|handle| self.ctx.cache.get(&key(handle))).collect();
+        let missing: Vec<BlockHandle> = handles
+            .iter()
+            .zip(&blocks)
+            .filter_map(|(handle, block)| block.is_none().then_some(*handle))
+            .collect();
+        if !missing.is_empty() {
+            let mut loaded = self.read_data_blocks(&missing)?.into_iter();
+            for (handle, block) in
+                handles.iter().zip(&mut blocks).filter(|(_, block)| block.is_none())
+            {
+                *block = loaded.next().map(Arc::new);
+                if let Some(block) = block {
+                    self.ctx.cache.insert(&key(handle), Priority::Normal, block);
+                }
+            }
+        }
+        Ok(blocks.into_iter().flatten().collect())
+    }
+
+    /// Reads and opens data blocks, which stand in order of the file, past the cache.
+    fn read_data_blocks(&self, handles: &[BlockHandle]) -> Result<Vec<CachedBlock>, Error> {
+        let kind = TableBlock::Data;
+        let pieces = pieces(handles);
+        let ranges: Vec<_> = pieces.iter().map(|piece| piece.range.clone()).collect();
+        if let Some(handle) = handles.iter().find(|handle| handle.range().end > self.source.len()) {
+            return Err(beyond_the_end(handle.offset));
+        }
+        let bytes = self.source.read_many(&ranges).map_err(|source| Error::Read {
+            offset: ranges.first().map_or(0, |range| range.start),
+            len: ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum(),
+            source,
+        })?;
+        let mut blocks = Vec::with_capacity(handles.len());
+        for (piece, bytes) in pieces.iter().zip(bytes) {
+            self.ctx.metrics.add(Counter::BlocksRead, piece.blocks.len() as u64);
+            self.ctx.metrics.add(Counter::BytesRead, bytes.len() as u64);
+            for handle in handles.get(piece.blocks.clone()).unwrap_or_default() {
+                let stored = piece.slice(&bytes, *handle);
+                let plain = self.decode_block(*handle, kind, &stored)?;
+                // A block that is kept must not keep its neighbours with it.
+                let plain = match piece.blocks.len() {
+                    1 => plain,
+                    _ if plain.is_unique() => plain,
+                    _ => Bytes::copy_from_slice(&plain),
+                };
+                blocks.push(parse_sorted(plain, kind, handle.offset)?);
+            }
+        }
+        Ok(blocks)
+    }
+
     /// Reads a section of one block that stands twice: the first copy that is whole, those that need
     /// no read before those that do. If none is whole, the error of the first.
     fn load_doubled<T>(
@@ -485,10 +568,7 @@ impl Inner {
     fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
         let offset = handle.offset;
         if handle.range().end > self.source.len() {
-            return Err(Error::Malformed {
-                what: "a block lies beyond the end of the file",
-                offset,
-            });
+            return Err(beyond_the_end(offset));
         }
         let stored = match self.tail.as_ref().and_then(|tail| tail.copy(handle.range())) {
             Some(stored) => stored,
@@ -496,8 +576,19 @@ impl Inner {
         };
         self.ctx.metrics.add(Counter::BlocksRead, 1);
         self.ctx.metrics.add(Counter::BytesRead, handle.len.into());
+        self.decode_block(handle, kind, &stored)
+    }
+
+    /// What the block stored as `stored` holds; shares its memory where it is stored as it is.
+    fn decode_block(
+        &self,
+        handle: BlockHandle,
+        kind: TableBlock,
+        stored: &Bytes,
+    ) -> Result<Bytes, Error> {
+        let offset = handle.offset;
         let id = kind.id(self.toc.header.uid, handle.ordinal);
-        let plain = self.codec.open(id, &stored).map_err(|source| Error::Block {
+        let plain = self.codec.open(id, stored).map_err(|source| Error::Block {
             kind: kind.name(),
             offset,
             source,
@@ -533,6 +624,10 @@ pub(crate) fn parse_sorted(
     offset: u64,
 ) -> Result<CachedBlock, Error> {
     CachedBlock::parse(plain).map_err(|source| Error::Block { kind: kind.name(), offset, source })
+}
+
+fn beyond_the_end(offset: u64) -> Error {
+    Error::Malformed { what: "a block lies beyond the end of the file", offset }
 }
 
 fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Bytes, Error> {

@@ -10,7 +10,7 @@ use stratal_filter::{FilterKind, FilterSize, FilterSpec};
 use stratal_sst::{Checksum, Compression, Parity, Partitioning, Seal, Table, TableOptions};
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
-    Bytewise, Comparator, Cursor, KeyRange, PrefixRange, Reverse, SeqNo, Shortlex,
+    Bytewise, Comparator, Cursor, KeyRange, PrefixRange, Reverse, SeqNo, Shortlex, key_hash,
 };
 
 fn options() -> impl Strategy<Value = TableOptions> {
@@ -97,7 +97,9 @@ fn check(table: &Table, model: &Model, probes: &[Vec<u8>]) {
     let mut reversed = backward(table).unwrap();
     reversed.reverse();
     assert_eq!(reversed, entries);
+    check_batches(table, probes);
     check_points(table, model, &entries, probes);
+    check_batches(table, probes);
     check_ranges(table, model, probes);
     assert_eq!(table.properties().entries, entries.len() as u64);
     assert_eq!(*table.tombstones().unwrap(), fragments_of(model));
@@ -146,6 +148,20 @@ fn check_points(table: &Table, model: &Model, entries: &[Entry], probes: &[Vec<u
             cursor.advance().unwrap();
             assert_eq!(cursor.entry().map(owned).as_ref(), entries.get(at), "{key:?} {bound}");
         }
+    }
+}
+
+/// Many keys at once are answered like one by one, in any order and however often they are asked for,
+/// from the cache and from the file.
+fn check_batches(table: &Table, probes: &[Vec<u8>]) {
+    let mut keys: Vec<_> = probes.iter().chain(probes.iter().rev().step_by(2)).collect();
+    keys.rotate_left(probes.len() / 3);
+    let one_by_one: Vec<_> = keys.iter().map(|key| table.get(key).unwrap()).collect();
+    assert_eq!(table.multi_get(&keys).unwrap(), one_by_one);
+    let hashed: Vec<_> = keys.iter().map(|key| (&key[..], key_hash(key))).collect();
+    for bound in [0, 1, 7, 100].map(SeqNo::from).into_iter().chain([SeqNo::MAX]) {
+        let one_by_one: Vec<_> = keys.iter().map(|key| table.lookup(key, bound).unwrap()).collect();
+        assert_eq!(table.multi_lookup(&hashed, bound).unwrap(), one_by_one, "{bound}");
     }
 }
 

@@ -5,7 +5,8 @@ use std::{ops::Range, sync::Arc};
 use crate::support::{Counted, context, forward, write_model};
 use stratal_archive::TAIL_LEN;
 use stratal_block::Compression;
-use stratal_sst::{Table, TableContext, TableOptions};
+use stratal_fs::{Access, Fs, MemFs};
+use stratal_sst::{Error, FileSource, Table, TableContext, TableOptions};
 use stratal_testkit::Model;
 use stratal_types::{Bytewise, SeqNo};
 
@@ -66,4 +67,64 @@ fn what_the_end_of_the_file_does_not_tell_is_read_where_it_stands() {
         let others: Vec<_> = source.take().into_iter().filter(|range| !within(range)).collect();
         assert!(others.is_empty(), "{}: {others:?}", entry.tag);
     }
+}
+
+/// A table in a file that has been opened, and nothing of whose data is in the cache.
+fn opened(count: u32) -> (Arc<Counted>, Table) {
+    let (ctx, file, _) = table_of(count);
+    let source = Counted::new(&file);
+    let table = Table::open(&ctx, source.clone()).unwrap();
+    // Loads the filter.
+    table.may_contain(b"?", 0).unwrap();
+    source.take();
+    (source, table)
+}
+
+#[test]
+fn many_keys_are_read_in_few_pieces() {
+    // Some 30 keys are in a block of 4 KiB.
+    let cases: [(&str, Vec<u32>, usize); 5] = [
+        ("one key", vec![10], 1),
+        ("one block, again and again", vec![10, 11, 10, 12], 1),
+        ("neighbours", (0..1000).rev().collect(), 1),
+        ("near ones", vec![0, 100, 200, 300, 400], 1),
+        ("far ones", vec![5000, 1000, 9000, 5001, 9002], 3),
+    ];
+    for (name, wanted, pieces) in cases {
+        let (source, table) = opened(10_000);
+        let keys: Vec<_> = wanted.into_iter().map(key).collect();
+        let found = table.multi_get(&keys).unwrap();
+        assert!(found.iter().all(|value| value.as_deref() == Some(&[b'v'; 100][..])), "{name}");
+        assert_eq!(source.take().len(), pieces, "{name}");
+        assert_eq!(table.multi_get(&keys).unwrap(), found, "{name}");
+        assert!(source.take().is_empty(), "{name}: all of it is in the cache");
+    }
+    let (source, table) = opened(10_000);
+    assert_eq!(table.multi_get(&[b"a", b"b", b"z"]).unwrap(), [None, None, None]);
+    assert!(table.multi_get::<&[u8]>(&[]).unwrap().is_empty());
+    assert!(source.take().is_empty(), "filter and index exclude them");
+}
+
+#[test]
+fn many_keys_are_read_of_a_file_as_of_memory() {
+    let (ctx, file, _) = table_of(10_000);
+    let fs = MemFs::new();
+    let new = fs.create("/table".as_ref()).unwrap();
+    new.write_all_at(&file, 0).unwrap();
+    let source = FileSource::new(fs.open("/table".as_ref(), Access::Read).unwrap()).unwrap();
+    let table = Table::open(&ctx, Arc::new(source)).unwrap();
+    let keys: Vec<_> = (0..12_000).step_by(7).map(key).collect();
+    let found = table.multi_get(&keys).unwrap();
+    for (i, value) in (0..).step_by(7).zip(found) {
+        assert_eq!(value.is_some(), i < 10_000, "{i}");
+    }
+}
+
+#[test]
+fn a_damaged_block_fails_a_batch_that_needs_it_and_no_other() {
+    let (ctx, mut file, _) = table_of(1000);
+    file[200] ^= 1;
+    let table = Table::open(&ctx, Counted::new(&file)).unwrap();
+    assert!(matches!(table.multi_get(&[key(500), key(0)]), Err(Error::Block { kind: "data", .. })));
+    assert!(table.multi_get(&[key(500), key(999)]).unwrap().iter().all(Option::is_some));
 }
