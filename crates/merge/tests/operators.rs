@@ -19,7 +19,7 @@ fn check(operator: &dyn MergeOperator, cases: &[Case<'_>]) {
                 assert_eq!(str::from_utf8(value).unwrap(), *expected, "{base:?} {operands:?}");
             }
             (Err(OperatorError { reason }), Err(part)) => {
-                assert!(reason.contains(part), "{reason}")
+                assert!(reason.contains(part), "{reason}");
             }
             _ => panic!("{base:?} {operands:?}: {found:?}, not {expected:?}"),
         }

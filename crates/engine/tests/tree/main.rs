@@ -9,6 +9,7 @@
 
 mod support;
 mod model;
+mod operators;
 mod crash;
 mod faults;
 mod threads;

@@ -16,7 +16,7 @@ use stratal_engine::{
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
 use stratal_testkit::{Model, Rng, concatenate};
-use stratal_types::{Comparator, CutOptions, KeyRange, SeqNo, comparator_named};
+use stratal_types::{Comparator, Cursor, CutOptions, KeyRange, SeqNo, comparator_named};
 
 pub(crate) const NAME: &str = "t";
 
@@ -88,8 +88,19 @@ impl Reference {
         comparator_named(self.model.comparator().name()).unwrap()
     }
 
-    /// A change that is legal now.
-    pub(crate) fn draw(&self, rng: &mut Rng) -> Operation {
+    /// A change that is legal now, made of one operation or, rarely, two.
+    fn draw(&self, rng: &mut Rng) -> Vec<Operation> {
+        if rng.chance(1, 60) {
+            let key = key(rng);
+            let prefix = &key[..rng.index(key.len() + 1)];
+            // Not every order keeps them together.
+            return Operation::delete_prefix(prefix, self.comparator().as_ref())
+                .unwrap_or_default();
+        }
+        vec![self.draw_one(rng)]
+    }
+
+    fn draw_one(&self, rng: &mut Rng) -> Operation {
         let key = key(rng);
         match rng.below(20) {
             0..=7 => {
@@ -158,13 +169,12 @@ pub(crate) fn write(tree: &Tree, reference: &mut Reference, rng: &mut Rng) -> Re
     let first = tree.snapshot().bound();
     let count = 1 + rng.index(6);
     let mut seqno = first;
-    let mut operations = Vec::new();
     for _ in 0..count {
-        let operation = reference.draw(rng);
-        reference.apply(&operation, seqno);
-        operations.push(operation.clone());
-        batch.push(operation);
-        seqno = seqno.next().unwrap();
+        for operation in reference.draw(rng) {
+            reference.apply(&operation, seqno);
+            batch.push(operation);
+            seqno = seqno.next().unwrap();
+        }
     }
     let bound = tree.write(&batch)?;
     assert_eq!(bound, seqno, "one writer, so numbers follow one another");
@@ -195,13 +205,23 @@ pub(crate) fn check(
     backwards.reverse();
     assert_eq!(backwards, all, "{context}: backwards");
 
-    for _ in 0..8 {
-        let key = key(rng);
+    let keys: Vec<_> = (0..12).map(|_| key(rng)).collect();
+    let together = match snapshot {
+        Some(snapshot) => tree.multi_get_at(&keys, snapshot).unwrap(),
+        None => tree.multi_get(&keys).unwrap(),
+    };
+    assert_eq!(together.len(), keys.len());
+    for (key, together) in keys.iter().zip(together) {
         let found = match snapshot {
-            Some(snapshot) => tree.get_at(&key, snapshot).unwrap(),
-            None => tree.get(&key).unwrap(),
+            Some(snapshot) => tree.get_at(key, snapshot).unwrap(),
+            None => tree.get(key).unwrap(),
         };
-        assert_eq!(found.map(Vec::from), model.get(&key, bound), "{context}: {key:?}");
+        assert_eq!(found.as_deref(), model.get(key, bound).as_deref(), "{context}: {key:?}");
+        assert_eq!(together, found, "{context}: {key:?} among others");
+    }
+    check_walk(tree, &all, snapshot, rng, context);
+    if snapshot.is_none() {
+        check_now(tree, &all, &keys, context);
     }
     let within = KeyRange::half_open(key(rng), key(rng));
     let expected = model.scan(&within, bound);
@@ -217,5 +237,68 @@ pub(crate) fn check(
         None => tree.prefix(prefix).unwrap(),
     };
     let expected: Vec<_> = all.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+    if snapshot.is_none() {
+        assert_eq!(tree.contains_prefix(prefix).unwrap(), !expected.is_empty(), "{context}");
+    }
     assert_eq!(rows.map(own).collect::<Vec<_>>(), expected, "{context}: {prefix:?}");
+}
+
+type Rows = [(Vec<u8>, Vec<u8>)];
+
+/// A cursor is put anywhere and goes both ways, as a place in the model's rows does.
+fn check_walk(
+    tree: &Tree,
+    all: &Rows,
+    snapshot: Option<&Snapshot>,
+    rng: &mut Rng,
+    context: &dyn std::fmt::Display,
+) {
+    let mut cursor = match snapshot {
+        Some(snapshot) => tree.cursor_at::<&[u8]>(.., snapshot).unwrap(),
+        None => tree.cursor::<&[u8]>(..).unwrap(),
+    };
+    let order = tree.comparator();
+    // 0 is before the first row.
+    let mut at = 0;
+    for _ in 0..12 {
+        let key = key(rng);
+        match rng.below(4) {
+            0 => {
+                cursor.seek_to(&key).unwrap();
+                at = 1 + all.partition_point(|(other, _)| order.compare(other, &key).is_lt());
+            }
+            1 => {
+                cursor.seek_back_to(&key).unwrap();
+                at = all.partition_point(|(other, _)| order.compare(other, &key).is_le());
+            }
+            2 => {
+                cursor.advance().unwrap();
+                at = (at + 1).min(all.len() + 1);
+            }
+            _ => {
+                cursor.retreat().unwrap();
+                at = at.saturating_sub(1);
+            }
+        }
+        let row = at.checked_sub(1).and_then(|at| all.get(at));
+        let row = row.map(|(key, value)| (key.as_slice(), value.as_slice()));
+        assert_eq!(cursor.key().zip(cursor.value()), row, "{context}: {key:?}");
+    }
+}
+
+/// What there is a name for only in the present.
+fn check_now(tree: &Tree, all: &Rows, keys: &[Vec<u8>], context: &dyn std::fmt::Display) {
+    assert_eq!(tree.len().unwrap(), all.len() as u64, "{context}");
+    assert_eq!(tree.is_empty().unwrap(), all.is_empty(), "{context}");
+    let own = |row: Option<(bytes::Bytes, bytes::Bytes)>| {
+        row.map(|(key, value)| (Vec::from(key), Vec::from(value)))
+    };
+    assert_eq!(own(tree.first_key_value().unwrap()).as_ref(), all.first(), "{context}");
+    assert_eq!(own(tree.last_key_value().unwrap()).as_ref(), all.last(), "{context}");
+    for key in keys {
+        let row = all.iter().find(|(other, _)| other == key);
+        let len = row.map(|(_, value)| value.len() as u64);
+        assert_eq!(tree.size_of(key).unwrap(), len, "{context}: {key:?}");
+        assert_eq!(tree.contains(key).unwrap(), row.is_some(), "{context}: {key:?}");
+    }
 }
