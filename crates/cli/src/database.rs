@@ -407,7 +407,8 @@ pub(crate) fn keyspaces(
         if db.keyspaces().iter().any(|known| known.name == *name) {
             return Err(Failure::Usage(format!("there is a keyspace {name:?} already")));
         }
-        let options = KeyspaceOptions { comparator: args.comparator.clone() };
+        let options =
+            KeyspaceOptions { comparator: args.comparator.clone(), ..KeyspaceOptions::default() };
         db.keyspace(name, options)?;
     }
     if let Some(name) = &args.drop {

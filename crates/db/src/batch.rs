@@ -4,7 +4,8 @@ use stratal_types::sync::Arc;
 use crate::{Database, Durability, Error, Keyspace, Ticket, commit::Part};
 
 /// Changes to any keyspaces of a database that happen together: visible whole or not at all, durable
-/// whole or not at all. Of several changes of a key, the last wins.
+/// whole or not at all. They happen in the order in which they were added: of several puts and deletes
+/// of a key the last wins, and operands are applied to what is before them.
 ///
 /// A batch holds at most 1 GiB and fewer than 2³² operations.
 #[derive(Debug)]
@@ -13,12 +14,13 @@ pub struct Batch {
     database: Database,
     parts: Vec<Part>,
     durability: Durability,
-    has_foreign: bool,
+    /// Why the batch cannot be committed.
+    refused: Option<Error>,
 }
 
 impl Batch {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, parts: Vec::new(), durability: Durability::default(), has_foreign: false }
+        Self { database, parts: Vec::new(), durability: Durability::default(), refused: None }
     }
 
     /// Gives `key` a value.
@@ -53,6 +55,41 @@ impl Batch {
         self.push(keyspace, Operation::DeleteRange { from: from.into(), to: to.into() })
     }
 
+    /// Lets the keyspace's merge operator apply `operand` to the value of `key`, or to nothing, when it is
+    /// read or merged. Nothing is read now.
+    pub fn merge(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl Into<Vec<u8>>,
+        operand: impl Into<Vec<u8>>,
+    ) -> &mut Self {
+        self.push(keyspace, Operation::Merge { key: key.into(), operand: operand.into() })
+    }
+
+    /// Takes the value of every key away that begins with `prefix`: of all, if that is empty. Costs the
+    /// same for any number of keys. Where keys with a prefix do not stand together, as in the order
+    /// `shortlex`, the batch is refused when it is committed.
+    pub fn delete_prefix(&mut self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> &mut Self {
+        let comparator = keyspace.core().tree.comparator().as_ref();
+        match Operation::delete_prefix(prefix.as_ref(), comparator) {
+            Ok(operations) => {
+                for operation in operations {
+                    self.push(keyspace, operation);
+                }
+            }
+            Err(error) => {
+                self.refused.get_or_insert_with(|| error.into());
+            }
+        }
+        self
+    }
+
+    /// Takes the value of every key of a keyspace away. Costs the same for any number of keys; readers
+    /// of snapshots still see them.
+    pub fn clear(&mut self, keyspace: &Keyspace) -> &mut Self {
+        self.delete_prefix(keyspace, [])
+    }
+
     /// How durable the batch is to be when [`commit`](Self::commit) returns.
     pub fn durability(&mut self, durability: Durability) -> &mut Self {
         self.durability = durability;
@@ -75,19 +112,23 @@ impl Batch {
     /// # Errors
     ///
     /// [`Error::TooLarge`], [`Error::NotFound`] for a keyspace that was dropped, [`Error::ReadOnly`],
-    /// [`Error::InvalidArgument`] for a keyspace of another database: nothing was changed.
+    /// [`Error::InvalidArgument`] for a keyspace of another database, a prefix that cannot be deleted, or
+    /// an operand for a keyspace without a merge operator: nothing was changed.
     /// [`Error::UnknownOutcome`] if the disk failed: see there.
     pub fn commit(&mut self) -> Result<Ticket, Error> {
         let parts = std::mem::take(&mut self.parts);
-        if std::mem::take(&mut self.has_foreign) {
-            return Err(Error::invalid("a keyspace of the batch belongs to another database"));
+        if let Some(error) = self.refused.take() {
+            return Err(error);
         }
         let committed = self.database.inner().commit(parts, self.durability)?;
         Ok(Ticket::new(self.database.clone(), committed))
     }
 
     fn push(&mut self, keyspace: &Keyspace, operation: Operation) -> &mut Self {
-        self.has_foreign |= !keyspace.is_of(&self.database);
+        if !keyspace.is_of(&self.database) {
+            let what = "a keyspace of the batch belongs to another database";
+            self.refused.get_or_insert_with(|| Error::invalid(what));
+        }
         match self.parts.last_mut() {
             Some(part) if Arc::ptr_eq(&part.core, keyspace.core()) => {
                 part.operations.push(operation);

@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use stratal_engine::{Randomness, TreeOptions};
+use stratal_engine::{MergeOperator, Operators, Randomness, TreeOptions, operator_named};
 use stratal_fs::{Access, Fs, StdFs};
 use stratal_wal::WalOptions;
 
@@ -38,6 +38,7 @@ pub struct Builder {
     pub(crate) executor: Executor,
     pub(crate) wal: WalOptions,
     pub(crate) tree_options: Option<TreeOptions>,
+    merge_operators: Vec<Arc<dyn MergeOperator>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -63,6 +64,7 @@ impl Builder {
             executor: Executor::default(),
             wal: WalOptions::default(),
             tree_options: None,
+            merge_operators: Vec::new(),
         }
     }
 
@@ -120,6 +122,13 @@ impl Builder {
         self
     }
 
+    /// Makes a merge operator known by its name, beside those that Stratal brings. Keyspaces that were
+    /// given it before need it to read operands.
+    pub fn merge_operator(mut self, operator: Arc<dyn MergeOperator>) -> Self {
+        self.merge_operators.push(operator);
+        self
+    }
+
     /// Opens the database: reads the manifest, and replays the log.
     ///
     /// # Errors
@@ -129,6 +138,15 @@ impl Builder {
     /// option that cannot be, [`Error::Unsupported`] for what a newer version has made.
     pub fn open(self) -> Result<Database, Error> {
         open(&self)
+    }
+
+    /// Merge operators by name.
+    pub(crate) fn operators(&self) -> Operators {
+        let known = self.merge_operators.clone();
+        Arc::new(move |name| {
+            let of_caller = known.iter().find(|operator| operator.name() == name);
+            of_caller.cloned().or_else(|| operator_named(name))
+        })
     }
 
     /// The options of keyspaces.

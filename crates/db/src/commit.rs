@@ -427,7 +427,7 @@ fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
         let tree: TreeId = part.core.id;
         for operation in &part.operations {
             // Once it is logged it is too late to find out.
-            operation.check()?;
+            part.core.tree.check(std::slice::from_ref(operation))?;
             if !record::encode_operation(tree, operation, &mut body) {
                 return Err(Error::invalid("the log has no form for this operation"));
             }

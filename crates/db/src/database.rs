@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use stratal_engine::{Snapshot, Store, Tree, TreeStats};
+use stratal_engine::{Snapshot, Store, Tree, TreeSettings, TreeStats};
 use stratal_types::{
     SeqNo, comparator_named,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -118,18 +118,26 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::ComparatorMismatch`] if there is one with another order; [`Error::InvalidArgument`]
-    /// for a name or comparator that cannot be; those of writing.
+    /// [`Error::ComparatorMismatch`] if there is one with another order, [`Error::OperatorMismatch`] if
+    /// there is one with another merge operator; [`Error::InvalidArgument`] for a name or comparator
+    /// that cannot be, and [`Error::Unsupported`] for a merge operator that is not known; those of
+    /// writing.
     pub fn keyspace(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace, Error> {
         let inner = self.inner();
         let _turn = inner.naming.lock();
-        let KeyspaceOptions { comparator: expected } = options;
+        let KeyspaceOptions { comparator: expected, merge_operator } = options;
         if let Some(core) = inner.core_named(name) {
-            let KeyspaceInfo { name, comparator: found } = info(&core);
+            let KeyspaceInfo { name, comparator: found, .. } = info(&core);
             if found != expected {
                 return Err(Error::ComparatorMismatch { keyspace: name, expected, found });
             }
+            if let Some(operator) = &merge_operator {
+                inner.choose_operator(&core, operator)?;
+            }
             return Ok(Keyspace::new(self.clone(), core));
+        }
+        if let Some(operator) = &merge_operator {
+            inner.store.check_operator(operator).map_err(|error| inner.engine_error(error))?;
         }
         if !(1..=KEYSPACE_NAME_LEN_MAX).contains(&name.len()) || name.starts_with('\0') {
             let what = format!("{name:?} cannot be the name of a keyspace");
@@ -140,7 +148,8 @@ impl Database {
         }
         inner.check_writable()?;
         inner.sync_all()?;
-        let core = create(&inner.store, name, &expected, inner)?;
+        let settings = TreeSettings { merge_operator };
+        let core = create(&inner.store, name, &expected, &settings, inner)?;
         inner.keyspaces.write().insert(core.id, Arc::clone(&core));
         Ok(Keyspace::new(self.clone(), core))
     }
@@ -377,15 +386,35 @@ impl Drop for Handle {
     }
 }
 
+impl Inner {
+    /// Gives a keyspace a merge operator, durably, before any record of the log can have operands for
+    /// it. For whoever holds `naming`.
+    fn choose_operator(&self, core: &Core, operator: &str) -> Result<(), Error> {
+        match core.tree.merge_operator() {
+            Some(found) if found == operator => Ok(()),
+            Some(found) => Err(Error::OperatorMismatch {
+                keyspace: core.name.clone(),
+                expected: operator.to_owned(),
+                found: found.to_owned(),
+            }),
+            None => {
+                self.check_writable()?;
+                core.tree.set_merge_operator(operator).map_err(|error| self.engine_error(error))
+            }
+        }
+    }
+}
+
 /// Makes a keyspace, durably.
 pub(crate) fn create(
     store: &Arc<Store>,
     name: &str,
     comparator: &str,
+    settings: &TreeSettings,
     inner: &Inner,
 ) -> Result<Arc<Core>, Error> {
     let fail = |error| inner.engine_error(error);
-    let id = store.create_tree(name, comparator, &[]).map_err(fail)?;
+    let id = store.create_tree(name, comparator, &settings.encode()).map_err(fail)?;
     let tree = Tree::open(store, id, inner.spec.clone()).map_err(fail)?;
     Ok(Core::new(id, name, tree))
 }

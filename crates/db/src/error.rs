@@ -83,6 +83,24 @@ pub enum Error {
         found: String,
     },
 
+    /// The keyspace has operands of another merge operator.
+    #[error("keyspace {keyspace:?} has merge operator {found:?}, not {expected:?}")]
+    OperatorMismatch {
+        /// The keyspace.
+        keyspace: String,
+        /// The one asked for.
+        expected: String,
+        /// The one it has.
+        found: String,
+    },
+
+    /// The operands of a key cannot be folded. They stay as they are, and can be overwritten or deleted.
+    #[error("{what}")]
+    NotMergeable {
+        /// Key, operator, and what that says.
+        what: String,
+    },
+
     /// There is no such database or keyspace.
     #[error("there is no {what}")]
     NotFound {
@@ -214,7 +232,12 @@ impl Error {
             Engine::InvalidArgument(what) => Self::InvalidArgument { what },
             Engine::NoSuchTree(_) => Self::NotFound { what: error.to_string() },
             Engine::SnapshotTooOld { bound, floor } => Self::SnapshotTooOld { bound, floor },
-            Engine::NotAValue(_) => Self::Unsupported { what: error.to_string() },
+            Engine::NotAValue(_) | Engine::NoOperator { name: Some(_) } => {
+                Self::Unsupported { what: error.to_string() }
+            }
+            Engine::Operator { .. } => Self::NotMergeable { what: error.to_string() },
+            Engine::Settings { .. } if error.is_corruption() => Self::corruption(dir, 0, error),
+            Engine::Settings { .. } => Self::Unsupported { what: error.to_string() },
             Engine::OutOfSeqNos => Self::ReadOnly { why: error.to_string() },
             error => Self::InvalidArgument { what: error.to_string() },
         }

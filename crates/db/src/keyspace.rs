@@ -11,11 +11,15 @@ use crate::{Database, Error, Ticket, inner::Core};
 pub struct KeyspaceOptions {
     /// Name of the order of its keys: `bytewise` (the default), `reverse` or `shortlex`.
     pub comparator: String,
+    /// Name of its merge operator: `add-u64`, `append`, `json-patch`, or one that the
+    /// [`Builder`](crate::Builder::merge_operator) was given. Where a keyspace has none it gets this
+    /// one, and keeps it. `None` (the default) leaves it as it is.
+    pub merge_operator: Option<String>,
 }
 
 impl Default for KeyspaceOptions {
     fn default() -> Self {
-        Self { comparator: "bytewise".into() }
+        Self { comparator: "bytewise".into(), merge_operator: None }
     }
 }
 
@@ -26,6 +30,8 @@ pub struct KeyspaceInfo {
     pub name: String,
     /// Name of the order of its keys.
     pub comparator: String,
+    /// Name of its merge operator, if it has one.
+    pub merge_operator: Option<String>,
 }
 
 /// A sorted set of keys of a [`Database`], apart from those of other keyspaces. Clones are the same.
@@ -94,6 +100,39 @@ impl Keyspace {
         self.database.batch().delete(self, key).commit()
     }
 
+    /// Lets the keyspace's merge operator apply `operand` to the value of `key`, or to nothing, when it is
+    /// read or merged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit).
+    pub fn merge(
+        &self,
+        key: impl Into<Vec<u8>>,
+        operand: impl Into<Vec<u8>>,
+    ) -> Result<Ticket, Error> {
+        self.database.batch().merge(self, key, operand).commit()
+    }
+
+    /// Takes the value of every key away that begins with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit); [`Error::InvalidArgument`] where keys with a prefix
+    /// do not stand together.
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Ticket, Error> {
+        self.database.batch().delete_prefix(self, prefix).commit()
+    }
+
+    /// Takes the value of every key away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit).
+    pub fn clear(&self) -> Result<Ticket, Error> {
+        self.database.batch().clear(self).commit()
+    }
+
     /// Takes the value of every key from `from` up to, and without, `to` away.
     ///
     /// # Errors
@@ -114,6 +153,8 @@ impl Keyspace {
     /// # Errors
     ///
     /// Damage and read errors, naming the file: never an older value, never "not found" instead.
+    /// [`Error::NotMergeable`] if the key has operands that make no sense to the merge operator, and
+    /// [`Error::Unsupported`] if that is not known here.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         Ok(self.core.tree.get(key.as_ref())?)
     }
@@ -129,6 +170,91 @@ impl Keyspace {
         snapshot: &Snapshot,
     ) -> Result<Option<Bytes>, Error> {
         Ok(self.core.tree.get_at(key.as_ref(), snapshot)?)
+    }
+
+    /// The values of `keys` now, in the order in which they are given, all of one moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), for any of them.
+    pub fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>, Error> {
+        Ok(self.core.tree.multi_get(keys)?)
+    }
+
+    /// The values of `keys` at a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), for any of them.
+    pub fn multi_get_at<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        Ok(self.core.tree.multi_get_at(keys, snapshot)?)
+    }
+
+    /// Whether `key` has a value now.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        Ok(self.core.tree.contains(key.as_ref())?)
+    }
+
+    /// Length of the value of `key` now, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn size_of(&self, key: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
+        Ok(self.core.tree.size_of(key.as_ref())?)
+    }
+
+    /// Number of keys that have a value now, exactly. Reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn len(&self) -> Result<u64, Error> {
+        Ok(self.core.tree.len()?)
+    }
+
+    /// Whether no key has a value now.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.core.tree.is_empty()?)
+    }
+
+    /// The first key that has a value now, with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn first_key_value(&self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        Ok(self.core.tree.first_key_value()?)
+    }
+
+    /// The last key that has a value now, with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn last_key_value(&self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        Ok(self.core.tree.last_key_value()?)
+    }
+
+    /// Whether any key that begins with `prefix` has a value now.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool, Error> {
+        Ok(self.core.tree.contains_prefix(prefix.as_ref())?)
     }
 
     /// The rows of `range` now, in order, from both ends. They are those of one moment. For all of
@@ -200,7 +326,11 @@ impl Keyspace {
 
 /// What is known about a keyspace.
 pub(crate) fn info(core: &Core) -> KeyspaceInfo {
-    KeyspaceInfo { name: core.name.clone(), comparator: core.tree.comparator().name().to_owned() }
+    KeyspaceInfo {
+        name: core.name.clone(),
+        comparator: core.tree.comparator().name().to_owned(),
+        merge_operator: core.tree.merge_operator().map(str::to_owned),
+    }
 }
 
 /// Keys and values in order, from both ends. Owns what it yields, may be sent to another thread, and

@@ -92,7 +92,9 @@ pub use database::{DEFAULT_KEYSPACE, Database, DatabaseStats, KEYSPACE_NAME_LEN_
 pub use error::Error;
 pub use health::Health;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
-pub use stratal_engine::{LevelStats, Randomness, Snapshot, TreeOptions, TreeStats};
+pub use stratal_engine::{
+    LevelStats, MergeOperator, OperatorError, Randomness, Snapshot, TreeOptions, TreeStats,
+};
 pub use ticket::{Durability, Ticket};
 pub use verify::{Damage, VerifyReport};
 

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use stratal_engine::{Error as EngineError, Store, StoreContext, Tree, TreeId};
+use stratal_engine::{Error as EngineError, Store, StoreContext, Tree, TreeId, TreeSettings};
 use stratal_fs::{Fs, Lock, LockMode, create_dir_synced};
 use stratal_manifest::FileName;
 use stratal_types::{
@@ -62,6 +62,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         Arc::clone(&builder.randomness),
     );
     context.comparators = Arc::new(stratal_types::comparator_named);
+    context.operators = builder.operators();
     let opened =
         if builder.read_only { Store::open_existing(context) } else { Store::open(context) };
     let (store, report) = opened.map_err(|error| match error {
@@ -120,7 +121,13 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         let removed = inner.store.remove_orphans(&report, &BTreeSet::new());
         inner.report.orphans = removed.map_err(|error| inner.engine_error(error))? as u64;
         if inner.core_named(DEFAULT_KEYSPACE).is_none() {
-            let core = create(&inner.store, DEFAULT_KEYSPACE, "bytewise", &inner)?;
+            let core = create(
+                &inner.store,
+                DEFAULT_KEYSPACE,
+                "bytewise",
+                &TreeSettings::default(),
+                &inner,
+            )?;
             inner.keyspaces.write().insert(core.id, core);
         }
     }

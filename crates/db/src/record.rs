@@ -24,6 +24,7 @@ mod tag {
     pub(super) const DELETE: u8 = 2;
     pub(super) const WEAK_DELETE: u8 = 3;
     pub(super) const DELETE_RANGE: u8 = 4;
+    pub(super) const MERGE: u8 = 5;
 }
 
 /// A batch as it stands in the log.
@@ -81,6 +82,7 @@ pub fn encode_operation(tree: TreeId, operation: &Operation, out: &mut Vec<u8>) 
         Operation::Delete { key } => put(tag::DELETE, [Some(key), None]),
         Operation::WeakDelete { key } => put(tag::WEAK_DELETE, [Some(key), None]),
         Operation::DeleteRange { from, to } => put(tag::DELETE_RANGE, [Some(from), Some(to)]),
+        Operation::Merge { key, operand } => put(tag::MERGE, [Some(key), Some(operand)]),
         _ => false,
     }
 }
@@ -121,6 +123,7 @@ pub fn decode(payload: &[u8]) -> Result<Vec<LoggedBatch>, Error> {
                 tag::PUT => Operation::Put { key, value: b.to_vec() },
                 tag::DELETE => Operation::Delete { key },
                 tag::WEAK_DELETE => Operation::WeakDelete { key },
+                tag::MERGE => Operation::Merge { key, operand: b.to_vec() },
                 _ => Operation::DeleteRange { from: key, to: b.to_vec() },
             };
             operations.push((tree, operation));
@@ -149,6 +152,7 @@ pub fn annotate(dump: &mut Dump<'_>) {
                 tag::PUT => ("put", true),
                 tag::DELETE => ("delete", false),
                 tag::WEAK_DELETE => ("weak delete", false),
+                tag::MERGE => ("merge", true),
                 _ => ("delete range", true),
             };
             let second =
@@ -158,7 +162,7 @@ pub fn annotate(dump: &mut Dump<'_>) {
     }
 }
 
-/// Tag, tree, key, and value or second key.
+/// Tag, tree, key, and value, operand or second key.
 type Fields<'a> = (u8, TreeId, &'a [u8], &'a [u8]);
 
 struct Reader<'a> {
@@ -215,14 +219,14 @@ impl<'a> Reader<'a> {
         let Some((&tag, rest)) = self.rest.split_first() else {
             return Err(self.malformed("a batch ends too early"));
         };
-        if !(tag::PUT..=tag::DELETE_RANGE).contains(&tag) {
+        if !(tag::PUT..=tag::MERGE).contains(&tag) {
             return Err(self.malformed("there is no such operation"));
         }
         self.rest = rest;
         let tree = TreeId(self.varint()?);
         let key = self.bytes(1, KEY_LEN_MAX)?;
         let second = match tag {
-            tag::PUT => self.bytes(0, VALUE_LEN_MAX)?,
+            tag::PUT | tag::MERGE => self.bytes(0, VALUE_LEN_MAX)?,
             tag::DELETE_RANGE => self.bytes(1, KEY_LEN_MAX)?,
             _ => &[],
         };

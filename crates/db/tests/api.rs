@@ -13,7 +13,7 @@ use stratal_fs::{
 };
 
 fn options(comparator: &str) -> KeyspaceOptions {
-    KeyspaceOptions { comparator: comparator.into() }
+    KeyspaceOptions { comparator: comparator.into(), ..KeyspaceOptions::default() }
 }
 
 fn mem() -> Arc<dyn Fs> {
@@ -288,7 +288,8 @@ fn verification_names_the_damaged_file_and_keys() {
 
     let tables = fs.list(&Path::new(DIR).join("tables")).unwrap();
     let table = Path::new(DIR).join("tables").join(&tables[0].name);
-    fs.alter_at_rest(&table, 100, &[0xff; 8]).unwrap();
+    let first_block = stratal_archive::ArchiveHeader::LEN as u64;
+    fs.alter_at_rest(&table, first_block + 40, &[0xff; 8]).unwrap();
     let log = fs.list(Path::new(DIR)).unwrap();
     let log = log.iter().rfind(|entry| entry.name.to_string_lossy().starts_with("wal-")).unwrap();
     let log = Path::new(DIR).join(&log.name);
@@ -468,4 +469,160 @@ fn a_flush_that_fails_in_the_background_is_tried_again() {
     assert_eq!(db.stats().job_failure, None);
     assert!(keyspace.stats().levels.iter().any(|level| level.tables > 0), "{:?}", keyspace.stats());
     assert_eq!(keyspace.range::<&[u8]>(..).unwrap().count(), 400 - refused);
+}
+
+// Merge operators.
+
+fn appending() -> KeyspaceOptions {
+    KeyspaceOptions { merge_operator: Some("append".into()), ..KeyspaceOptions::default() }
+}
+
+#[test]
+fn operands_are_replayed_once_whether_they_were_flushed_or_not() {
+    let fs = mem();
+    {
+        let db = small(Arc::clone(&fs)).open().unwrap();
+        let ks = db.keyspace("log", appending()).unwrap();
+        assert_eq!(ks.info().merge_operator.as_deref(), Some("append"));
+        db.batch().put(&ks, "k", "0").merge(&ks, "k", "1").merge(&ks, "k", "2").commit().unwrap();
+        ks.flush().unwrap();
+        ks.merge("k", "3").unwrap();
+        ks.merge("l", "a").unwrap();
+    }
+    for _ in 0..3 {
+        let db = small(Arc::clone(&fs)).open().unwrap();
+        let ks = db.open_keyspace("log").unwrap();
+        let found = ks.multi_get(&["l", "k", "m", "l"]).unwrap();
+        let found: Vec<_> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(found, [Some(&b"a"[..]), Some(b"0123"), None, Some(b"a")]);
+        assert_eq!((ks.len().unwrap(), ks.size_of("k").unwrap()), (2, Some(4)));
+    }
+}
+
+#[test]
+fn a_keyspace_keeps_the_operator_that_it_was_given() {
+    let fs = mem();
+    {
+        let db = small(Arc::clone(&fs)).open().unwrap();
+        let ks = db.open_keyspace("default").unwrap();
+        let refused = ks.merge("k", "1").unwrap_err();
+        assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
+        let unknown = KeyspaceOptions { merge_operator: Some("x".into()), ..appending() };
+        for name in ["default", "new"] {
+            let refused = db.keyspace(name, unknown.clone()).unwrap_err();
+            assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+        }
+        assert!(db.open_keyspace("new").is_err());
+        // One that is there without an operator gets it.
+        db.keyspace("default", appending()).unwrap();
+        ks.merge("k", "1").unwrap();
+    }
+    let db = small(Arc::clone(&fs)).open().unwrap();
+    let adding = KeyspaceOptions { merge_operator: Some("add-u64".into()), ..appending() };
+    let refused = db.keyspace("default", adding).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "keyspace \"default\" has merge operator \"append\", not \"add-u64\""
+    );
+    assert!(matches!(refused, Error::OperatorMismatch { .. }));
+    let ks = db.keyspace("default", KeyspaceOptions::default()).unwrap();
+    assert_eq!(ks.get("k").unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn an_operand_that_makes_no_sense_fails_the_reads_of_its_key_alone() {
+    let db = small(mem()).open().unwrap();
+    for (operator, good, bad) in [("add-u64", "1", "one"), ("json-patch", "{}", "{")] {
+        let options = KeyspaceOptions { merge_operator: Some(operator.into()), ..appending() };
+        let ks = db.keyspace(operator, options).unwrap();
+        ks.merge("a", good).unwrap();
+        ks.merge("b", bad).unwrap();
+        for _ in 0..2 {
+            assert_eq!(ks.get("a").unwrap().as_deref(), Some(good.as_bytes()));
+            let error = ks.get("b").unwrap_err();
+            assert!(matches!(error, Error::NotMergeable { .. }), "{error}");
+            let mut rows = ks.range::<&str>(..).unwrap();
+            assert!(rows.next().unwrap().is_ok());
+            assert!(matches!(rows.next().unwrap(), Err(Error::NotMergeable { .. })));
+            assert!(rows.next().is_none());
+            ks.compact().unwrap();
+        }
+        ks.delete("b").unwrap();
+        assert_eq!(ks.len().unwrap(), 1);
+    }
+}
+
+/// Keeps the longest of what it is given.
+#[derive(Debug)]
+struct Longest;
+
+impl stratal::MergeOperator for Longest {
+    fn name(&self) -> &'static str {
+        "longest"
+    }
+
+    fn full(
+        &self,
+        _key: &[u8],
+        base: Option<&[u8]>,
+        operands: &[&[u8]],
+    ) -> Result<Vec<u8>, stratal::OperatorError> {
+        let longest =
+            base.into_iter().chain(operands.iter().copied()).max_by_key(|text| text.len());
+        Ok(longest.unwrap_or_default().to_vec())
+    }
+}
+
+#[test]
+fn an_operator_of_the_caller_is_needed_again_after_a_restart() {
+    let fs = mem();
+    let with = || small(Arc::clone(&fs)).merge_operator(Arc::new(Longest));
+    let options = KeyspaceOptions { merge_operator: Some("longest".into()), ..appending() };
+    {
+        let db = with().open().unwrap();
+        let ks = db.keyspace("words", options).unwrap();
+        ks.merge("k", "ab").unwrap();
+        ks.merge("k", "abc").unwrap();
+        ks.put("l", "1").unwrap();
+    }
+    {
+        let db = small(Arc::clone(&fs)).open().unwrap();
+        let ks = db.open_keyspace("words").unwrap();
+        assert!(matches!(ks.get("k"), Err(Error::Unsupported { .. })));
+        assert_eq!(ks.get("l").unwrap().as_deref(), Some(&b"1"[..]));
+        assert!(matches!(ks.merge("l", "2"), Err(Error::Unsupported { .. })));
+        ks.flush().unwrap();
+        ks.compact().unwrap();
+    }
+    let db = with().open().unwrap();
+    let ks = db.open_keyspace("words").unwrap();
+    assert_eq!(ks.get("k").unwrap().as_deref(), Some(&b"abc"[..]));
+}
+
+#[test]
+fn a_keyspace_is_cleared_for_those_who_come_later() {
+    let db = small(mem()).open().unwrap();
+    for (number, order) in ["bytewise", "reverse", "shortlex"].into_iter().enumerate() {
+        let ks = db.keyspace(&format!("ks{number}"), options(order)).unwrap();
+        for key in ["a", "ab", "ac", "b"] {
+            ks.put(key, "1").unwrap();
+        }
+        let before = db.snapshot();
+        if order == "shortlex" {
+            let refused =
+                db.batch().put(&ks, "c", "").delete_prefix(&ks, "a").commit().unwrap_err();
+            assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
+            assert_eq!(ks.len().unwrap(), 4);
+        } else {
+            ks.delete_prefix("a").unwrap();
+            assert_eq!(ks.first_key_value().unwrap().unwrap().0, "b");
+            assert!(!ks.contains_prefix("a").unwrap() && ks.contains("b").unwrap());
+        }
+        db.batch().clear(&ks).put(&ks, "new", "2").commit().unwrap();
+        assert_eq!(ks.last_key_value().unwrap().unwrap().0, "new");
+        assert_eq!((ks.len().unwrap(), ks.is_empty().unwrap()), (1, false));
+        assert_eq!(ks.range_at::<&str>(.., &before).unwrap().count(), 4);
+        ks.clear().unwrap();
+        assert!(ks.is_empty().unwrap());
+    }
 }

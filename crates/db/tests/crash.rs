@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Generator, Run, State, seed_asked_for, small, soak_secs};
-use stratal::{Database, Durability, Error, Executor, KeyspaceOptions};
+use common::{Generator, Run, State, options, seed_asked_for, small, soak_secs};
+use stratal::{Database, Durability, Error, Executor};
 use stratal_fs::{CrashPolicy, SimFs, sim_fs::Violations};
 use stratal_testkit::Rng;
 
@@ -195,7 +195,7 @@ fn check_threads(seed: u64) -> u64 {
     let fs = SimFs::new(seed);
     let builder = small(Arc::new(fs.clone())).executor(Executor::Threads);
     let db = builder.open().unwrap();
-    let other = db.keyspace("backwards", KeyspaceOptions { comparator: "reverse".into() }).unwrap();
+    let other = db.keyspace("backwards", options(1)).unwrap();
     let first = db.open_keyspace("default").unwrap();
     fs.crash_at(fs.op_count() + 1 + rng.below(1500));
     let acknowledged = std::thread::scope(|scope| {

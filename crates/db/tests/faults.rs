@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Generator, KEYSPACES, State, Step, add, seed_asked_for, small, soak_secs};
-use stratal::{Database, Durability, Error, KeyspaceOptions, Ticket};
+use common::{Generator, KEYSPACES, State, Step, add, options, seed_asked_for, small, soak_secs};
+use stratal::{Database, Durability, Error, Ticket};
 use stratal_fs::{
     CrashPolicy, SimFs,
     sim_fs::{Fault, FaultKind, OsError, Violations},
@@ -153,13 +153,12 @@ fn step(db: &Database, history: &mut History, step: &Step, counts: &mut Counts) 
         Step::Compact => drop(db.compact()),
         Step::Job => drop(db.step()),
         Step::Create(number) => {
-            let (name, comparator) = KEYSPACES[*number];
+            let (name, _) = KEYSPACES[*number];
             // If its drop was refused, this opens it and makes nothing durable.
             if db.open_keyspace(name).is_ok() {
                 return;
             }
-            let options = KeyspaceOptions { comparator: comparator.into() };
-            let result = db.keyspace(name, options).map(drop);
+            let result = db.keyspace(name, options(*number)).map(drop);
             if history.note(counts, Change::Create(*number), &result) {
                 history.promised = history.entries.len();
             }

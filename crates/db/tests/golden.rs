@@ -45,3 +45,10 @@ fn v1_two_batches() {
 fn v1_no_batch() {
     reads_and_writes("v1/no_batch", &[], false);
 }
+
+#[test]
+fn v1_operand() {
+    let merge = Operation::Merge { key: b"visits".to_vec(), operand: b"1".to_vec() };
+    let batch = LoggedBatch { first: 7.into(), operations: vec![(TreeId(1), merge)] };
+    reads_and_writes("v1/operand", &[batch], true);
+}

@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Generator, KEYSPACES, add, seed_asked_for, small, soak_secs};
-use stratal::{Database, Durability, KeyspaceOptions, Snapshot};
+use common::{Generator, KEYSPACES, add, options, seed_asked_for, small, soak_secs};
+use stratal::{Database, Durability, Snapshot};
 use stratal_fs::MemFs;
 use stratal_testkit::{Model, Rng, concatenate};
 use stratal_types::{KeyRange, SeqNo, comparator_named};
@@ -35,9 +35,8 @@ type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn open(fs: &MemFs) -> Database {
     let db = small(Arc::new(fs.clone())).open().unwrap();
-    for (name, comparator) in &KEYSPACES[..KEPT] {
-        let options = KeyspaceOptions { comparator: (*comparator).into() };
-        db.keyspace(name, options).unwrap();
+    for (number, (name, _)) in KEYSPACES[..KEPT].iter().enumerate() {
+        db.keyspace(name, options(number)).unwrap();
     }
     db
 }
@@ -132,6 +131,16 @@ fn check_reads(
     };
     let expected = model.get(&key, bound);
     assert_eq!(found.unwrap().map(|value| value.to_vec()), expected, "{why}: {name} {key:?}");
+
+    let keys: Vec<_> = (0..5).map(|_| generator.key()).collect();
+    let found = match snapshot {
+        Some(snapshot) => keyspace.multi_get_at(&keys, snapshot),
+        None => keyspace.multi_get(&keys),
+    };
+    let found: Vec<_> =
+        found.unwrap().iter().map(|value| value.as_ref().map(|v| v.to_vec())).collect();
+    let expected: Vec<_> = keys.iter().map(|key| model.get(key, bound)).collect();
+    assert_eq!(found, expected, "{why}: {name} {keys:?}");
 
     let (start, end) = (bound_of(generator), bound_of(generator));
     let range = KeyRange { start: start.clone(), end: end.clone() };

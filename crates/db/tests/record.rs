@@ -14,6 +14,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         key().prop_map(|key| Operation::Delete { key }),
         key().prop_map(|key| Operation::WeakDelete { key }),
         (key(), key()).prop_map(|(from, to)| Operation::DeleteRange { from, to }),
+        (key(), strategies::any_value(40))
+            .prop_map(|(key, operand)| Operation::Merge { key, operand }),
     ]
 }
 

@@ -213,6 +213,16 @@ impl Store {
         Ok(id)
     }
 
+    /// Whether the merge operator called `name` is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoOperator`] if it is not.
+    pub fn check_operator(&self, name: &str) -> Result<(), Error> {
+        let unknown = || Error::NoOperator { name: Some(name.to_owned()) };
+        (self.context.operators)(name).map(drop).ok_or_else(unknown)
+    }
+
     /// Stores other settings for a tree, durably.
     pub(crate) fn set_settings(&self, id: TreeId, settings: &TreeSettings) -> Result<(), Error> {
         let mut manifest = self.manifest.lock();

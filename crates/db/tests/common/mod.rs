@@ -34,6 +34,14 @@ pub const KEYSPACES: [(&str, &str); 4] = [
     ("guest", "bytewise"),
 ];
 
+/// How a keyspace is made. All append, but for the first, which is there before it is asked for.
+pub fn options(number: usize) -> KeyspaceOptions {
+    KeyspaceOptions {
+        comparator: KEYSPACES[number].1.into(),
+        merge_operator: (number > 0).then(|| "append".into()),
+    }
+}
+
 /// Never the same twice in a process, as the contract wants, and free of influence on what is done.
 pub fn randomness() -> Randomness {
     static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -104,7 +112,9 @@ impl State {
             Op::DeleteRange { from, to } => rows.retain(|key, _| {
                 comparator.compare(key, from).is_lt() || comparator.compare(key, to).is_ge()
             }),
-            Op::Merge { .. } => unreachable!("not generated"),
+            Op::Merge { key, operand } => {
+                rows.entry(key.clone()).or_default().extend_from_slice(operand);
+            }
         }
     }
 
@@ -180,6 +190,12 @@ impl Generator {
         self.count += 1;
         let puts = self.puts.entry((keyspace, key.clone())).or_default();
         match self.rng.below(20) {
+            0..4 if keyspace > 0 => {
+                // More than one, for what a weak delete may be for.
+                *puts += 2;
+                let operand = format!("{},", self.count).into_bytes();
+                Op::Merge { key, operand }
+            }
             0..14 => {
                 *puts += 1;
                 let len = usize::try_from(self.rng.below(self.value_len)).unwrap();
@@ -339,13 +355,12 @@ impl Run {
                 self.db().step()?;
             }
             Step::Create(number) => {
-                let (name, comparator) = KEYSPACES[*number];
+                let (name, _) = KEYSPACES[*number];
                 self.begin();
                 let mut next = self.state().clone();
                 next.0.insert(name.into(), BTreeMap::new());
                 self.states.push(next);
-                let options = KeyspaceOptions { comparator: comparator.into() };
-                self.db().keyspace(name, options).inspect_err(|_| {
+                self.db().keyspace(name, options(*number)).inspect_err(|_| {
                     self.states.pop();
                 })?;
                 self.promise();
@@ -379,7 +394,7 @@ pub fn add(batch: &mut stratal::Batch, keyspace: &stratal::Keyspace, op: &Op) {
         Op::Delete { key } => batch.delete(keyspace, &key[..]),
         Op::WeakDelete { key } => batch.weak_delete(keyspace, &key[..]),
         Op::DeleteRange { from, to } => batch.delete_range(keyspace, &from[..], &to[..]),
-        Op::Merge { .. } => unreachable!("not generated"),
+        Op::Merge { key, operand } => batch.merge(keyspace, &key[..], &operand[..]),
     };
 }
 
