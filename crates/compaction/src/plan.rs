@@ -37,13 +37,13 @@ mod lazy;
 mod fifo;
 mod policy;
 mod major;
-mod drop_range;
+mod filter_bits;
 mod version;
 
 use stratal_types::Comparator;
 
-pub use drop_range::DropRange;
 pub use fifo::{Fifo, FifoOptions};
+pub use filter_bits::{LevelKeys, filter_bits};
 pub use job::{Job, JobKind, Reason};
 pub use lazy::{LazyLeveled, LazyLeveledOptions};
 pub use leveled::{Leveled, LeveledOptions, Sizing};

@@ -2,7 +2,7 @@
 
 use JobKind::{Compact, Flush, TrivialMove};
 use stratal_compaction::plan::{
-    Blocked, Claim, DropRange, Invalid, Job, JobKind, Place, Reason, Run, Shape, Strategy, Table,
+    Blocked, Claim, Invalid, Job, JobKind, Place, Reason, Run, Shape, Table,
 };
 use stratal_types::{Bytewise, KeyRange, SeqNo};
 
@@ -221,19 +221,18 @@ fn tables_under_a_range_tombstone_go_once_every_read_sees_it() {
         let seqno = SeqNo::from(90 - 10 * u32::try_from(at).unwrap());
         table.seqnos = (seqno, seqno);
     }
-    let drop_range = |shape: &Shape, first, last, seqno: u32| {
-        let range = KeyRange::closed(key(first), key(last));
-        let job = DropRange { range, seqno: seqno.into() }.plan(shape, &Bytewise)?;
+    let hidden = |shape: &Shape, numbers: &[u64], seqno: u32| {
+        let job = Job::drop_hidden(shape, numbers, seqno.into(), &Bytewise)?;
         assert_eq!(job.check(shape, &Bytewise), Ok(()));
-        Some(job.inputs)
+        Ok::<_, Blocked>(job.inputs)
     };
-    assert_eq!(drop_range(&shape, 0, 99, 85), None, "reads may not see the tombstone yet");
+    let refused = |number| Err(Invalid::NotHidden { number }.into());
+    assert_eq!(hidden(&shape, &[5], 85), refused(5), "reads may not see the tombstone yet");
     shape.watermark = 86u32.into();
-    // 1 is newer than the tombstone.
-    assert_eq!(drop_range(&shape, 0, 99, 85), Some(vec![5, 6, 8]));
-    assert_eq!(drop_range(&shape, 0, 64, 85), Some(vec![5, 6]));
-    assert_eq!(drop_range(&shape, 1, 44, 85), None, "what lies across an edge stays");
-    assert_eq!(drop_range(&shape, 0, 99, 65), Some(vec![8]));
-    let job = Job::drop_hidden(&shape, &[5], 80u32.into(), &Bytewise);
-    assert_eq!(job, Err(Invalid::NotHidden { number: 5 }.into()));
+    assert_eq!(hidden(&shape, &[5, 6, 8], 85), Ok(vec![5, 6, 8]));
+    // What lies behind need not go along: the tombstone hides it too.
+    assert_eq!(hidden(&shape, &[5], 85), Ok(vec![5]));
+    assert_eq!(hidden(&shape, &[1, 5], 85), refused(1), "newer than the tombstone");
+    assert_eq!(hidden(&shape, &[5], 80), refused(5));
+    assert_eq!(hidden(&shape, &[7], 85), Err(Blocked::NotAnInput { number: 7 }));
 }
