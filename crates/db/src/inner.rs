@@ -55,7 +55,7 @@ impl Core {
     /// Looks again whether writers must wait.
     pub(crate) fn note_pressure(&self) {
         let stats = self.tree.stats();
-        let runs = stats.levels.first().map_or(0, |level| level.runs);
+        let runs = self.tree.pressure().level0_runs;
         let is_stalled = stats.sealed > SEALED_MAX || runs >= LEVEL0_RUNS_STOP;
         self.is_stalled.store(is_stalled, Ordering::Release);
     }

@@ -93,7 +93,8 @@ pub use error::Error;
 pub use health::Health;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
 pub use stratal_engine::{
-    LevelStats, MergeOperator, OperatorError, Randomness, Snapshot, TreeOptions, TreeStats,
+    FifoOptions, FilterPolicy, LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator,
+    OperatorError, Randomness, Snapshot, StrategyOptions, TieredOptions, TreeOptions, TreeStats,
 };
 pub use ticket::{Durability, Ticket};
 pub use verify::{Damage, VerifyReport};

@@ -114,6 +114,23 @@ impl Clock {
         lowest
     }
 
+    /// Whether somebody reads from a snapshot.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.registry.lock().live.is_empty()
+    }
+
+    /// Does `change`, which no snapshot sees both before and after, unless somebody reads from one.
+    /// Returns whether it was done. From then on no bound below the present is served.
+    pub(crate) fn unless_read(&self, change: impl FnOnce()) -> bool {
+        let mut registry = self.registry.lock();
+        if !registry.live.is_empty() {
+            return false;
+        }
+        registry.floor = registry.floor.max(self.visible());
+        change();
+        true
+    }
+
     /// The lowest bound at which a read is served.
     pub fn floor(&self) -> SeqNo {
         self.registry.lock().floor

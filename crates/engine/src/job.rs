@@ -11,7 +11,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use stratal_compaction::{
     SpanSet,
     gc::{GcContext, GcStream, JobTombstones},
-    plan::{Job, JobKind, Major, Shape, Strategy},
+    plan::{Job, JobKind, Pressure, Shape, Strategy, Table},
 };
 use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
 use stratal_manifest::{Place, TableMeta, Version, VersionEdit};
@@ -23,6 +23,7 @@ use crate::{
     Error, Tree,
     files::{JobLedger, TableHandle},
     read_state::{ReadState, Sealed},
+    removal::Searched,
     source::{RunCursor, SourceCursor},
     view::View,
 };
@@ -31,6 +32,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct JobBoard {
     running: Vec<Job>,
+    searched: Searched,
 }
 
 /// What a flush or merge did.
@@ -49,21 +51,51 @@ impl Tree {
     /// [`run`](Self::run) or back to [`give_back`](Self::give_back); until then its tables are spoken
     /// for.
     pub fn plan(&self) -> Option<Job> {
-        self.plan_with(self.spec.leveled())
+        let mut jobs = self.jobs.lock();
+        let view = Arc::clone(&self.state.load().view);
+        let shape = self.shape(&view, &jobs);
+        let job = self.plan_hidden(&view, &shape, &mut jobs.searched).or_else(|| {
+            let spec = self.spec.load();
+            spec.policy().plan(&shape, self.comparator.as_ref())
+        })?;
+        jobs.running.push(job.clone());
+        Some(job)
     }
 
     /// The next merge towards a tree of one run in its last level; as [`plan`](Self::plan).
     pub fn plan_major(&self) -> Option<Job> {
-        let levels = self.spec.options().leveled.levels;
-        self.plan_with(&Major { level: levels.saturating_sub(1) })
-    }
-
-    fn plan_with(&self, strategy: &dyn Strategy) -> Option<Job> {
         let mut jobs = self.jobs.lock();
         let shape = self.shape(&self.state.load().view, &jobs);
-        let job = strategy.plan(&shape, self.comparator.as_ref())?;
+        let major = self.spec.load().policy().major();
+        let job = major.plan(&shape, self.comparator.as_ref())?;
         jobs.running.push(job.clone());
         Some(job)
+    }
+
+    /// The merge of exactly the tables numbered `tables` into `level`, for a caller who plans for
+    /// himself; as [`plan`](Self::plan). They join the newest run of that level, or become one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`], saying why, if the job would change what reads find, or something
+    /// it needs belongs to a job that runs.
+    pub fn plan_tables(&self, tables: &[u64], level: usize) -> Result<Job, Error> {
+        let mut jobs = self.jobs.lock();
+        let shape = self.shape(&self.state.load().view, &jobs);
+        let ages = shape.tables().filter(|(_, table)| tables.contains(&table.number));
+        let oldest = ages.map(|(place, _)| place.age).min().unwrap_or(0);
+        let age = shape.level(level).first().map_or(oldest, |run| run.age);
+        let output = stratal_compaction::plan::Place { level, age };
+        let job = Job::exactly(&shape, tables, output, self.comparator.as_ref())
+            .map_err(|blocked| Error::InvalidArgument(blocked.to_string()))?;
+        jobs.running.push(job.clone());
+        Ok(job)
+    }
+
+    /// How far the tree is behind with its merges.
+    pub fn pressure(&self) -> Pressure {
+        let shape = self.shape(&self.state.load().view, &JobBoard::default());
+        self.spec.load().policy().pressure(&shape)
     }
 
     /// Ends the claim of a job that will not be run.
@@ -74,8 +106,10 @@ impl Tree {
         }
     }
 
-    fn shape(&self, view: &View, jobs: &JobBoard) -> Shape {
+    pub(crate) fn shape(&self, view: &View, jobs: &JobBoard) -> Shape {
         let mut shape = view.shape(self.store.clock().floor());
+        shape.held = self.store.clock().is_read();
+        shape.now_ms = (self.store.context.time)();
         for job in &jobs.running {
             shape.start(job);
         }
@@ -171,6 +205,12 @@ impl Tree {
             level: 0,
             fences: Vec::new(),
             lineage: Vec::new(),
+            created_at_ms: (self.store.context.time)(),
+            after: self.after(
+                self.shape(&self.state.load().view, &JobBoard::default()),
+                &Job::flush(KeyRange::ALL, u64::MAX),
+                memtables().map(|memtable| memtable.entries() as u64).sum(),
+            ),
         };
         self.merge_tables(merge)
     }
@@ -209,12 +249,17 @@ impl Tree {
         job.check(&shape, comparator).map_err(|invalid| Error::StaleJob(invalid.to_string()))?;
 
         let (mut sources, mut tombstones, mut lineage) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut created_at_ms) = (0, 0);
         for (_, run) in state.view.runs() {
             let inputs = run.filtered(|table| job.takes(table.meta.number));
             if inputs.tables.is_empty() {
                 continue;
             }
             tombstones.push(inputs.tombstones(&KeyRange::ALL)?);
+            for table in inputs.tables.iter() {
+                keys += table.meta.entries;
+                created_at_ms = table.meta.created_at_ms.max(created_at_ms);
+            }
             lineage.extend(inputs.tables.iter().map(|table| table.meta.uid));
             sources.push(SourceCursor::Run(RunCursor::new(inputs)));
         }
@@ -226,6 +271,8 @@ impl Tree {
             level: job.output.level,
             fences: job.fences(&shape, comparator),
             lineage,
+            created_at_ms,
+            after: self.after(shape, job, keys),
         };
         drop(state);
         let (tables, mut ledger) = self.merge_tables(merge)?;
@@ -255,16 +302,21 @@ impl Tree {
         Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
     }
 
-    /// Takes tables out of the tree that nobody is to find any more.
-    fn run_removal(&self, job: &Job) -> Result<JobSummary, Error> {
-        let mut ledger = JobLedger::new(&self.store.files);
-        self.install(job, &mut ledger, |edit| {
-            for number in &job.inputs {
-                edit.remove_table(self.id, *number);
-            }
-            Ok(())
-        })?;
-        Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
+    /// About the shape that a job leaves which brings at most `keys` keys to where its output goes.
+    fn after(&self, mut shape: Shape, job: &Job, keys: u64) -> Shape {
+        let all = Table {
+            number: 0,
+            span: job.span.clone(),
+            len: 0,
+            seqnos: (SeqNo::ZERO, SeqNo::ZERO),
+            entries: keys,
+            deletes: 0,
+            tombstones: 0,
+            created_at_ms: 0,
+            busy: false,
+        };
+        shape.apply(job, vec![all], self.comparator.as_ref());
+        shape
     }
 
     /// Keys that range tombstones outside the job may cover, those in memory among them.
@@ -296,13 +348,13 @@ impl Tree {
     }
 
     /// What every edit carries.
-    fn stamp(&self, edit: &mut VersionEdit) {
+    pub(crate) fn stamp(&self, edit: &mut VersionEdit) {
         edit.set_clock(self.store.clock().next());
         edit.set_retention_floor(self.store.clock().floor());
     }
 
     /// Makes `edit` durable. If nobody knows whether it is, its files stay until somebody does.
-    fn commit(
+    pub(crate) fn commit(
         &self,
         manifest: &mut stratal_manifest::Manifest,
         edit: &VersionEdit,
@@ -323,7 +375,7 @@ impl Tree {
     }
 
     /// Lets reads see `version`, and `change` what is in memory, at one stroke. For the installer.
-    fn swap_view(&self, version: &Version, change: impl FnOnce(&mut ReadState)) {
+    pub(crate) fn swap_view(&self, version: &Version, change: impl FnOnce(&mut ReadState)) {
         let Some(tree) = version.trees.get(&self.id) else { return };
         let _swap = self.swap.lock();
         let before = self.state.load_full();
@@ -350,10 +402,11 @@ impl Tree {
         let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
         let mut stream = GcStream::new(input, context, &mut departed);
         let files = self.store.files.context(&self.comparator);
-        let spec = Arc::clone(self.spec.table(merge.level));
-        let options = self.spec.options().cut;
+        let tree_spec = self.spec.load_full();
+        let spec = tree_spec.table(merge.level, &merge.after);
+        let options = tree_spec.options().cut;
         let cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);
-        let outputs = Outputs::new(self, merge.level, merge.lineage);
+        let outputs = Outputs::new(self, merge.level, merge.lineage, merge.created_at_ms);
         let mut set = TableSetWriter::new(&files, spec, cutter, outputs);
         set.add_tombstones(tombstones.kept())?;
 
@@ -379,6 +432,10 @@ struct Merge {
     level: usize,
     fences: Vec<Fence>,
     lineage: Vec<FileUid>,
+    /// When the newest of it was flushed.
+    created_at_ms: u64,
+    /// The tree that it leaves.
+    after: Shape,
 }
 
 /// The files of the tables that a job writes, one after the other.
@@ -386,6 +443,7 @@ struct Outputs<'a> {
     tree: &'a Tree,
     level: usize,
     lineage: Vec<FileUid>,
+    created_at_ms: u64,
     ledger: JobLedger,
     /// Number and path of the table at hand, or of the last one.
     current: (u64, PathBuf),
@@ -419,9 +477,10 @@ impl TableFiles for Outputs<'_> {
 }
 
 impl<'a> Outputs<'a> {
-    fn new(tree: &'a Tree, level: usize, lineage: Vec<FileUid>) -> Self {
+    fn new(tree: &'a Tree, level: usize, lineage: Vec<FileUid>, created_at_ms: u64) -> Self {
         let ledger = JobLedger::new(&tree.store.files);
-        Self { tree, level, lineage, ledger, current: Default::default(), done: Vec::new() }
+        let (current, done) = (Default::default(), Vec::new());
+        Self { tree, level, lineage, created_at_ms, ledger, current, done }
     }
 
     fn meta(&self, number: u64, info: TableInfo) -> TableMeta {
@@ -440,6 +499,7 @@ impl<'a> Outputs<'a> {
             key_bytes: properties.key_bytes,
             value_bytes: properties.value_bytes,
             birth_level: u32::try_from(self.level).unwrap_or(u32::MAX),
+            created_at_ms: self.created_at_ms,
             lineage: self.lineage.clone(),
             ..TableMeta::default()
         }

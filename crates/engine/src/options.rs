@@ -1,11 +1,11 @@
 use stratal_block::Compression;
-use stratal_compaction::plan::{Leveled, LeveledOptions};
+use stratal_compaction::plan::{Policy, Shape, StrategyOptions};
 use stratal_sst::{TableOptions, TableSpec};
 use stratal_types::CutOptions;
 
 use std::sync::Arc;
 
-use crate::Error;
+use crate::{Error, FilterPolicy, filters::filter_of};
 
 /// How a tree is kept.
 #[derive(Clone, Debug)]
@@ -16,8 +16,10 @@ pub struct TreeOptions {
     pub table: TableOptions,
     /// Levels above this one are not compressed. Default 2.
     pub compress_from_level: usize,
-    /// How tables are merged.
-    pub leveled: LeveledOptions,
+    /// How tables are merged. Default leveled.
+    pub strategy: StrategyOptions,
+    /// How long filters are, by level. Default all as [`table`](Self::table) has it.
+    pub filters: FilterPolicy,
     /// How long tables get.
     pub cut: CutOptions,
 }
@@ -35,7 +37,8 @@ impl Default for TreeOptions {
             write_buffer_len: Self::WRITE_BUFFER_LEN,
             table: TableOptions::default(),
             compress_from_level: Self::COMPRESS_FROM_LEVEL,
-            leveled: LeveledOptions::default(),
+            strategy: StrategyOptions::default(),
+            filters: FilterPolicy::default(),
             cut: CutOptions::default(),
         }
     }
@@ -45,7 +48,7 @@ impl Default for TreeOptions {
 #[derive(Clone, Debug)]
 pub struct TreeSpec {
     options: TreeOptions,
-    leveled: Leveled,
+    policy: Policy,
     upper: Arc<TableSpec>,
     lower: Arc<TableSpec>,
 }
@@ -64,9 +67,10 @@ impl TreeOptions {
         if self.cut.table_len == 0 {
             return Err(Error::InvalidArgument("cut.table_len is 0".into()));
         }
+        self.filters.check()?;
         let uncompressed = TableOptions { compression: Compression::None, ..self.table.clone() };
         Ok(TreeSpec {
-            leveled: self.leveled.validate().map_err(|error| invalid(&error))?,
+            policy: self.strategy.validate().map_err(|error| invalid(&error))?,
             upper: Arc::new(uncompressed.validate().map_err(|error| invalid(&error))?),
             lower: Arc::new(self.table.clone().validate().map_err(|error| invalid(&error))?),
             options: self,
@@ -80,12 +84,22 @@ impl TreeSpec {
         &self.options
     }
 
-    pub(crate) fn leveled(&self) -> &Leveled {
-        &self.leveled
+    /// The strategy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
-    /// How a table of `level` is written.
-    pub(crate) fn table(&self, level: usize) -> &Arc<TableSpec> {
-        if level < self.options.compress_from_level { &self.upper } else { &self.lower }
+    /// How tables of `level` are written by a job that leaves a tree of this shape. Every flush, merge
+    /// and ingestion asks here.
+    pub(crate) fn table(&self, level: usize, after: &Shape) -> Arc<TableSpec> {
+        let is_upper = level < self.options.compress_from_level;
+        let spec = if is_upper { &self.upper } else { &self.lower };
+        let Some(bits) = self.options.filters.bits_per_key(&self.options, level, after) else {
+            return Arc::clone(spec);
+        };
+        let filter = spec.options().filter.and_then(|filter| filter_of(filter.kind, bits));
+        let options = TableOptions { filter, ..spec.options().clone() };
+        // The size is in the filter's range, and the rest was checked with the tree's options.
+        options.validate().map_or_else(|_| Arc::clone(spec), Arc::new)
     }
 }

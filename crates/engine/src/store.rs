@@ -27,6 +27,10 @@ pub type Operators = Arc<dyn Fn(&str) -> Option<Arc<dyn MergeOperator>> + Send +
 /// seed in a simulation.
 pub type Randomness = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
 
+/// Tells the time in milliseconds since 1970: the system's in production, any in a simulation. It says
+/// when tables were written, and when they are too old.
+pub type Time = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// What the process brings to a [`Store`].
 #[derive(Clone)]
 pub struct StoreContext {
@@ -44,11 +48,13 @@ pub struct StoreContext {
     pub operators: Operators,
     /// Identities of new files.
     pub randomness: Randomness,
+    /// The time of day.
+    pub time: Time,
 }
 
 impl StoreContext {
     /// A context with a cache of `cache_len` bytes, the comparators of `stratal-types`, the merge
-    /// operators of `stratal-merge`, and no metrics.
+    /// operators of `stratal-merge`, the system's time, and no metrics.
     pub fn new(
         fs: Arc<dyn Fs>,
         dir: impl Into<PathBuf>,
@@ -63,8 +69,14 @@ impl StoreContext {
             comparators: Arc::new(comparator_named),
             operators: Arc::new(operator_named),
             randomness,
+            time: Arc::new(system_time_ms),
         }
     }
+}
+
+fn system_time_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What trees of one database share: the clock, the manifest, the files.

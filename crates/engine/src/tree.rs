@@ -31,7 +31,7 @@ use crate::{
 pub struct Tree {
     pub(crate) store: Arc<Store>,
     pub(crate) id: TreeId,
-    pub(crate) spec: TreeSpec,
+    pub(crate) spec: ArcSwap<TreeSpec>,
     pub(crate) comparator: Arc<dyn Comparator>,
     pub(crate) folding: Arc<Folding>,
     pub(crate) state: ArcSwap<ReadState>,
@@ -105,7 +105,7 @@ impl Tree {
         Ok(Arc::new(Self {
             store: Arc::clone(store),
             id,
-            spec,
+            spec: ArcSwap::from_pointee(spec),
             applied: AtomicU64::new(version.flushed.get()),
             comparator,
             folding,
@@ -157,8 +157,15 @@ impl Tree {
     }
 
     /// How it is kept.
-    pub fn spec(&self) -> &TreeSpec {
-        &self.spec
+    pub fn spec(&self) -> Arc<TreeSpec> {
+        self.spec.load_full()
+    }
+
+    /// Keeps it in another way from now on: what is flushed, planned or merged next goes by `spec`, and
+    /// what is under way ends as it began. Nothing is written for it: another open begins with what it
+    /// is given.
+    pub fn set_spec(&self, spec: TreeSpec) {
+        self.spec.store(Arc::new(spec));
     }
 
     // Writes.
@@ -270,7 +277,7 @@ impl Tree {
 
     /// Whether the active memtable holds as much as it may.
     pub fn is_full(&self) -> bool {
-        self.state.load().active.memory_used() >= self.spec.options().write_buffer_len
+        self.state.load().active.memory_used() >= self.spec.load().options().write_buffer_len
     }
 
     /// Lets a new memtable take the writes; the old one waits to be flushed. Not while a write is under

@@ -60,6 +60,16 @@ impl View {
         Self { version, levels }
     }
 
+    /// The same without the tables for which `is_gone` holds.
+    pub(crate) fn without(&self, is_gone: &impl Fn(&TableHandle) -> bool) -> Self {
+        let kept = |run: &RunView| run.filtered(|table| !is_gone(table));
+        let levels = self
+            .levels
+            .iter()
+            .map(|runs| runs.iter().map(kept).filter(|run| !run.tables.is_empty()).collect());
+        Self { version: Arc::clone(&self.version), levels: levels.collect() }
+    }
+
     /// Every table with its place, in search order.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (plan::Place, &Arc<TableHandle>)> {
         self.runs().flat_map(|(place, run)| run.tables.iter().map(move |table| (place, table)))

@@ -18,7 +18,8 @@ use std::{
 };
 
 use stratal::{
-    Builder, Database, Durability, Error, Executor, KeyspaceOptions, Randomness, TreeOptions,
+    Builder, Database, Durability, Error, Executor, KeyspaceOptions, LeveledOptions, Randomness,
+    StrategyOptions, TreeOptions,
 };
 use stratal_fs::Fs;
 use stratal_testkit::{Op, Rng};
@@ -59,10 +60,13 @@ pub fn small_trees() -> TreeOptions {
     options.table.block_len_target = 512;
     options.cut.table_len = 2000;
     options.cut.below_len_max = 20_000;
-    options.leveled.level0_runs = 2;
-    options.leveled.level_base_len = 4000;
-    options.leveled.ratio = 3;
-    options.leveled.levels = 4;
+    options.strategy = StrategyOptions::Leveled(LeveledOptions {
+        levels: 4,
+        level0_runs: 2,
+        level_base_len: 4000,
+        ratio: 3,
+        ..LeveledOptions::default()
+    });
     options
 }
 

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     reason = "a test may panic"
 )]
 
@@ -12,4 +13,5 @@ mod model;
 mod operators;
 mod crash;
 mod faults;
+mod strategies;
 mod threads;

@@ -28,6 +28,8 @@ fn run(seed: u64, steps: usize) {
             14..=16 if !snapshots.is_empty() => {
                 snapshots.swap_remove(rng.index(snapshots.len()));
             }
+            // Another strategy, other lengths, other filters, while it is open.
+            18 => tree.set_spec(small(&mut rng)),
             17 if rng.chance(1, 3) => {
                 tree.flush().unwrap();
                 snapshots.clear();

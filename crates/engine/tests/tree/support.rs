@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use stratal_compaction::plan::LeveledOptions;
+use stratal_compaction::plan::{FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions};
 use stratal_engine::{
-    Error, OpenReport, Operation, Snapshot, Store, StoreContext, Tree, TreeOptions, TreeSettings,
-    TreeSpec, WriteBatch,
+    Error, FilterPolicy, OpenReport, Operation, Snapshot, Store, StoreContext, StrategyOptions,
+    Tree, TreeOptions, TreeSettings, TreeSpec, WriteBatch,
 };
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
@@ -20,20 +20,55 @@ use stratal_types::{Comparator, Cursor, CutOptions, KeyRange, SeqNo, comparator_
 
 pub(crate) const NAME: &str = "t";
 
-/// Everything small, so that little data makes many tables and levels.
+/// Everything small, so that little data makes many tables and levels. Any strategy; what forgets may
+/// hold so much that it does not.
 pub(crate) fn small(rng: &mut Rng) -> TreeSpec {
-    let leveled = LeveledOptions {
-        levels: 2 + rng.index(4),
-        level0_runs: 2 + rng.index(3),
-        level_base_len: 1 << (12 + rng.index(3)),
-        ratio: 2 + rng.below(4),
-        ..LeveledOptions::default()
+    let levels = 2 + rng.index(4);
+    let (runs, ratio) = (2 + rng.index(3), 2 + rng.below(4));
+    let short_len = 1 << (12 + rng.index(3));
+    let strategy = match rng.below(8) {
+        0..=1 => StrategyOptions::Tiered(TieredOptions {
+            levels,
+            runs,
+            promote_len: short_len,
+            ..TieredOptions::default()
+        }),
+        2..=3 => StrategyOptions::LazyLeveled(LazyLeveledOptions {
+            levels,
+            runs,
+            ratio,
+            promote_len: short_len,
+            ..LazyLeveledOptions::default()
+        }),
+        4 => StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 0 }),
+        _ => StrategyOptions::Leveled(LeveledOptions {
+            levels,
+            level0_runs: runs,
+            level_base_len: short_len,
+            ratio,
+            ..LeveledOptions::default()
+        }),
     };
+    let filters = match rng.below(3) {
+        0 => FilterPolicy::Uniform,
+        1 => FilterPolicy::BitsPerKey(0.5 + rng.below(20) as f64),
+        _ => FilterPolicy::Len(1 << rng.below(16)),
+    };
+    with_strategy(rng, strategy, filters)
+}
+
+/// As [`small`], with this strategy.
+pub(crate) fn with_strategy(
+    rng: &mut Rng,
+    strategy: StrategyOptions,
+    filters: FilterPolicy,
+) -> TreeSpec {
     let options = TreeOptions {
         write_buffer_len: 1 << (12 + rng.index(4)),
         table: TableOptions { block_len_target: 512, ..TableOptions::default() },
         compress_from_level: 1,
-        leveled,
+        strategy,
+        filters,
         cut: CutOptions { table_len: 1 << (12 + rng.index(3)), below_len_max: 64 << 10 },
     };
     options.validate().unwrap()
