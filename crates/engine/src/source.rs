@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use stratal_memtable::{Memtable, MemtableCursor};
 use stratal_merge::PointSource;
-use stratal_sst::TableCursor;
+use stratal_sst::{Scan, TableCursor};
 use stratal_types::{Cursor, EntryRef, SeqNo, Trailer};
 
 use crate::{Error, view::RunView};
@@ -72,6 +72,8 @@ fn never(error: Infallible) -> Error {
 #[derive(Debug)]
 pub(crate) struct RunCursor {
     run: RunView,
+    /// How tables are read.
+    scan: Scan,
     /// The table it is in, and where.
     inside: Option<(usize, TableCursor)>,
     place: Place,
@@ -87,7 +89,12 @@ enum Place {
 
 impl RunCursor {
     pub(crate) fn new(run: RunView) -> Self {
-        Self { run, inside: None, place: Place::BeforeFirst }
+        Self { run, scan: Scan::default(), inside: None, place: Place::BeforeFirst }
+    }
+
+    /// For a job that goes through the run once: reads large pieces, past the cache.
+    pub(crate) fn scanner(run: RunView) -> Self {
+        Self { scan: Scan::once(), ..Self::new(run) }
     }
 
     /// A cursor over table `at`, kept from before if it is the same.
@@ -95,7 +102,7 @@ impl RunCursor {
         let is_there = self.inside.as_ref().is_some_and(|(table, _)| *table == at);
         if !is_there {
             let handle = self.run.tables.get(at).ok_or(Error::CursorFailed)?;
-            self.inside = Some((at, handle.table()?.cursor()));
+            self.inside = Some((at, handle.table()?.cursor_with(self.scan)));
         }
         self.inside.as_mut().map(|(_, cursor)| cursor).ok_or(Error::CursorFailed)
     }

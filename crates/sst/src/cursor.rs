@@ -4,17 +4,19 @@ use bytes::Bytes;
 use stratal_block::SortedCursor;
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
-use crate::{Error, Table, block::CachedBlock, index::IndexCursor};
+use crate::{Error, Scan, Table, block::CachedBlock, index::IndexCursor, read_ahead::BlockReader};
 
 /// A place among all stored versions of a table. See [`Cursor`] for how it moves.
 ///
-/// It holds what it uses of the index and one data block, also when the cache has dropped them. Within a block a
-/// step costs no more than putting the key together.
+/// It holds what it uses of the index and one data block, also when the cache has dropped them, and
+/// what it has [read ahead](crate::ReadAhead). Within a block a step costs no more than putting the
+/// key together.
 #[derive(Debug)]
 pub struct TableCursor {
     table: Table,
     /// On the fence of the block it is in, while it is inside.
     index: IndexCursor,
+    blocks: BlockReader,
     /// The block it is in, or was in last.
     loaded: Option<Loaded>,
     place: Place,
@@ -38,8 +40,14 @@ enum Place {
 }
 
 impl TableCursor {
-    pub(crate) fn new(table: Table, since: SeqNo) -> Self {
-        Self { table, index: IndexCursor::since(since), loaded: None, place: Place::BeforeFirst }
+    pub(crate) fn new(table: Table, since: SeqNo, scan: Scan) -> Self {
+        Self {
+            table,
+            index: IndexCursor::since(since),
+            blocks: BlockReader::new(scan),
+            loaded: None,
+            place: Place::BeforeFirst,
+        }
     }
 
     /// The value of the entry the cursor stands on, sharing the block's memory.
@@ -61,7 +69,7 @@ impl TableCursor {
     fn load(&mut self) -> Result<&mut SortedCursor<Bytes>, Error> {
         let handle = self.index.handle(&self.table)?;
         if self.loaded.as_ref().is_none_or(|loaded| loaded.offset != handle.offset) {
-            let block = self.table.data_block(handle)?;
+            let block = self.blocks.block(&self.table, handle)?;
             let rows = match self.loaded.take() {
                 Some(Loaded { mut rows, .. }) => {
                     rows.set_block(block.rows().clone());

@@ -60,6 +60,7 @@ mod source;
 mod table;
 mod multi_get;
 mod cursor;
+mod read_ahead;
 mod range;
 mod estimate;
 mod merge_tables;
@@ -89,6 +90,7 @@ pub use merge_tables::{Keep, MergeError, MergeSummary, TableOutput, merge_tables
 pub use options::{Partitioning, TableOptions, TableSpec};
 pub use properties::Properties;
 pub use range::TableRange;
+pub use read_ahead::{CacheUse, ReadAhead, Scan};
 pub use salvage::SalvageReport;
 pub use section::{FILE_TYPE, TableBlock};
 pub use set_writer::{TableFiles, TableSetWriter};

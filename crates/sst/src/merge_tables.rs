@@ -152,7 +152,7 @@ pub fn merge_tables<O: TableOutput>(
             return Err(failed(Error::ComparatorMismatch { expected, found }));
         }
         fragments.push(table.tombstones().map_err(failed)?);
-        cursors.push(Input { number, cursor: table.cursor() });
+        cursors.push(Input { number, cursor: table.scanner() });
     }
     let tombstones = Fragments::merge(fragments.iter().map(AsRef::as_ref), comparator.as_ref());
     if keep != Keep::Live && !tombstones.is_empty() {

@@ -120,7 +120,7 @@ impl Tail {
 
 /// Blocks that lie further apart than this many bytes are not read in one piece: about what a device
 /// or a system call could have read in the time of asking once more.
-const GAP_LEN_MAX: u64 = 16 << 10;
+pub(crate) const GAP_LEN_MAX: u64 = 16 << 10;
 /// Bytes at which a piece ends, though its neighbour follows at once.
 const PIECE_LEN_MAX: u64 = 1 << 20;
 

@@ -57,7 +57,7 @@ impl Table {
             }
         }
         let tombstones = self.tombstones()?;
-        let mut cursor = self.cursor();
+        let mut cursor = self.scanner();
         cursor.advance()?;
         let mut pieces = Vec::with_capacity(at.len().saturating_add(1));
         let ends = at.iter().map(|key| Some(key.as_ref())).chain([None]);

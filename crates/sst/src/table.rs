@@ -1,4 +1,7 @@
-use std::{ops::RangeBounds, sync::Arc};
+use std::{
+    ops::{Range, RangeBounds},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use stratal_archive::{Opener, Progress, SectionTag, Toc, TocEntry};
@@ -10,7 +13,7 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, Properties, ReadAt, TableContext, TableCursor, TableInfo, TableRange,
+    Error, Properties, ReadAt, Scan, TableContext, TableCursor, TableInfo, TableRange,
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
@@ -280,7 +283,39 @@ impl Table {
 
     /// A cursor over all stored versions, standing before the first.
     pub fn cursor(&self) -> TableCursor {
-        TableCursor::new(self.clone(), SeqNo::ZERO)
+        self.cursor_with(Scan::default())
+    }
+
+    /// A [`cursor`](Self::cursor) for those who go through all of a table, or a long part of it, and
+    /// not again: it reads large pieces, and leaves the cache to others.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use stratal_sst::{Table, TableContext, TableOptions, TableWriter};
+    /// # use stratal_types::{Cursor, FileUid};
+    /// # let ctx = TableContext::default();
+    /// # let spec = Arc::new(TableOptions::default().validate()?);
+    /// # let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec);
+    /// # writer.put(b"AD/Canillo", b"3292")?;
+    /// # writer.put(b"AD/Vila", b"1418")?;
+    /// # let table = Table::open(&ctx, Arc::new(bytes::Bytes::from(writer.finish()?.sink)))?;
+    /// let mut scanner = table.scanner();
+    /// scanner.seek_to_first()?;
+    /// let mut value_bytes = 0;
+    /// while let Some(entry) = scanner.entry() {
+    ///     value_bytes += entry.value.len();
+    ///     scanner.advance()?;
+    /// }
+    /// assert_eq!(value_bytes, 8);
+    /// # Ok::<(), stratal_sst::Error>(())
+    /// ```
+    pub fn scanner(&self) -> TableCursor {
+        self.cursor_with(Scan::once())
+    }
+
+    /// A [`cursor`](Self::cursor) that gets at blocks as `scan` says.
+    pub fn cursor_with(&self, scan: Scan) -> TableCursor {
+        TableCursor::new(self.clone(), SeqNo::ZERO, scan)
     }
 
     /// A cursor that stands on every stored version whose sequence number is `since` or higher, and
@@ -288,7 +323,7 @@ impl Table {
     ///
     /// Of older versions it stands on those that share a block with one it looks for.
     pub fn cursor_since(&self, since: SeqNo) -> TableCursor {
-        TableCursor::new(self.clone(), since)
+        TableCursor::new(self.clone(), since, Scan::default())
     }
 
     /// The live keys and values of `range`, in order, from either end.
@@ -360,6 +395,37 @@ impl Table {
         self.inner.data_block(handle)
     }
 
+    /// The data block at `handle`, by `load` if the cache does not have it.
+    pub(crate) fn data_block_or(
+        &self,
+        handle: BlockHandle,
+        load: impl FnOnce() -> Result<CachedBlock, Error>,
+    ) -> Result<Arc<CachedBlock>, Error> {
+        let key = self.inner.cache_key(TableBlock::Data, handle.offset);
+        self.inner.ctx.cache.get_or_load(&key, Priority::Normal, load)
+    }
+
+    /// The part of the file with the data blocks.
+    pub(crate) fn data_range(&self) -> Range<u64> {
+        self.inner.toc.find(section::DATA).next().map_or(0..0, TocEntry::range)
+    }
+
+    /// The block at `handle` as it is stored.
+    pub(crate) fn read_block(&self, handle: BlockHandle) -> Result<Bytes, Error> {
+        self.inner.read_block(handle)
+    }
+
+    /// The data block that is stored as `stored`. If it is one that `keeps` for long it must not keep
+    /// what was read with it, and has memory of its own.
+    pub(crate) fn parse_data_block(
+        &self,
+        handle: BlockHandle,
+        stored: &Bytes,
+        keeps: bool,
+    ) -> Result<CachedBlock, Error> {
+        self.inner.parse_data_block(handle, stored, keeps)
+    }
+
     /// The data blocks at `handles`, which stand in order of the file and each once: from the cache, or
     /// read together and kept there.
     pub(crate) fn data_blocks(
@@ -376,7 +442,9 @@ impl Table {
 
     /// Bytes of the file as they are stored.
     pub(crate) fn read_stored(&self, offset: u64, len: u64) -> Result<Bytes, Error> {
-        read(self.inner.source.as_ref(), offset, len)
+        let stored = read(self.inner.source.as_ref(), offset, len)?;
+        self.inner.ctx.metrics.add(Counter::BytesRead, len);
+        Ok(stored)
     }
 
     /// Opens the block that `handle` points at, without the cache.
@@ -509,7 +577,6 @@ impl Inner {
 
     /// Reads and opens data blocks, which stand in order of the file, past the cache.
     fn read_data_blocks(&self, handles: &[BlockHandle]) -> Result<Vec<CachedBlock>, Error> {
-        let kind = TableBlock::Data;
         let pieces = pieces(handles);
         let ranges: Vec<_> = pieces.iter().map(|piece| piece.range.clone()).collect();
         if let Some(handle) = handles.iter().find(|handle| handle.range().end > self.source.len()) {
@@ -522,18 +589,12 @@ impl Inner {
         })?;
         let mut blocks = Vec::with_capacity(handles.len());
         for (piece, bytes) in pieces.iter().zip(bytes) {
-            self.ctx.metrics.add(Counter::BlocksRead, piece.blocks.len() as u64);
             self.ctx.metrics.add(Counter::BytesRead, bytes.len() as u64);
             for handle in handles.get(piece.blocks.clone()).unwrap_or_default() {
                 let stored = piece.slice(&bytes, *handle);
-                let plain = self.decode_block(*handle, kind, &stored)?;
                 // A block that is kept must not keep its neighbours with it.
-                let plain = match piece.blocks.len() {
-                    1 => plain,
-                    _ if plain.is_unique() => plain,
-                    _ => Bytes::copy_from_slice(&plain),
-                };
-                blocks.push(parse_sorted(plain, kind, handle.offset)?);
+                let has_neighbours = piece.blocks.len() > 1;
+                blocks.push(self.parse_data_block(*handle, &stored, has_neighbours)?);
             }
         }
         Ok(blocks)
@@ -566,17 +627,33 @@ impl Inner {
     }
 
     fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
-        let offset = handle.offset;
+        self.decode_block(handle, kind, &self.read_block(handle)?)
+    }
+
+    fn read_block(&self, handle: BlockHandle) -> Result<Bytes, Error> {
         if handle.range().end > self.source.len() {
-            return Err(beyond_the_end(offset));
+            return Err(beyond_the_end(handle.offset));
         }
         let stored = match self.tail.as_ref().and_then(|tail| tail.copy(handle.range())) {
             Some(stored) => stored,
-            None => read(self.source.as_ref(), offset, handle.len.into())?,
+            None => read(self.source.as_ref(), handle.offset, handle.len.into())?,
         };
-        self.ctx.metrics.add(Counter::BlocksRead, 1);
         self.ctx.metrics.add(Counter::BytesRead, handle.len.into());
-        self.decode_block(handle, kind, &stored)
+        Ok(stored)
+    }
+
+    fn parse_data_block(
+        &self,
+        handle: BlockHandle,
+        stored: &Bytes,
+        keeps: bool,
+    ) -> Result<CachedBlock, Error> {
+        let kind = TableBlock::Data;
+        let mut plain = self.decode_block(handle, kind, stored)?;
+        if keeps && !plain.is_unique() {
+            plain = Bytes::copy_from_slice(&plain);
+        }
+        parse_sorted(plain, kind, handle.offset)
     }
 
     /// What the block stored as `stored` holds; shares its memory where it is stored as it is.
@@ -587,6 +664,7 @@ impl Inner {
         stored: &Bytes,
     ) -> Result<Bytes, Error> {
         let offset = handle.offset;
+        self.ctx.metrics.add(Counter::BlocksRead, 1);
         let id = kind.id(self.toc.header.uid, handle.ordinal);
         let plain = self.codec.open(id, stored).map_err(|source| Error::Block {
             kind: kind.name(),

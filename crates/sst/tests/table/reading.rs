@@ -1,14 +1,18 @@
 //! What is read of a file, and when.
 
-use std::{ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use crate::support::{Counted, context, forward, write_model};
+use bytes::Bytes;
 use stratal_archive::TAIL_LEN;
 use stratal_block::Compression;
 use stratal_fs::{Access, Fs, MemFs};
-use stratal_sst::{Error, FileSource, Table, TableContext, TableOptions};
+use stratal_sst::{
+    CacheUse, Error, FileSource, ReadAhead, ReadAt, Scan, Table, TableContext, TableCursor,
+    TableOptions,
+};
 use stratal_testkit::Model;
-use stratal_types::{Bytewise, SeqNo};
+use stratal_types::{Bytewise, Cursor, SeqNo};
 
 fn key(i: u32) -> Vec<u8> {
     format!("key{i:06}").into_bytes()
@@ -127,4 +131,140 @@ fn a_damaged_block_fails_a_batch_that_needs_it_and_no_other() {
     let table = Table::open(&ctx, Counted::new(&file)).unwrap();
     assert!(matches!(table.multi_get(&[key(500), key(0)]), Err(Error::Block { kind: "data", .. })));
     assert!(table.multi_get(&[key(500), key(999)]).unwrap().iter().all(Option::is_some));
+}
+
+fn lengths(reads: &[Range<u64>]) -> Vec<u64> {
+    reads.iter().map(|read| read.end - read.start).collect()
+}
+
+/// Goes through all of a table; returns what was read for it.
+fn go_through(source: &Counted, cursor: &mut TableCursor, way: Way) -> Vec<Range<u64>> {
+    let step = match way {
+        Way::On => TableCursor::advance,
+        Way::Back => {
+            cursor.seek_to_last().unwrap();
+            TableCursor::retreat
+        }
+    };
+    let mut entries = u64::from(way == Way::Back);
+    step(cursor).unwrap();
+    while cursor.entry().is_some() {
+        entries += 1;
+        step(cursor).unwrap();
+    }
+    assert_eq!(entries, cursor.table().properties().entries);
+    source.take()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    On,
+    Back,
+}
+
+#[test]
+fn a_cursor_that_goes_from_neighbour_to_neighbour_reads_ahead() {
+    for way in [Way::On, Way::Back] {
+        let (source, table) = opened(20_000);
+        let blocks = table.properties().data_blocks as usize;
+        let reads = go_through(&source, &mut table.cursor(), way);
+        let lens = lengths(&reads);
+        assert!(lens[..2].iter().all(|len| *len < 5000), "{way:?}: {lens:?}");
+        assert_eq!(lens[2..7], [16, 32, 64, 128, 256].map(|kib: u64| kib << 10), "{way:?}");
+        assert!(lens[7..].iter().all(|len| *len <= 256 << 10), "{way:?}: {lens:?}");
+        assert!(reads.len() < 17 && blocks > 500, "{way:?}: {lens:?}");
+        let bytes: u64 = lens.iter().sum();
+        assert!(bytes < source.len() + source.len() / 20, "hardly a byte is read twice");
+        // What was read is in the cache, block by block.
+        assert!(go_through(&source, &mut table.cursor(), way).is_empty(), "{way:?}");
+        assert!(table.get(&key(9999)).unwrap().is_some() && source.take().is_empty());
+
+        let (source, table) = opened(20_000);
+        let scan = Scan { read_ahead: ReadAhead::Never, ..Scan::default() };
+        assert_eq!(go_through(&source, &mut table.cursor_with(scan), way).len(), blocks);
+    }
+}
+
+#[test]
+fn ranges_read_ahead_and_seeks_do_not() {
+    let (source, table) = opened(20_000);
+    assert_eq!(table.range::<&[u8]>(..).count(), 20_000);
+    assert!(source.take().len() < 17);
+    let (source, table) = opened(20_000);
+    assert_eq!(table.range::<&[u8]>(..).rev().count(), 20_000);
+    assert!(source.take().len() < 17);
+
+    let (source, table) = opened(20_000);
+    let mut cursor = table.cursor();
+    for i in 0..200 {
+        cursor.seek(&key(i * 7919 % 20_000), SeqNo::MAX).unwrap();
+        assert!(cursor.entry().is_some());
+    }
+    assert!(lengths(&source.take()).iter().all(|len| *len < 5000));
+}
+
+#[test]
+fn a_scanner_reads_large_pieces_past_the_cache() {
+    for way in [Way::On, Way::Back] {
+        let (ctx, file, _) = table_of(20_000);
+        let (source, cache) = (Counted::new(&file), &ctx.cache);
+        let table = Table::open(&ctx, source.clone()).unwrap();
+        source.take();
+        let before = cache.stats();
+        let reads = go_through(&source, &mut table.scanner(), way);
+        assert!(reads.len() <= source.len() as usize / (256 << 10) + 2, "{:?}", lengths(&reads));
+        let scan = Scan { cache: CacheUse::Bypass, read_ahead: ReadAhead::Fixed(1) };
+        let reads = go_through(&source, &mut table.cursor_with(scan), way);
+        assert_eq!(reads.len() as u64, table.properties().data_blocks);
+        assert_eq!(cache.stats().entries, before.entries, "nothing has been put in or taken out");
+        assert!(cache.stats().hits + cache.stats().misses < before.hits + before.misses + 10);
+    }
+}
+
+/// What cannot be read ahead does not fail what can be read.
+#[test]
+fn a_part_that_cannot_be_read_fails_its_own_blocks_alone() {
+    let (ctx, file, _) = table_of(20_000);
+    for scan in [Scan::default(), Scan::once()] {
+        let broken = 500_000..500_100;
+        let table = Table::open(&ctx, Arc::new(Broken { file: file.clone(), broken })).unwrap();
+        let mut cursor = table.cursor_with(scan);
+        let mut entries = 0;
+        let failed = loop {
+            match cursor.advance() {
+                Ok(()) if cursor.entry().is_some() => entries += 1,
+                Ok(()) => panic!("it came to the end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(failed, Error::Read { .. }), "{failed}");
+        assert!(entries > 3500, "everything before it: {entries}");
+        for _ in 0..2 {
+            assert!(cursor.entry().is_none());
+            assert!(matches!(cursor.advance(), Err(Error::CursorFailed)));
+            assert!(matches!(cursor.retreat(), Err(Error::CursorFailed)));
+        }
+        cursor.seek(&key(10_000), SeqNo::MAX).unwrap();
+        assert_eq!(cursor.entry().unwrap().key, key(10_000), "placed again it goes on");
+    }
+}
+
+/// A source of which some bytes cannot be read.
+#[derive(Debug)]
+struct Broken {
+    file: Vec<u8>,
+    broken: Range<u64>,
+}
+
+impl ReadAt for Broken {
+    fn len(&self) -> u64 {
+        self.file.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        if range.start < self.broken.end && self.broken.start < range.end {
+            return Err(io::Error::other("a bad sector"));
+        }
+        Ok(Bytes::copy_from_slice(&self.file[range.start as usize..range.end as usize]))
+    }
 }

@@ -1,0 +1,183 @@
+//! Reading more than one block at a time where blocks are wanted one after the other.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{Error, Table, block::CachedBlock, handle::BlockHandle, source::GAP_LEN_MAX};
+
+/// How a cursor gets at the blocks it comes to. The default suits reads; [`Scan::once`] suits those
+/// who go through a table once, such as merges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// What the cache has to do with it.
+    pub cache: CacheUse,
+    /// How much is read at once.
+    pub read_ahead: ReadAhead,
+}
+
+/// Whether a cursor takes blocks from the cache, and keeps there what it has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It does both.
+    #[default]
+    Full,
+    /// It does neither with data blocks: what others read stays where it is. The index comes from
+    /// the cache in any case.
+    Bypass,
+}
+
+/// How many bytes of the file a cursor reads at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadAhead {
+    /// One block.
+    Never,
+    /// One block, until the cursor has come from a block to its neighbour twice, on or back; from
+    /// then on, as long as it goes on in the same way, 16 KiB and twice as much each time, up to
+    /// 256 KiB. Going anywhere else begins anew.
+    #[default]
+    Growing,
+    /// So many bytes, or one block if that is larger. In the direction that the cursor has come from,
+    /// or on if it has come from nowhere near.
+    Fixed(u32),
+}
+
+impl Scan {
+    /// Past the cache, [`FIXED_LEN`](ReadAhead::FIXED_LEN) at a time.
+    pub const fn once() -> Self {
+        Self { cache: CacheUse::Bypass, read_ahead: ReadAhead::Fixed(ReadAhead::FIXED_LEN) }
+    }
+}
+
+impl ReadAhead {
+    /// Bytes that a [`Table::scanner`] reads at once: 256 KiB.
+    pub const FIXED_LEN: u32 = 256 << 10;
+    /// First and last length of [`Growing`](Self::Growing).
+    const GROWING_LEN: Range<u32> = 16 << 10..256 << 10;
+    /// Neighbours entered in a row, after which it pays to read ahead.
+    const STREAK_MIN: u32 = 2;
+}
+
+/// Which way a cursor goes through the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    On,
+    Back,
+}
+
+/// Gets blocks for one cursor. Holds what it has read ahead, which is less than twice the largest
+/// length that its [`ReadAhead`] allows.
+#[derive(Debug)]
+pub(crate) struct BlockReader {
+    scan: Scan,
+    /// Where the block is that was wanted last.
+    last: Option<Range<u64>>,
+    way: Option<Way>,
+    /// Neighbours entered in a row, that way.
+    streak: u32,
+    /// Bytes that [`ReadAhead::Growing`] read last.
+    grown: u32,
+    /// A part of the file, from this offset on.
+    ahead: Option<(u64, Bytes)>,
+}
+
+impl BlockReader {
+    pub(crate) fn new(scan: Scan) -> Self {
+        Self { scan, last: None, way: None, streak: 0, grown: 0, ahead: None }
+    }
+
+    /// The data block at `handle`.
+    pub(crate) fn block(
+        &mut self,
+        table: &Table,
+        handle: BlockHandle,
+    ) -> Result<Arc<CachedBlock>, Error> {
+        self.follow(handle);
+        let len = self.len();
+        match self.scan.cache {
+            CacheUse::Bypass => self.read(table, handle, len).map(Arc::new),
+            CacheUse::Full if len == 0 => {
+                self.ahead = None;
+                table.data_block(handle)
+            }
+            CacheUse::Full => table.data_block_or(handle, || self.read(table, handle, len)),
+        }
+    }
+
+    /// Sees how the cursor has come to `handle`.
+    fn follow(&mut self, handle: BlockHandle) {
+        let next = handle.range();
+        let near =
+            |end: u64, start: u64| start.checked_sub(end).is_some_and(|gap| gap <= GAP_LEN_MAX);
+        let way = self.last.replace(next.clone()).and_then(|last| {
+            if near(last.end, next.start) {
+                Some(Way::On)
+            } else {
+                near(next.end, last.start).then_some(Way::Back)
+            }
+        });
+        if way.is_none() || way != self.way {
+            (self.streak, self.grown) = (0, 0);
+        }
+        self.way = way;
+        self.streak = self.streak.saturating_add(u32::from(way.is_some()));
+    }
+
+    /// Bytes to read at once; 0 for one block.
+    fn len(&self) -> u32 {
+        match self.scan.read_ahead {
+            ReadAhead::Never => 0,
+            ReadAhead::Growing if self.streak < ReadAhead::STREAK_MIN => 0,
+            ReadAhead::Growing => {
+                let Range { start, end } = ReadAhead::GROWING_LEN;
+                self.grown.saturating_mul(2).clamp(start, end)
+            }
+            ReadAhead::Fixed(len) => len,
+        }
+    }
+
+    /// Reads the block at `handle`, which may be there already, and `len` bytes in all if not.
+    fn read(&mut self, table: &Table, handle: BlockHandle, len: u32) -> Result<CachedBlock, Error> {
+        if self.stored(handle).is_none() {
+            // Gives its memory back before more is taken.
+            self.ahead = None;
+            let range = self.range(table, handle, len);
+            if range != handle.range()
+                && let Ok(bytes) = table.read_stored(range.start, range.end - range.start)
+            {
+                self.grown = len;
+                self.ahead = Some((range.start, bytes));
+            }
+        }
+        // What cannot be read ahead is no reason to fail: this block may be all that is wanted.
+        let (stored, keeps) = match self.stored(handle) {
+            Some(stored) => (stored, self.scan.cache == CacheUse::Full),
+            None => (table.read_block(handle)?, false),
+        };
+        table.parse_data_block(handle, &stored, keeps)
+    }
+
+    /// What to read if the block at `handle` is wanted, and probably those behind or before it.
+    fn range(&self, table: &Table, handle: BlockHandle, len: u32) -> Range<u64> {
+        let (block, data) = (handle.range(), table.data_range());
+        let len = u64::from(len);
+        match self.way {
+            Some(Way::Back) => {
+                let start = block.end.saturating_sub(len).max(data.start);
+                start.min(block.start)..block.end
+            }
+            _ => {
+                let end = block.start.saturating_add(len).min(data.end);
+                block.start..end.max(block.end)
+            }
+        }
+    }
+
+    /// The block at `handle` as it is stored, if it was read ahead.
+    fn stored(&self, handle: BlockHandle) -> Option<Bytes> {
+        let (start, bytes) = self.ahead.as_ref()?;
+        let at = usize::try_from(handle.offset.checked_sub(*start)?).ok()?;
+        let end = at.checked_add(handle.len as usize)?;
+        (end <= bytes.len()).then(|| bytes.slice(at..end))
+    }
+}
