@@ -1,6 +1,6 @@
 //! Blocks as the cache keeps them: checked once, then trusted.
 
-use std::hint::black_box;
+use std::{hint::black_box, num::NonZeroU64};
 
 use bytes::Bytes;
 use stratal_block::SortedBlock;
@@ -139,6 +139,21 @@ impl CachedFilter {
         match self {
             Self::Usable(filter) => filter.may_contain_batch(hashes, answers),
             Self::Unusable => answers.fill(true),
+        }
+    }
+
+    pub(crate) fn may_contain_prefix(&self, extractor: NonZeroU64, hash: u64) -> bool {
+        match self {
+            Self::Usable(filter) => filter.may_contain_prefix(extractor, hash),
+            Self::Unusable => true,
+        }
+    }
+
+    /// Whether it can be asked for whole keys.
+    pub(crate) fn has_keys(&self) -> bool {
+        match self {
+            Self::Usable(filter) => filter.membership().has_keys(),
+            Self::Unusable => true,
         }
     }
 }

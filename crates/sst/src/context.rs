@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use stratal_block::KeyRing;
 use stratal_cache::Cache;
-use stratal_types::{Bytewise, Comparator, DbId, Metrics, NoMetrics};
+use stratal_types::{Bytewise, Comparator, DbId, Metrics, NoMetrics, PrefixExtractor};
 
 /// What the process brings to every table it writes or reads.
 ///
 /// The default has a cache of its own of [`CACHE_CAPACITY_DEFAULT`](Self::CACHE_CAPACITY_DEFAULT)
-/// bytes, bytewise order, no keys, no metrics, and belongs to no database.
+/// bytes, bytewise order, no prefixes, no keys, no metrics, and belongs to no database.
 #[derive(Clone, Debug)]
 pub struct TableContext {
     /// Keeps blocks, indexes and filters within one budget, over all tables that share it.
@@ -17,6 +17,9 @@ pub struct TableContext {
     /// The root keys from which those of encrypted tables come. New ones take the newest; an old one
     /// is opened by the one that its header names, a table in the clear without.
     pub keys: Arc<KeyRing>,
+    /// Cuts the prefixes that filters may be over; see [`FilterMembership`](crate::FilterMembership).
+    /// A filter that was built under another extractor is not asked for prefixes.
+    pub prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
     /// Where counts go.
     pub metrics: Arc<dyn Metrics>,
     /// The database that new files say they belong to.
@@ -34,6 +37,7 @@ impl Default for TableContext {
             cache: Arc::new(Cache::new(Self::CACHE_CAPACITY_DEFAULT)),
             comparator: Arc::new(Bytewise),
             keys: Arc::default(),
+            prefix_extractor: None,
             metrics: Arc::new(NoMetrics),
             db_id: DbId::default(),
         }

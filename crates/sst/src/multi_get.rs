@@ -88,7 +88,7 @@ impl Table {
             keys.iter().enumerate().filter(|(i, _)| may_be_there.get(*i) == Some(&true))
         {
             index.seek_partition(self, key, bound)?;
-            if self.is_divided() && !self.may_contain_in(&index, hash)? {
+            if self.is_divided() && !self.may_contain_in(&index, key, hash)? {
                 continue;
             }
             index.seek_in_partition(self, key, bound)?;

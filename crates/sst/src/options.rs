@@ -5,7 +5,7 @@ use stratal_block::{
 };
 use stratal_filter::FilterSpec;
 
-use crate::{Error, index::PartitionLimits};
+use crate::{Error, FilterMembership, index::PartitionLimits};
 
 /// What a caller may choose about new tables.
 ///
@@ -28,6 +28,8 @@ pub struct TableOptions {
     /// How the filter works, and how large, or how sharp, it is; `None` writes none. Default blocked
     /// Bloom, 10 bits per key.
     pub filter: Option<FilterSpec>,
+    /// What the filter is over. Default whole keys.
+    pub filter_membership: FilterMembership,
     /// When index and filter are divided into partitions. Default from 2 Mi keys on.
     pub partitioning: Partitioning,
     /// A partition is closed once its part of the index or of the filter would reach this many bytes.
@@ -91,6 +93,7 @@ impl Default for TableOptions {
             seal: Seal::None,
             parity: Parity::None,
             filter: Some(FilterSpec::default()),
+            filter_membership: FilterMembership::default(),
             partitioning: Partitioning::default(),
             partition_len_target: Self::PARTITION_LEN_TARGET_DEFAULT,
         }

@@ -17,6 +17,8 @@ pub struct Properties {
     pub compression: String,
     /// What sort of filter the table has, as text; empty if it has none.
     pub filter: String,
+    /// Name of the extractor whose prefixes the filter is over; empty if it is over none.
+    pub prefix_extractor: String,
     /// Stored versions.
     pub entries: u64,
     /// Distinct user keys.
@@ -156,11 +158,12 @@ impl Properties {
         ]
     }
 
-    fn texts_mut(&mut self) -> [(&'static str, &mut String); 3] {
+    fn texts_mut(&mut self) -> [(&'static str, &mut String); 4] {
         [
             ("comparator", &mut self.comparator),
             ("compression", &mut self.compression),
             ("filter", &mut self.filter),
+            ("prefix_extractor", &mut self.prefix_extractor),
         ]
     }
 

@@ -17,6 +17,8 @@ pub struct TableRange {
     range: KeyRange,
     /// What keys must begin with, if the range alone does not say.
     prefix: Option<Vec<u8>>,
+    /// The prefix for which the filter is still to be asked.
+    unasked: Option<Vec<u8>>,
     done: bool,
 }
 
@@ -31,14 +33,33 @@ struct Side {
 type Row = (Bytes, Bytes);
 
 impl TableRange {
-    pub(crate) fn new(table: &Table, range: KeyRange, prefix: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(table: &Table, range: KeyRange) -> Self {
         let side = || Side { cursor: table.cursor(), passed: None };
         let done = range.is_empty(table.context().comparator.as_ref());
-        Self { front: side(), back: side(), range, prefix, done }
+        Self { front: side(), back: side(), range, prefix: None, unasked: None, done }
+    }
+
+    pub(crate) fn of_prefix(table: &Table, prefix: &[u8]) -> Self {
+        let found = table.comparator().prefix_range(prefix);
+        let range = KeyRange { start: found.start, end: found.end };
+        Self {
+            prefix: (!found.exact).then(|| prefix.to_vec()),
+            unasked: Some(prefix.to_vec()),
+            ..Self::new(table, range)
+        }
+    }
+
+    /// Whether the filter says that there is nothing.
+    fn is_denied(&mut self) -> Result<bool, Error> {
+        let Some(prefix) = self.unasked.take() else { return Ok(false) };
+        self.front.cursor.table().may_contain_prefix(&prefix).map(|may| !may)
     }
 
     /// The next live row from the front.
     fn forward(&mut self) -> Result<Option<Row>, Error> {
+        if self.is_denied()? {
+            return Ok(None);
+        }
         loop {
             self.front.enter_next_key(&self.range.start)?;
             let comparator = self.front.cursor.table().context().comparator.as_ref();
@@ -62,6 +83,9 @@ impl TableRange {
 
     /// The next live row from the back.
     fn backward(&mut self) -> Result<Option<Row>, Error> {
+        if self.is_denied()? {
+            return Ok(None);
+        }
         loop {
             self.back.enter_previous_key(&self.range.end)?;
             let comparator = self.back.cursor.table().context().comparator.as_ref();

@@ -189,11 +189,11 @@ impl Table {
         let mut index = IndexCursor::default();
         if self.is_divided() {
             index.seek_partition(self, key, bound)?;
-            if !self.may_contain_in(&index, hash)? {
+            if !self.may_contain_in(&index, key, hash)? {
                 return Ok(None);
             }
         } else {
-            if !self.may_contain_in_whole(hash)? {
+            if !self.may_contain_in_whole(key, hash)? {
                 return Ok(None);
             }
             index.seek_partition(self, key, bound)?;
@@ -211,55 +211,6 @@ impl Table {
             index.advance(self)?;
         }
         Ok(None)
-    }
-
-    /// Whether the filter lets through `key`, whose [`key_hash`] is `hash`. `true` without a filter.
-    ///
-    /// # Errors
-    ///
-    /// Those of reading the filter, and in a table of two levels the index. Damage to a filter is no
-    /// error; it lets through every key.
-    pub fn may_contain(&self, key: &[u8], hash: u64) -> Result<bool, Error> {
-        if !self.is_divided() {
-            return self.may_contain_in_whole(hash);
-        }
-        let mut index = IndexCursor::default();
-        index.seek_partition(self, key, SeqNo::MAX)?;
-        self.may_contain_in(&index, hash)
-    }
-
-    /// Whether the filter over the whole table lets through keys of this hash.
-    fn may_contain_in_whole(&self, hash: u64) -> Result<bool, Error> {
-        let Some(filter) = self.inner.filter()? else { return Ok(true) };
-        Ok(self.ask(&filter, hash))
-    }
-
-    /// Whether the filter of the partition that `index` is in lets through keys of this hash; `false`
-    /// behind the last, where there are no keys.
-    pub(crate) fn may_contain_in(&self, index: &IndexCursor, hash: u64) -> Result<bool, Error> {
-        let Some(partition) = index.partition_fence(self)? else { return Ok(false) };
-        let Some(handle) = partition.filter else { return Ok(true) };
-        let filter = self.inner.filter_partition(handle)?;
-        Ok(self.ask(&filter, hash))
-    }
-
-    fn ask(&self, filter: &CachedFilter, hash: u64) -> bool {
-        let may = filter.may_contain(hash);
-        self.inner.ctx.metrics.add(Counter::FilterProbes, 1);
-        self.inner.ctx.metrics.add(Counter::FilterRejects, u64::from(!may));
-        may
-    }
-
-    /// For each key and its hash whether the filter over the whole table lets it through.
-    pub(crate) fn may_contain_each(&self, keys: &[(&[u8], u64)]) -> Result<Vec<bool>, Error> {
-        let mut answers = vec![true; keys.len()];
-        let Some(filter) = self.inner.filter()? else { return Ok(answers) };
-        let hashes: Vec<u64> = keys.iter().map(|&(_, hash)| hash).collect();
-        filter.may_contain_batch(&hashes, &mut answers);
-        let rejects = answers.iter().filter(|&&may| !may).count();
-        self.inner.ctx.metrics.add(Counter::FilterProbes, hashes.len() as u64);
-        self.inner.ctx.metrics.add(Counter::FilterRejects, rejects as u64);
-        Ok(answers)
     }
 
     /// The table's range tombstones, which [`get`](Self::get), [`range`](Self::range) and
@@ -328,14 +279,13 @@ impl Table {
 
     /// The live keys and values of `range`, in order, from either end.
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> TableRange {
-        TableRange::new(self, KeyRange::from_bounds(&range), None)
+        TableRange::new(self, KeyRange::from_bounds(&range))
     }
 
-    /// The live keys that begin with `prefix`, and their values, in order, from either end.
+    /// The live keys that begin with `prefix`, and their values, in order, from either end. Where the
+    /// filter says that there are [none](Self::may_contain_prefix), no data is read.
     pub fn prefix(&self, prefix: &[u8]) -> TableRange {
-        let found = self.inner.ctx.comparator.prefix_range(prefix);
-        let filter = (!found.exact).then(|| prefix.to_vec());
-        TableRange::new(self, KeyRange { start: found.start, end: found.end }, filter)
+        TableRange::of_prefix(self, prefix)
     }
 
     pub(crate) fn context(&self) -> &TableContext {
@@ -384,6 +334,16 @@ impl Table {
                 found => found,
             }
         })
+    }
+
+    /// The filter over the whole table, if it has one.
+    pub(crate) fn filter(&self) -> Result<Option<Arc<CachedFilter>>, Error> {
+        self.inner.filter()
+    }
+
+    /// The filter of a partition.
+    pub(crate) fn filter_partition(&self, handle: BlockHandle) -> Result<Arc<CachedFilter>, Error> {
+        self.inner.filter_partition(handle)
     }
 
     /// Where the index begins, for errors about what it holds.

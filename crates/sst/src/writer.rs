@@ -16,6 +16,7 @@ use crate::{
     digest::Digesting,
     handle::BlockHandle,
     index::{BlockFence, IndexBuilder, Partition, PartitionFence, Partitions, Stats},
+    membership::FilterHashes,
     options::TableCodecs,
     seal,
     section::{self, TableBlock, ordinal},
@@ -46,6 +47,9 @@ pub struct TableWriter<W> {
     /// The upper level of the index, once partitions are written.
     top: IndexBuilder,
     filter: Option<FilterBuilder>,
+    filter_hashes: FilterHashes,
+    /// Whether the filter at hand has nothing yet of the keys added.
+    filter_begins: bool,
     properties: Properties,
     tombstones: Fragments,
     /// The entry added last.
@@ -112,6 +116,7 @@ impl<W: io::Write> TableWriter<W> {
             source,
         })?;
         let heads = ctx.comparator.is_bytewise();
+        let filter_hashes = FilterHashes::new(spec.options().filter_membership, ctx);
         Ok(Self {
             block: SortedBlockBuilder::new(SortedBlockOptions {
                 heads,
@@ -120,7 +125,12 @@ impl<W: io::Write> TableWriter<W> {
             stats: Stats::NONE,
             partitions: Partitions::new(spec.partition_limits(), ctx.comparator.as_ref()),
             top: IndexBuilder::new(ctx.comparator.as_ref()),
-            filter: spec.options().filter.map(FilterBuilder::new),
+            filter: spec
+                .options()
+                .filter
+                .map(|spec| FilterBuilder::new(spec).with_membership(filter_hashes.membership())),
+            filter_hashes,
+            filter_begins: true,
             properties: Properties::new(),
             tombstones: Fragments::EMPTY,
             output: Output::Untouched(sink),
@@ -177,8 +187,12 @@ impl<W: io::Write> TableWriter<W> {
             .add_with_hash(entry.key, hash, entry.trailer, entry.value)
             .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
         // The versions of a key may go on in a partition that they did not begin in.
-        if self.filter.is_some() && (new_key || self.partitions.has_no_hashes()) {
-            self.partitions.add_hash(hash);
+        if self.filter.is_some() && (new_key || self.filter_begins) {
+            let previous = (!self.filter_begins).then_some(&self.last_key[..]);
+            for hash in self.filter_hashes.of_key(entry.key, hash, previous) {
+                self.partitions.add_hash(hash);
+            }
+            self.filter_begins = false;
         }
         if self.properties.entries == 0 {
             self.properties.first_key.extend_from_slice(entry.key);
@@ -321,6 +335,7 @@ impl<W: io::Write> TableWriter<W> {
             .map_err(|source| self.abandon_block(TableBlock::Index, source))?;
         if next.is_some() && self.partitions.is_full() {
             self.partitions.close();
+            self.filter_begins = true;
             if !self.top.is_empty() || self.is_partitioned_now() {
                 self.write_partitions()?;
             }
@@ -401,6 +416,7 @@ impl<W: io::Write> TableWriter<W> {
         let handle = self.write_block(kind, ordinal, &bytes)?;
         let kind = self.spec.options().filter.map_or("", |spec| spec.kind.name());
         kind.clone_into(&mut self.properties.filter);
+        self.filter_hashes.extractor_name().clone_into(&mut self.properties.prefix_extractor);
         self.properties.filter_bytes += u64::from(handle.len);
         Ok(Some(handle))
     }

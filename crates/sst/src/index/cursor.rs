@@ -1,4 +1,7 @@
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::{Bound, Range},
+    sync::Arc,
+};
 
 use stratal_types::{SeqNo, Trailer};
 
@@ -51,6 +54,23 @@ impl IndexCursor {
         self.partition =
             if table.is_divided() { top.seek(key, bound, table.comparator()) } else { 0 };
         Ok(())
+    }
+
+    /// Finds the partition in which a range that begins at `start` begins, and does not read it. The
+    /// cursor stands on no fence.
+    pub(crate) fn seek_partition_of_start(
+        &mut self,
+        table: &Table,
+        start: &Bound<Vec<u8>>,
+    ) -> Result<(), Error> {
+        match start {
+            Bound::Included(key) => self.seek_partition(table, key, SeqNo::MAX),
+            Bound::Excluded(key) => self.seek_partition(table, key, SeqNo::ZERO),
+            Bound::Unbounded => {
+                self.partition = 0;
+                self.load_top(table).map(drop)
+            }
+        }
     }
 
     /// The second half of a [`seek`](Self::seek).
@@ -170,6 +190,12 @@ impl IndexCursor {
         let top = self.top.as_ref()?;
         let is_inside = table.is_divided() && self.partition < top.len();
         is_inside.then(|| (top.key(self.partition), top.trailer(self.partition)))
+    }
+
+    /// Goes to the next partition, and does not read it. The cursor stands on no fence.
+    pub(crate) fn advance_partition(&mut self) {
+        self.row = None;
+        self.partition = self.partition.saturating_add(1);
     }
 
     /// Whether it stands on a fence.

@@ -85,12 +85,6 @@ impl Partitions {
         }
     }
 
-    /// Whether nothing was added to the partition at hand since the last one was closed, not even a
-    /// hash.
-    pub(crate) fn has_no_hashes(&self) -> bool {
-        self.open.hashes.is_empty()
-    }
-
     /// Adds the fence between a data block that ended with `last` and what follows.
     pub(crate) fn add_fence(
         &mut self,

@@ -60,6 +60,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
                 filter,
                 partitioning,
                 partition_len_target,
+                ..TableOptions::default()
             }
         },
     )
