@@ -240,8 +240,9 @@ impl<W: io::Write> TableWriter<W> {
     /// While it [finishes](Self::finish), filter, index and the index's second copy are added.
     pub fn memory(&self) -> usize {
         let buffers = self.plain.capacity() + self.stored.capacity() + self.last_key.capacity();
-        let rows = self.block.estimated_len() + self.top.estimated_len();
-        buffers + rows.saturating_mul(2) + self.partitions.memory()
+        // Rows take more than they will as a block.
+        let rows = self.block.estimated_len().saturating_mul(2);
+        buffers + rows + self.top.memory() + self.partitions.memory()
     }
 
     /// Entries added so far.

@@ -11,7 +11,12 @@ const LOWEST: Trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
 pub(crate) struct IndexBuilder {
     block: SortedBlockBuilder,
     value: Vec<u8>,
+    /// Bytes that the rows take until they are written, when what they have in common goes.
+    held: usize,
 }
+
+/// Bytes that a row takes in memory beside key and value.
+const ROW_OVERHEAD: usize = 32;
 
 impl IndexBuilder {
     pub(crate) fn new(comparator: &dyn Comparator) -> Self {
@@ -20,7 +25,7 @@ impl IndexBuilder {
             heads: comparator.is_bytewise(),
             ..SortedBlockOptions::default()
         };
-        Self { block: SortedBlockBuilder::new(options), value: Vec::new() }
+        Self { block: SortedBlockBuilder::new(options), value: Vec::new(), held: 0 }
     }
 
     /// Adds the fence between a data block that ended with `last` and what follows; returns it.
@@ -50,7 +55,7 @@ impl IndexBuilder {
     ) -> Result<(), stratal_block::Error> {
         self.value.clear();
         block.encode_into(&mut self.value);
-        self.block.add(fence.user_key, fence.trailer, &self.value)
+        self.add_row(fence)
     }
 
     /// Adds a fence of the upper level, of a partition.
@@ -61,6 +66,12 @@ impl IndexBuilder {
     ) -> Result<(), stratal_block::Error> {
         self.value.clear();
         partition.encode_into(&mut self.value);
+        self.add_row(fence)
+    }
+
+    fn add_row(&mut self, fence: InternalKey<'_>) -> Result<(), stratal_block::Error> {
+        let len = fence.user_key.len().saturating_add(self.value.len());
+        self.held = self.held.saturating_add(len).saturating_add(ROW_OVERHEAD);
         self.block.add(fence.user_key, fence.trailer, &self.value)
     }
 
@@ -88,10 +99,16 @@ impl IndexBuilder {
         if self.is_empty() { 0 } else { self.block.estimated_len() }
     }
 
+    /// Bytes that the rows take in memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.held
+    }
+
     /// The block's bytes. The builder is empty then, and may be used again.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.block.finish_into(&mut bytes);
+        self.held = 0;
         bytes
     }
 }

@@ -68,6 +68,10 @@ impl Partition {
 }
 
 impl Partitions {
+    /// How many times as many bytes the fences of a partition may take in memory as in the file: more
+    /// if they are long and begin alike.
+    const HELD_PER_LEN: usize = 16;
+
     pub(crate) fn new(limits: PartitionLimits, comparator: &dyn Comparator) -> Self {
         Self {
             limits,
@@ -104,7 +108,9 @@ impl Partitions {
 
     /// Whether the partition at hand is as large as one should be.
     pub(crate) fn is_full(&self) -> bool {
+        let held_max = self.limits.index_len.saturating_mul(Self::HELD_PER_LEN);
         self.index.estimated_len() >= self.limits.index_len
+            || self.index.memory() >= held_max
             || self.open.hashes.len() >= self.limits.hashes
     }
 
@@ -143,9 +149,8 @@ impl Partitions {
         self.waiting_len
     }
 
-    /// Bytes held, roughly: rows of the partition at hand take more than they will as a block.
+    /// Bytes held.
     pub(crate) fn memory(&self) -> usize {
-        let rows = self.index.estimated_len().saturating_mul(2);
-        self.waiting_len.saturating_add(rows).saturating_add(self.open.memory())
+        self.waiting_len.saturating_add(self.index.memory()).saturating_add(self.open.memory())
     }
 }

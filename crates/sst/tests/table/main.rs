@@ -13,6 +13,7 @@ mod model;
 mod writer;
 mod corruption;
 mod estimate;
+mod memory;
 mod prefix;
 mod golden;
 mod whole;
