@@ -1,4 +1,4 @@
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 use core::ops::Range;
 
 use stratal_types::{DbId, FileUid};
@@ -12,7 +12,10 @@ use crate::{
 
 /// Zero bytes between the primary contents and the mirrored half. Together with the order of the
 /// parts it keeps any two copies of a thing at least this far apart.
-pub const GAP_LEN: u64 = 4096;
+pub const GAP_LEN: u64 = GAP as u64;
+
+/// The same, in memory.
+pub(crate) const GAP: usize = 4096;
 
 /// Most sections an archive may have, copies included.
 pub const SECTIONS_MAX: usize = 4096;
@@ -266,8 +269,16 @@ impl Toc {
         Self::decode(toc, offset)
     }
 
+    /// The bytes of `part`, as they were written: what stands elsewhere in the file can be damaged.
+    pub fn encode_part(&self, part: Part) -> Vec<u8> {
+        match part {
+            Part::Header => self.header.encode().to_vec(),
+            Part::Contents(half) => self.encode_contents(half),
+            Part::Gap => vec![0; GAP],
+        }
+    }
+
     /// One copy of the contents, trailer included.
-    #[cfg(any(feature = "std", test))]
     pub(crate) fn encode_contents(&self, half: Half) -> Vec<u8> {
         let toc_offset = self.part_range(Part::Contents(half)).start;
         let mut out = Vec::new();

@@ -2,12 +2,9 @@ use alloc::vec::Vec;
 use std::io::{self, Write};
 
 use crate::{
-    ArchiveHeader, GAP_LEN, Half, MIRRORED_LEN_MAX, SECTIONS_MAX, SectionHasher, SectionTag, Toc,
-    TocEntry, bytes::len_u64, sink::Sink, toc::BadSection,
+    ArchiveHeader, GAP_LEN, Half, MIRRORED_LEN_MAX, Part, SECTIONS_MAX, SectionHasher, SectionTag,
+    Toc, TocEntry, bytes::len_u64, sink::Sink, toc::BadSection,
 };
-
-const GAP: [u8; 4096] = [0; 4096];
-const _: () = assert!(GAP.len() as u64 == GAP_LEN, "the gap has one length");
 
 /// Streams sections into a sink, then closes the file with its contents.
 ///
@@ -170,12 +167,12 @@ impl<W: Write> ArchiveWriter<W> {
             WriteError::InvalidSection { tag, what }
         })?;
 
-        self.sink.write_all(&toc.encode_contents(Half::Primary))?;
-        self.sink.write_all(&GAP)?;
+        self.sink.write_all(&toc.encode_part(Part::Contents(Half::Primary)))?;
+        self.sink.write_all(&toc.encode_part(Part::Gap))?;
         for (_, bytes) in &mirrored {
             self.sink.write_all(bytes)?;
         }
-        self.sink.write_all(&toc.encode_contents(Half::Mirror))?;
+        self.sink.write_all(&toc.encode_part(Part::Contents(Half::Mirror)))?;
         self.sink.flush()?;
         Ok((self.sink.into_inner(), toc))
     }

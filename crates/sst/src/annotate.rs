@@ -59,6 +59,14 @@ impl Table {
                 index.advance(self)?;
             }
         }
+        blocks.extend(self.section_blocks()?);
+        blocks.sort_by_key(|block| block.offset);
+        Ok(blocks)
+    }
+
+    /// The blocks that stand in sections of their own, in order of offset.
+    pub(crate) fn section_blocks(&self) -> Result<Vec<BlockInfo>, Error> {
+        let mut blocks = Vec::new();
         for entry in &self.contents().entries {
             let copy = usize::from(entry.half == Half::Mirror);
             let (kind, ordinals) = match entry.tag {
@@ -71,7 +79,6 @@ impl Table {
             let ordinal = ordinals.get(copy).copied().unwrap_or_default();
             blocks.push(BlockInfo::new(kind, section_handle(entry, ordinal)?));
         }
-        blocks.sort_by_key(|block| block.offset);
         Ok(blocks)
     }
 

@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use stratal_archive::{Opener, Progress, SectionTag, Toc, TocEntry};
-use stratal_block::{BlockCodec, BlockContext, BlockSpec};
+use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
 use stratal_cache::{CacheKey, FileId, Priority};
 use stratal_filter::Filter;
 use stratal_types::{
@@ -17,6 +17,7 @@ use crate::{
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
+    scrub::is_damaged,
     seal,
     section::{self, TableBlock, ordinal},
     source::{Tail, pieces},
@@ -411,6 +412,18 @@ impl Table {
     pub(crate) fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
         self.inner.open_block(handle, kind)
     }
+
+    /// As [`open_block`](Self::open_block), and says whether something of the block is damaged.
+    pub(crate) fn check_block(
+        &self,
+        handle: BlockHandle,
+        kind: TableBlock,
+    ) -> Result<(Bytes, bool), Error> {
+        let stored = self.inner.read_block(handle)?;
+        let (plain, outcome) = self.inner.decode_block(handle, kind, &stored)?;
+        let id = kind.id(self.inner.toc.header.uid, handle.ordinal);
+        Ok((plain, is_damaged(id, &stored, outcome)))
+    }
 }
 
 impl Inner {
@@ -587,9 +600,11 @@ impl Inner {
     }
 
     fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
-        self.decode_block(handle, kind, &self.read_block(handle)?)
+        let stored = self.read_block(handle)?;
+        self.decode_block(handle, kind, &stored).map(|(plain, _)| plain)
     }
 
+    /// A block's bytes as they are stored.
     fn read_block(&self, handle: BlockHandle) -> Result<Bytes, Error> {
         if handle.range().end > self.source.len() {
             return Err(beyond_the_end(handle.offset));
@@ -609,32 +624,36 @@ impl Inner {
         keeps: bool,
     ) -> Result<CachedBlock, Error> {
         let kind = TableBlock::Data;
-        let mut plain = self.decode_block(handle, kind, stored)?;
+        let mut plain = self.decode_block(handle, kind, stored)?.0;
         if keeps && !plain.is_unique() {
             plain = Bytes::copy_from_slice(&plain);
         }
         parse_sorted(plain, kind, handle.offset)
     }
 
-    /// What the block stored as `stored` holds; shares its memory where it is stored as it is.
+    /// The payload of the block that `handle` names, whose bytes are `stored`; shares their memory where
+    /// it is stored as it is.
     fn decode_block(
         &self,
         handle: BlockHandle,
         kind: TableBlock,
         stored: &Bytes,
-    ) -> Result<Bytes, Error> {
-        let offset = handle.offset;
+    ) -> Result<(Bytes, Outcome), Error> {
         self.ctx.metrics.add(Counter::BlocksRead, 1);
         let id = kind.id(self.toc.header.uid, handle.ordinal);
-        let plain = self.codec.open(id, stored).map_err(|source| Error::Block {
+        let opened = self.codec.open(id, stored).map_err(|source| Error::Block {
             kind: kind.name(),
-            offset,
+            offset: handle.offset,
             source,
         })?;
-        Ok(match plain.payload {
+        if opened.outcome == Outcome::Healed {
+            self.ctx.metrics.add(Counter::BlocksHealed, 1);
+        }
+        let plain = match opened.payload {
             std::borrow::Cow::Borrowed(plain) => stored.slice_ref(plain),
             std::borrow::Cow::Owned(plain) => plain.into(),
-        })
+        };
+        Ok((plain, opened.outcome))
     }
 
     fn cache_key(&self, kind: TableBlock, offset: u64) -> CacheKey {

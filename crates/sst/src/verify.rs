@@ -7,7 +7,7 @@ use stratal_filter::Filter;
 use stratal_types::{EntryRef, InternalKey, Trailer, key_hash};
 
 use crate::{
-    Error, Properties, Table,
+    Error, Healed, Properties, Table,
     block::CachedBlock,
     handle::BlockHandle,
     index::{BlockFence, IndexCursor, PartitionFence, Stats},
@@ -25,12 +25,15 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Everything that is wrong, by ascending offset within each kind of block.
     pub damage: Vec<Damage>,
+    /// Blocks that are damaged and cost nothing, since parity repairs them whenever they are read.
+    /// [`Table::scrub`] writes them as they were.
+    pub healed: Vec<Healed>,
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong.
+    /// Whether every byte is as it was written.
     pub fn is_ok(&self) -> bool {
-        self.damage.is_empty()
+        self.damage.is_empty() && self.healed.is_empty()
     }
 }
 
@@ -142,7 +145,8 @@ impl<'a> Verifier<'a> {
         let mut copies = Vec::new();
         for (entry, ordinal) in entries.into_iter().zip(ordinals) {
             self.report.blocks += 1;
-            let checked = self.open_section(entry, ordinal, kind).and_then(|plain| match kind {
+            let opened = self.open_section(entry, ordinal, kind);
+            let checked = opened.and_then(|plain| match kind {
                 TableBlock::Properties => Properties::decode(&plain, entry.offset).map(|_| plain),
                 TableBlock::Tombstones => {
                     let comparator = self.table.comparator();
@@ -190,7 +194,7 @@ impl<'a> Verifier<'a> {
         kind: TableBlock,
     ) -> Result<Option<(u64, Filter<Bytes>)>, Error> {
         self.report.blocks += 1;
-        let filter = handle.and_then(|handle| self.table.open_block(handle, kind));
+        let filter = handle.and_then(|handle| self.open(handle, kind));
         let filter = filter.and_then(|plain| {
             let what = "the filter does not parse";
             Filter::parse(plain).map_err(|_| Error::Malformed { what, offset })
@@ -242,7 +246,8 @@ impl<'a> Verifier<'a> {
     ) -> Result<(), Error> {
         let (kind, offset) = (TableBlock::IndexPartition, fence.handle.offset);
         self.report.blocks += 1;
-        let checked = self.table.open_block(fence.handle, kind).and_then(|plain| {
+        let opened = self.open(fence.handle, kind);
+        let checked = opened.and_then(|plain| {
             let leaf = self.check_sorted(&plain, kind, offset)?;
             let last = leaf.len().saturating_sub(1);
             let ends = (leaf.key(last), leaf.trailer(last)) == (top.key(n), top.trailer(n));
@@ -327,7 +332,7 @@ impl<'a> Verifier<'a> {
         let kind = TableBlock::Data;
         let BlockFence { handle, stats } = block;
         let offset = handle.offset;
-        let plain = self.table.open_block(handle, kind)?;
+        let plain = self.open(handle, kind)?;
         let block = self.check_sorted(&plain, kind, offset)?;
         let comparator = self.table.context().comparator.as_ref();
         let mut rows = SortedCursor::new(block.rows().clone());
@@ -414,13 +419,22 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// Opens a block, and notes if it was damaged and could be repaired.
+    fn open(&mut self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
+        let (plain, is_damaged) = self.table.check_block(handle, kind)?;
+        if is_damaged {
+            self.report.healed.push(Healed { offset: handle.offset, kind: kind.name() });
+        }
+        Ok(plain)
+    }
+
     fn open_section(
-        &self,
+        &mut self,
         entry: &TocEntry,
         ordinal: u64,
         kind: TableBlock,
     ) -> Result<Bytes, Error> {
-        self.table.open_block(section_handle(entry, ordinal)?, kind)
+        self.open(section_handle(entry, ordinal)?, kind)
     }
 
     fn check_sorted(

@@ -10,6 +10,8 @@ pub enum Counter {
     CacheMisses,
     /// Blocks read from files.
     BlocksRead,
+    /// Blocks that were damaged and repaired, each time they were read.
+    BlocksHealed,
     /// Bytes read from files.
     BytesRead,
     /// Bytes written to files.
@@ -22,10 +24,11 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, by ascending [`index`](Self::index).
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CacheHits,
         Self::CacheMisses,
         Self::BlocksRead,
+        Self::BlocksHealed,
         Self::BytesRead,
         Self::BytesWritten,
         Self::FilterProbes,
@@ -43,6 +46,7 @@ impl Counter {
             Self::CacheHits => "cache_hits",
             Self::CacheMisses => "cache_misses",
             Self::BlocksRead => "blocks_read",
+            Self::BlocksHealed => "blocks_healed",
             Self::BytesRead => "bytes_read",
             Self::BytesWritten => "bytes_written",
             Self::FilterProbes => "filter_probes",

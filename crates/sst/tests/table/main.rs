@@ -19,3 +19,4 @@ mod golden;
 mod whole;
 mod reading;
 mod seal;
+mod heal;
