@@ -8,7 +8,7 @@ use crate::process;
 const TARGET: &str = "loom";
 
 /// Packages that have such tests.
-const PACKAGES: [&str; 1] = ["stratal-memtable"];
+const PACKAGES: [&str; 2] = ["stratal-memtable", "stratal-sst"];
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut command = process::cargo(root);

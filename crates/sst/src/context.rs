@@ -4,10 +4,12 @@ use stratal_block::KeyRing;
 use stratal_cache::Cache;
 use stratal_types::{Bytewise, Comparator, DbId, Metrics, NoMetrics, PrefixExtractor};
 
+use crate::BlockPool;
+
 /// What the process brings to every table it writes or reads.
 ///
 /// The default has a cache of its own of [`CACHE_CAPACITY_DEFAULT`](Self::CACHE_CAPACITY_DEFAULT)
-/// bytes, bytewise order, no prefixes, no keys, no metrics, and belongs to no database.
+/// bytes, bytewise order, no prefixes, no keys, no pool, no metrics, and belongs to no database.
 #[derive(Clone, Debug)]
 pub struct TableContext {
     /// Keeps blocks, indexes and filters within one budget, over all tables that share it.
@@ -20,6 +22,8 @@ pub struct TableContext {
     /// Cuts the prefixes that filters may be over; see [`FilterMembership`](crate::FilterMembership).
     /// A filter that was built under another extractor is not asked for prefixes.
     pub prefix_extractor: Option<Arc<dyn PrefixExtractor>>,
+    /// Threads on which writers may have data blocks made ready. None: they do it themselves.
+    pub pool: Option<Arc<dyn BlockPool>>,
     /// Where counts go.
     pub metrics: Arc<dyn Metrics>,
     /// The database that new files say they belong to.
@@ -38,6 +42,7 @@ impl Default for TableContext {
             comparator: Arc::new(Bytewise),
             keys: Arc::default(),
             prefix_extractor: None,
+            pool: None,
             metrics: Arc::new(NoMetrics),
             db_id: DbId::default(),
         }

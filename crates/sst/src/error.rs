@@ -127,6 +127,10 @@ pub enum Error {
     #[error("an earlier step of this cursor failed")]
     CursorFailed,
 
+    /// A thread of the pool died while it made a block ready. The file is unusable.
+    #[error("a thread of the pool died while it made a block ready")]
+    PoolFailed,
+
     /// The writer failed before; the file is unusable.
     #[error("an earlier write to this table failed")]
     WriterFailed,

@@ -16,7 +16,7 @@ mod partitions;
 mod cursor;
 mod rebuild;
 
-pub(crate) use builder::IndexBuilder;
+pub(crate) use builder::{IndexBuilder, fence_between};
 pub(crate) use cursor::IndexCursor;
 pub(crate) use fence::{BlockFence, PartitionFence, Stats};
 pub(crate) use partitions::{Partition, PartitionLimits, Partitions};

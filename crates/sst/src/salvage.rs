@@ -204,6 +204,8 @@ impl<W: io::Write> Salvage<'_, W> {
         // Losses whose last key the next block that can be read will tell.
         let mut open: Vec<(u64, Error)> = Vec::new();
         let mut met = 0;
+        // Blocks counted as data that may have been others: if they were, ordinals are lower.
+        let mut doubtful = 0u64;
         while met < blocks {
             let offset = frames.offset();
             let (kind, handle) = match frames.next() {
@@ -216,11 +218,30 @@ impl<W: io::Write> Salvage<'_, W> {
                 }
             };
             // A header that says it is no data block may be wrong.
-            if kind != TableBlock::Data && self.table.open_block(handle, kind).is_ok() {
-                continue;
-            }
+            let handle = match kind {
+                TableBlock::Data => handle,
+                _ if self.table.open_block(handle, kind).is_ok() => continue,
+                _ => {
+                    doubtful += 1;
+                    frames.count_as_data(handle)
+                }
+            };
             met += 1;
-            match self.block(handle)? {
+            let mut saved = self.block(handle)?;
+            for back in 1..=doubtful {
+                if saved.is_ok() {
+                    break;
+                }
+                let ordinal = handle.ordinal.saturating_sub(back);
+                let again = self.block(BlockHandle { ordinal, ..handle })?;
+                if again.is_ok() {
+                    frames.uncount_data(back);
+                    doubtful -= back;
+                    saved = again;
+                    break;
+                }
+            }
+            match saved {
                 Ok(ends) => {
                     for (offset, error) in mem::take(&mut open) {
                         let keys = Some((self.last.clone(), ends.first.clone()));

@@ -109,7 +109,10 @@ impl TableBlock {
     }
 
     /// The ordinal of the first data block.
-    pub const FIRST_DATA_ORDINAL: u64 = ordinal::FIRST_FREE;
+    pub const FIRST_DATA_ORDINAL: u64 = ordinal::FIRST_DATA;
+
+    /// The ordinal of the first block among the data that is a partition of index or filter.
+    pub const FIRST_PARTITION_ORDINAL: u64 = ordinal::FIRST_PARTITION;
 
     /// Who block `ordinal` of file `uid` is.
     pub const fn id(self, uid: FileUid, ordinal: u64) -> BlockId {
@@ -139,6 +142,8 @@ pub(crate) mod ordinal {
     pub(crate) const FILTER: u64 = 4;
     /// The range tombstones, by copy.
     pub(crate) const TOMBSTONES: [u64; 2] = [6, 7];
-    /// The first that is given out in order of writing.
-    pub(crate) const FIRST_FREE: u64 = 16;
+    /// The first data block, from which they count up.
+    pub(crate) const FIRST_DATA: u64 = 16;
+    /// The first partition of index or filter, from which they count up together.
+    pub(crate) const FIRST_PARTITION: u64 = 1 << 31;
 }

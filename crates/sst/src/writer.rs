@@ -13,12 +13,16 @@ use stratal_types::{
 
 use crate::{
     Error, FileDigest, Partitioning, Properties, TableContext, TableIdentity, TableSpec,
+    completed::{BlockHashes, Completed},
     digest::Digesting,
     handle::BlockHandle,
-    index::{BlockFence, IndexBuilder, Partition, PartitionFence, Partitions, Stats},
+    index::{
+        BlockFence, IndexBuilder, Partition, PartitionFence, Partitions, Stats, fence_between,
+    },
     membership::FilterHashes,
     options::TableCodecs,
     seal,
+    seal_queue::SealQueue,
     section::{self, TableBlock, ordinal},
     tombstones,
 };
@@ -48,17 +52,21 @@ pub struct TableWriter<W> {
     top: IndexBuilder,
     filter: Option<FilterBuilder>,
     filter_hashes: FilterHashes,
-    /// Whether the filter at hand has nothing yet of the keys added.
-    filter_begins: bool,
+    /// Of the entries in `block`.
+    hashes: BlockHashes,
     properties: Properties,
     tombstones: Fragments,
     /// The entry added last.
     last_key: Vec<u8>,
     last_trailer: Trailer,
-    /// The data block written last, whose fence waits for the next key.
-    unfenced: Option<BlockFence>,
-    next_ordinal: u64,
-    plain: Vec<u8>,
+    /// The payload of the block completed last, whose fence waits for the next key.
+    unfenced: Option<(Vec<u8>, Completed)>,
+    /// Blocks under way to the file.
+    queue: SealQueue<Completed>,
+    /// Used before.
+    spare: Vec<Completed>,
+    next_data_ordinal: u64,
+    next_partition_ordinal: u64,
     stored: Vec<u8>,
 }
 
@@ -130,7 +138,7 @@ impl<W: io::Write> TableWriter<W> {
                 .filter
                 .map(|spec| FilterBuilder::new(spec).with_membership(filter_hashes.membership())),
             filter_hashes,
-            filter_begins: true,
+            hashes: BlockHashes::default(),
             properties: Properties::new(),
             tombstones: Fragments::EMPTY,
             output: Output::Untouched(sink),
@@ -146,8 +154,10 @@ impl<W: io::Write> TableWriter<W> {
             last_key: Vec::new(),
             last_trailer: Trailer::new(SeqNo::MAX, EntryKind::Put),
             unfenced: None,
-            next_ordinal: ordinal::FIRST_FREE,
-            plain: Vec::new(),
+            queue: SealQueue::new(),
+            spare: Vec::new(),
+            next_data_ordinal: ordinal::FIRST_DATA,
+            next_partition_ordinal: ordinal::FIRST_PARTITION,
             stored: Vec::new(),
         })
     }
@@ -178,22 +188,17 @@ impl<W: io::Write> TableWriter<W> {
         let len = entry.key.len() + entry.value.len();
         let target = self.spec.options().block_len_target as usize;
         if !self.block.is_empty() && !self.block.has_room_for(len, target) {
-            self.write_data_block()?;
+            self.complete_block()?;
         }
         self.fence_before(Some(entry.key))?;
 
         let hash = key_hash(entry.key);
+        if self.filter.is_some() {
+            self.add_hashes(entry.key, hash, new_key);
+        }
         self.block
             .add_with_hash(entry.key, hash, entry.trailer, entry.value)
             .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
-        // The versions of a key may go on in a partition that they did not begin in.
-        if self.filter.is_some() && (new_key || self.filter_begins) {
-            let previous = (!self.filter_begins).then_some(&self.last_key[..]);
-            for hash in self.filter_hashes.of_key(entry.key, hash, previous) {
-                self.partitions.add_hash(hash);
-            }
-            self.filter_begins = false;
-        }
         if self.properties.entries == 0 {
             self.properties.first_key.extend_from_slice(entry.key);
         }
@@ -233,13 +238,19 @@ impl<W: io::Write> TableWriter<W> {
             Output::Open(archive) => archive.position(),
             _ => 0,
         };
-        written.saturating_add(self.block.estimated_len() as u64)
+        let under_way = self.queue.payload_len() + self.unfenced_len();
+        written.saturating_add(under_way as u64).saturating_add(self.block.estimated_len() as u64)
+    }
+
+    fn unfenced_len(&self) -> usize {
+        self.unfenced.as_ref().map_or(0, |(plain, _)| plain.len())
     }
 
     /// Bytes the writer holds, roughly: the data block at hand, buffers, and what waits to be written.
     /// While it [finishes](Self::finish), filter, index and the index's second copy are added.
     pub fn memory(&self) -> usize {
-        let buffers = self.plain.capacity() + self.stored.capacity() + self.last_key.capacity();
+        let buffers = self.queue.memory() + self.unfenced_len() + self.stored.capacity();
+        let buffers = buffers + self.last_key.capacity() + self.hashes.memory();
         // Rows take more than they will as a block.
         let rows = self.block.estimated_len().saturating_mul(2);
         buffers + rows + self.top.memory() + self.partitions.memory()
@@ -266,10 +277,11 @@ impl<W: io::Write> TableWriter<W> {
             _ => {}
         }
         if self.properties.entries > 0 {
-            self.write_data_block()?;
+            self.complete_block()?;
             self.fence_before(None)?;
+            while self.place_oldest()? {}
             self.partitions.close();
-            if !self.top.is_empty() || self.is_partitioned_now() {
+            if !self.top.is_empty() || self.is_partitioned_with(self.properties.keys) {
                 self.write_partitions()?;
                 self.write_top()?;
             } else {
@@ -303,55 +315,105 @@ impl<W: io::Write> TableWriter<W> {
         Err(Error::OutOfOrder { previous: self.last_key.clone(), key: entry.key.to_vec() })
     }
 
-    fn write_data_block(&mut self) -> Result<(), Error> {
-        self.plain.clear();
-        self.block.finish_into(&mut self.plain);
+    /// Notes what the filter needs to know of an entry of the block at hand.
+    fn add_hashes(&mut self, key: &[u8], hash: u64, new_key: bool) {
+        let is_first = self.block.is_empty();
+        if is_first {
+            self.hashes.begin(self.filter_hashes.of_key(key, hash, None));
+        }
+        if new_key {
+            let previous = (self.properties.entries > 0).then_some(&self.last_key[..]);
+            self.hashes.add(self.filter_hashes.of_key(key, hash, previous), is_first);
+        }
+    }
+
+    /// Ends the block at hand. Its fence waits for the key behind it.
+    fn complete_block(&mut self) -> Result<(), Error> {
+        let ordinal = self.next_data_ordinal;
+        if ordinal >= ordinal::FIRST_PARTITION {
+            let (what, len) = ("number of data blocks", ordinal - ordinal::FIRST_DATA);
+            return Err(Error::Length { what, len, min: 0, max: len });
+        }
+        self.next_data_ordinal += 1;
+        let mut completed = self.spare.pop().unwrap_or(Completed::EMPTY);
+        completed.ordinal = ordinal;
+        completed.stats = std::mem::replace(&mut self.stats, Stats::NONE);
+        completed.keys = self.properties.keys;
+        std::mem::swap(&mut completed.hashes, &mut self.hashes);
+        let mut plain = self.queue.buffer();
+        self.block.finish_into(&mut plain);
+        self.unfenced = Some((plain, completed));
+        Ok(())
+    }
+
+    /// Puts the fence between the block completed last, if it has none yet, and `next`, and sends the
+    /// block on its way.
+    fn fence_before(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
+        let Some((plain, mut completed)) = self.unfenced.take() else { return Ok(()) };
+        let last = InternalKey::new(&self.last_key, self.last_trailer);
+        completed.set_fence(fence_between(last, next, self.ctx.comparator.as_ref()));
+        completed.is_last = next.is_none();
+        let id = TableBlock::Data.id(self.header.uid, completed.ordinal);
+        let Some(pool) = self.ctx.pool.clone() else {
+            let mut stored = std::mem::take(&mut self.stored);
+            stored.clear();
+            let sealed = self.codecs.data.seal_into(id, &plain, &mut stored);
+            self.queue.recycle(plain);
+            sealed.map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+            let placed = self.place(&stored, completed);
+            self.stored = stored;
+            return placed;
+        };
+        while !self.queue.has_room_for(plain.len(), pool.as_ref()) {
+            self.place_oldest()?;
+        }
+        self.queue.push(pool.as_ref(), &self.codecs.data, id, plain, completed);
+        Ok(())
+    }
+
+    /// Places the oldest of the blocks under way; `false` if there are none.
+    fn place_oldest(&mut self) -> Result<bool, Error> {
+        let Some((sealed, completed)) = self.queue.pop() else { return Ok(false) };
+        match sealed {
+            Some(Ok(stored)) => self.place(&stored, completed).map(|()| true),
+            Some(Err(source)) => Err(self.abandon_block(TableBlock::Data, source)),
+            None => {
+                self.output = Output::Failed;
+                Err(Error::PoolFailed)
+            }
+        }
+    }
+
+    /// Writes a data block, and all that its place has to be known for.
+    fn place(&mut self, stored: &[u8], completed: Completed) -> Result<(), Error> {
         if self.properties.data_blocks == 0 {
             self.begin_section(section::DATA)?;
         }
-        let ordinal = self.take_ordinal();
-        let plain = std::mem::take(&mut self.plain);
-        let handle = self.write_block(TableBlock::Data, ordinal, &plain)?;
-        self.plain = plain;
+        let handle = self.append(stored, completed.ordinal)?;
         self.properties.data_blocks += 1;
         self.properties.data_bytes += u64::from(handle.len);
-        let stats = std::mem::replace(&mut self.stats, Stats::NONE);
-        self.unfenced = Some(BlockFence { handle, stats });
-        Ok(())
-    }
-
-    /// The ordinal of the next block among the data.
-    fn take_ordinal(&mut self) -> u64 {
-        let ordinal = self.next_ordinal;
-        self.next_ordinal += 1;
-        ordinal
-    }
-
-    /// Puts the fence between the block written last, if it has none yet, and `next`.
-    fn fence_before(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
-        let Some(block) = self.unfenced.take() else { return Ok(()) };
-        let last = InternalKey::new(&self.last_key, self.last_trailer);
+        completed.hashes.add_to(&mut self.partitions);
         self.partitions
-            .add_fence(block, last, next, self.ctx.comparator.as_ref())
+            .add_fence(completed.fence(), BlockFence { handle, stats: completed.stats })
             .map_err(|source| self.abandon_block(TableBlock::Index, source))?;
-        if next.is_some() && self.partitions.is_full() {
+        if !completed.is_last && self.partitions.is_full() {
             self.partitions.close();
-            self.filter_begins = true;
-            if !self.top.is_empty() || self.is_partitioned_now() {
+            if !self.top.is_empty() || self.is_partitioned_with(completed.keys) {
                 self.write_partitions()?;
             }
         }
+        self.spare.push(completed);
         Ok(())
     }
 
-    /// Whether the table, which may not have been divided before, is to be now.
-    fn is_partitioned_now(&self) -> bool {
+    /// Whether the table, which may not have been divided before, is to be with so many keys.
+    fn is_partitioned_with(&self, keys_so_far: u64) -> bool {
         match self.spec.options().partitioning {
             Partitioning::Never => false,
             Partitioning::Always => true,
             Partitioning::Auto { keys } => {
                 let waiting = self.partitions.waiting_len() as u64;
-                self.properties.keys >= keys || waiting / Partitioning::WAITING_LEN_PER_KEY >= keys
+                keys_so_far >= keys || waiting / Partitioning::WAITING_LEN_PER_KEY >= keys
             }
         }
     }
@@ -362,7 +424,7 @@ impl<W: io::Write> TableWriter<W> {
             let filter =
                 self.write_filter(TableBlock::FilterPartition, partition.hashes.iter().copied())?;
             let kind = TableBlock::IndexPartition;
-            let ordinal = self.take_ordinal();
+            let ordinal = self.take_partition_ordinal();
             let handle = self.write_block(kind, ordinal, &partition.index)?;
             self.properties.index_partitions += 1;
             self.properties.index_bytes += u64::from(handle.len);
@@ -412,7 +474,7 @@ impl<W: io::Write> TableWriter<W> {
             ordinal::FILTER
         } else {
             self.properties.filter_partitions += 1;
-            self.take_ordinal()
+            self.take_partition_ordinal()
         };
         let handle = self.write_block(kind, ordinal, &bytes)?;
         let kind = self.spec.options().filter.map_or("", |spec| spec.kind.name());
@@ -474,31 +536,43 @@ impl<W: io::Write> TableWriter<W> {
         Ok(handle)
     }
 
-    /// Seals `plain` and appends it to the section at hand.
+    /// The ordinal of the next block among the data that is no data block.
+    fn take_partition_ordinal(&mut self) -> u64 {
+        let ordinal = self.next_partition_ordinal;
+        self.next_partition_ordinal += 1;
+        ordinal
+    }
+
+    /// Seals `plain`, which is no data block, and appends it to the section at hand.
     fn write_block(
         &mut self,
         kind: TableBlock,
         ordinal: u64,
         plain: &[u8],
     ) -> Result<BlockHandle, Error> {
-        let codec = match kind {
-            TableBlock::Data => &self.codecs.data,
-            _ => &self.codecs.meta,
-        };
-        self.stored.clear();
-        codec
-            .seal_into(kind.id(self.header.uid, ordinal), plain, &mut self.stored)
+        let mut stored = std::mem::take(&mut self.stored);
+        stored.clear();
+        self.codecs
+            .meta
+            .seal_into(kind.id(self.header.uid, ordinal), plain, &mut stored)
             .map_err(|source| self.abandon_block(kind, source))?;
+        let handle = self.append(&stored, ordinal);
+        self.stored = stored;
+        handle
+    }
+
+    /// Appends a block to the section at hand.
+    fn append(&mut self, stored: &[u8], ordinal: u64) -> Result<BlockHandle, Error> {
         let Output::Open(archive) = &mut self.output else { return Err(Error::WriterFailed) };
         let offset = archive.position();
         let too_long = || Error::Length {
             what: "block",
-            len: self.stored.len() as u64,
+            len: stored.len() as u64,
             min: 0,
             max: u32::MAX.into(),
         };
-        let len = u32::try_from(self.stored.len()).map_err(|_| too_long())?;
-        if let Err(error) = archive.write_all(&self.stored) {
+        let len = u32::try_from(stored.len()).map_err(|_| too_long())?;
+        if let Err(error) = archive.write_all(stored) {
             self.output = Output::Failed;
             return Err(Error::Write(error));
         }

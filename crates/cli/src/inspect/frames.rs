@@ -101,10 +101,8 @@ fn blocks_by_frames(bytes: &[u8], toc: &Toc) -> Vec<Block> {
         }
         let mut rest = clipped(bytes, &range);
         let mut start = range.start;
-        for ordinal in TableBlock::FIRST_DATA_ORDINAL.. {
-            if rest.is_empty() {
-                break;
-            }
+        let mut ordinals = (TableBlock::FIRST_DATA_ORDINAL, TableBlock::FIRST_PARTITION_ORDINAL);
+        while !rest.is_empty() {
             // Blocks of several kinds stand among the data. Behind a frame that cannot be told nothing
             // can be found.
             let kind = FrameHeader::split_from(rest)
@@ -112,6 +110,9 @@ fn blocks_by_frames(bytes: &[u8], toc: &Toc) -> Vec<Block> {
                 .and_then(|(header, _)| TableBlock::from_tag(header.kind.0))
                 .filter(|kind| kind.section() == entry.tag)
                 .unwrap_or(kind);
+            let next = if kind == TableBlock::Data { &mut ordinals.0 } else { &mut ordinals.1 };
+            let ordinal = *next;
+            *next += 1;
             let behind = Frame::split_from(rest).map_or(&[][..], |(_, behind)| behind);
             let end = start + rest.len() - behind.len();
             blocks.push(Found::new(kind, uid, ordinal).block(bytes, start..end));

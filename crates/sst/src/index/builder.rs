@@ -28,26 +28,7 @@ impl IndexBuilder {
         Self { block: SortedBlockBuilder::new(options), value: Vec::new(), held: 0 }
     }
 
-    /// Adds the fence between a data block that ended with `last` and what follows; returns it.
-    pub(crate) fn add<'a>(
-        &mut self,
-        block: BlockFence,
-        last: InternalKey<'a>,
-        next: Option<&'a [u8]>,
-        comparator: &dyn Comparator,
-    ) -> Result<InternalKey<'a>, stratal_block::Error> {
-        let fence = match next {
-            Some(next) if next == last.user_key => last,
-            Some(next) if comparator.is_bytewise() => {
-                InternalKey::new(shortest_separator(last.user_key, next), LOWEST)
-            }
-            _ => InternalKey::new(last.user_key, LOWEST),
-        };
-        self.add_block(fence, block)?;
-        Ok(fence)
-    }
-
-    /// Adds a fence that is known, of a data block.
+    /// Adds the fence of a data block.
     pub(crate) fn add_block(
         &mut self,
         fence: InternalKey<'_>,
@@ -110,6 +91,22 @@ impl IndexBuilder {
         self.block.finish_into(&mut bytes);
         self.held = 0;
         bytes
+    }
+}
+
+/// The fence between a data block that ends with `last` and one that begins with the user key `next`,
+/// if anything follows.
+pub(crate) fn fence_between<'a>(
+    last: InternalKey<'a>,
+    next: Option<&'a [u8]>,
+    comparator: &dyn Comparator,
+) -> InternalKey<'a> {
+    match next {
+        Some(next) if next == last.user_key => last,
+        Some(next) if comparator.is_bytewise() => {
+            InternalKey::new(shortest_separator(last.user_key, next), LOWEST)
+        }
+        _ => InternalKey::new(last.user_key, LOWEST),
     }
 }
 

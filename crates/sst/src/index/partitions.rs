@@ -89,15 +89,18 @@ impl Partitions {
         }
     }
 
-    /// Adds the fence between a data block that ended with `last` and what follows.
+    /// Whether the partition at hand has no hash yet.
+    pub(crate) fn has_no_hashes(&self) -> bool {
+        self.open.hashes.is_empty()
+    }
+
+    /// Adds the fence of the next data block.
     pub(crate) fn add_fence(
         &mut self,
+        fence: InternalKey<'_>,
         block: BlockFence,
-        last: InternalKey<'_>,
-        next: Option<&[u8]>,
-        comparator: &dyn Comparator,
     ) -> Result<(), stratal_block::Error> {
-        let fence = self.index.add(block, last, next, comparator)?;
+        self.index.add_block(fence, block)?;
         self.open.fence_key.clear();
         self.open.fence_key.extend_from_slice(fence.user_key);
         self.open.fence_trailer = fence.trailer;

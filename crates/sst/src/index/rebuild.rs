@@ -7,7 +7,7 @@ use stratal_archive::TocEntry;
 use stratal_block::FrameHeader;
 use stratal_types::{InternalKey, Trailer};
 
-use super::{BlockFence, IndexBuilder, PartitionFence, Stats};
+use super::{BlockFence, IndexBuilder, PartitionFence, Stats, fence_between};
 use crate::{
     Error, Table,
     block::CachedBlock,
@@ -25,18 +25,17 @@ const HEADER_LEN_MAX: u64 = 64;
 pub(crate) struct Frames<'a> {
     table: &'a Table,
     left: Range<u64>,
-    ordinal: u64,
+    /// Of the next data block.
+    data_ordinal: u64,
+    /// Of the next block of another kind.
+    partition_ordinal: u64,
 }
 
 impl<'a> Frames<'a> {
-    /// The blocks of `range`, which begin with the one of this ordinal.
-    pub(crate) fn new(table: &'a Table, range: Range<u64>, ordinal: u64) -> Self {
-        Self { table, left: range, ordinal }
-    }
-
     /// All blocks among the data.
     pub(crate) fn of_data(table: &'a Table) -> Self {
-        Self::new(table, data_range(table), ordinal::FIRST_FREE)
+        let (data_ordinal, partition_ordinal) = (ordinal::FIRST_DATA, ordinal::FIRST_PARTITION);
+        Self { table, left: data_range(table), data_ordinal, partition_ordinal }
     }
 
     /// The data blocks of partition `n`. The partitions whose blocks stand before its own are not
@@ -48,26 +47,46 @@ impl<'a> Frames<'a> {
     ) -> Result<Self, Error> {
         let (mut first, mut fence) = (n, table.partition_fence(top, n)?);
         let mut before = 0u64;
+        let all = Self::of_data(table);
         // Partitions that waited for the table to be large stand behind the data of them all.
-        let mut frames = loop {
+        let left = loop {
             let end = fence.start();
-            let Some(previous) = first.checked_sub(1) else {
-                break Self::new(table, data_range(table).start..end, ordinal::FIRST_FREE);
-            };
-            let PartitionFence { handle, blocks, .. } = table.partition_fence(top, previous)?;
-            let start = handle.range().end;
+            let Some(previous) = first.checked_sub(1) else { break all.left.start..end };
+            let partition = table.partition_fence(top, previous)?;
+            let start = partition.handle.range().end;
             if start != end {
-                break Self::new(table, start..end, handle.ordinal.saturating_add(1));
+                break start..end;
             }
-            before = before.saturating_add(blocks);
-            (first, fence) = (previous, table.partition_fence(top, previous)?);
+            before = before.saturating_add(partition.blocks);
+            (first, fence) = (previous, partition);
         };
+        let mut data_ordinal = all.data_ordinal;
+        for earlier in 0..first {
+            let PartitionFence { blocks, .. } = table.partition_fence(top, earlier)?;
+            data_ordinal = data_ordinal.saturating_add(blocks);
+        }
+        let mut frames = Self { left, data_ordinal, ..all };
         for _ in 0..before {
             if frames.next()?.is_none() {
                 break;
             }
         }
         Ok(frames)
+    }
+
+    /// Counts as data block the block behind the others, which its header says to be of another kind;
+    /// returns its handle as that.
+    pub(crate) fn count_as_data(&mut self, handle: BlockHandle) -> BlockHandle {
+        self.partition_ordinal = self.partition_ordinal.saturating_sub(1);
+        let ordinal = self.data_ordinal;
+        self.data_ordinal = ordinal.saturating_add(1);
+        BlockHandle { ordinal, ..handle }
+    }
+
+    /// So many of the blocks counted as data were none.
+    pub(crate) fn uncount_data(&mut self, blocks: u64) {
+        self.data_ordinal = self.data_ordinal.saturating_sub(blocks);
+        self.partition_ordinal = self.partition_ordinal.saturating_add(blocks);
     }
 
     /// Where the next block begins.
@@ -99,9 +118,13 @@ impl<'a> Frames<'a> {
             .ok_or(malformed("a block among the data is of another kind"))?;
         let len = u32::try_from(header.frame_len()).ok().filter(|len| u64::from(*len) <= left);
         let len = len.ok_or(malformed("a block is longer than what is left of its section"))?;
-        let handle = BlockHandle { offset, len, ordinal: self.ordinal };
+        let next = match kind {
+            TableBlock::Data => &mut self.data_ordinal,
+            _ => &mut self.partition_ordinal,
+        };
+        let handle = BlockHandle { offset, len, ordinal: *next };
+        *next = next.saturating_add(1);
         self.left.start = handle.range().end;
-        self.ordinal = self.ordinal.saturating_add(1);
         Ok(Some((kind, handle)))
     }
 }
@@ -138,8 +161,9 @@ pub(crate) fn rebuilt_partition(
         };
         let block = parse_sorted(table.open_block(handle, kind)?, kind, handle.offset)?;
         if let Some((fence, last, trailer)) = unfenced.take() {
-            let last = InternalKey::new(&last, trailer);
-            builder.add(fence, last, Some(&block.key(0)), comparator).map_err(unusable)?;
+            let (last, next) = (InternalKey::new(&last, trailer), block.key(0));
+            let key = fence_between(last, Some(&next), comparator);
+            builder.add_block(key, fence).map_err(unusable)?;
         }
         let mut stats = Stats::NONE;
         (0..block.len()).for_each(|row| stats.count(block.trailer(row).seqno()));

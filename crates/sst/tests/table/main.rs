@@ -14,6 +14,7 @@ mod writer;
 mod corruption;
 mod estimate;
 mod memory;
+mod pool;
 mod prefix;
 mod golden;
 mod whole;
