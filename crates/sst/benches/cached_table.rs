@@ -41,8 +41,8 @@ fn random(count: usize) -> Rows {
     keys.into_iter().map(|key| (key, value(100, 50, &mut rng))).collect()
 }
 
-fn write(ctx: &TableContext, compression: Compression, rows: &Rows) -> Vec<u8> {
-    let options = TableOptions { compression, ..TableOptions::default() };
+fn write(ctx: &TableContext, compression: Compression, locator: bool, rows: &Rows) -> Vec<u8> {
+    let options = TableOptions { compression, locator, ..TableOptions::default() };
     let spec = Arc::new(options.validate().unwrap());
     let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([3; 16]), spec).unwrap();
     for (key, value) in rows {
@@ -63,7 +63,7 @@ fn cached_table(criterion: &mut Criterion) {
 #[expect(clippy::cast_precision_loss, reason = "a figure for people to read")]
 fn measure(criterion: &mut Criterion, name: &str, compression: Compression, rows: &Rows) {
     let ctx = TableContext { cache: Arc::new(Cache::new(1 << 30)), ..TableContext::default() };
-    let file = write(&ctx, compression, rows);
+    let file = write(&ctx, compression, false, rows);
     let plain: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
     let per_entry = |bytes: usize| bytes as f64 / rows.len() as f64;
     println!(
@@ -87,6 +87,15 @@ fn measure(criterion: &mut Criterion, name: &str, compression: Compression, rows
     let mut turn = move || next.next().unwrap_or(0);
     group.bench_function("get_hit", |bencher| {
         bencher.iter(|| black_box(table.get(probes[turn()]).unwrap()));
+    });
+    let located = write(&ctx, compression, true, rows);
+    let located = Table::open(&ctx, Arc::new(Bytes::from(located))).unwrap();
+    println!("{name}: {} bytes of locator", located.properties().locator_bytes);
+    for key in &probes {
+        assert!(located.get(key).unwrap().is_some());
+    }
+    group.bench_function("get_hit_by_locator", |bencher| {
+        bencher.iter(|| black_box(located.get(probes[turn()]).unwrap()));
     });
     group.bench_function("get_absent", |bencher| {
         bencher.iter(|| black_box(table.get(&absent[turn()]).unwrap()));
@@ -144,7 +153,7 @@ fn measure(criterion: &mut Criterion, name: &str, compression: Compression, rows
         });
     });
     group.bench_function("write_all", |bencher| {
-        bencher.iter(|| black_box(write(&ctx, compression, rows).len()));
+        bencher.iter(|| black_box(write(&ctx, compression, false, rows).len()));
     });
     group.finish();
 }

@@ -74,6 +74,7 @@ impl Table {
                 section::PROPERTIES => (TableBlock::Properties, ordinal::PROPERTIES),
                 section::TOMBSTONES => (TableBlock::Tombstones, ordinal::TOMBSTONES),
                 section::FILTER => (TableBlock::Filter, [ordinal::FILTER; 2]),
+                section::LOCATOR => (TableBlock::Locator, [ordinal::LOCATOR; 2]),
                 _ => continue,
             };
             let ordinal = ordinals.get(copy).copied().unwrap_or_default();

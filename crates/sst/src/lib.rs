@@ -66,6 +66,7 @@ mod cursor;
 mod read_ahead;
 mod range;
 mod membership;
+mod locator;
 mod estimate;
 mod merge_tables;
 mod split;

@@ -30,6 +30,11 @@ pub struct TableOptions {
     pub filter: Option<FilterSpec>,
     /// What the filter is over. Default whole keys.
     pub filter_membership: FilterMembership,
+    /// Whether a locator is written, which leads a lookup to its data block without the index. Takes
+    /// one bit per key for each bit of the number of data blocks, and while the table is written 16
+    /// bytes per key. None is written for a table that is divided or has over 65,536 data blocks.
+    /// Default no.
+    pub locator: bool,
     /// When index and filter are divided into partitions. Default from 2 Mi keys on.
     pub partitioning: Partitioning,
     /// A partition is closed once its part of the index or of the filter would reach this many bytes.
@@ -94,6 +99,7 @@ impl Default for TableOptions {
             parity: Parity::None,
             filter: Some(FilterSpec::default()),
             filter_membership: FilterMembership::default(),
+            locator: false,
             partitioning: Partitioning::default(),
             partition_len_target: Self::PARTITION_LEN_TARGET_DEFAULT,
         }

@@ -57,6 +57,8 @@ pub struct Properties {
     pub filter_partitions: u64,
     /// Bytes of the filter as stored, all partitions.
     pub filter_bytes: u64,
+    /// Bytes of the locator as stored; 0 if there is none.
+    pub locator_bytes: u64,
     /// Bytes at which data blocks were closed.
     pub block_len_target: u64,
     /// The first user key in the table's order; empty if there are only range tombstones.
@@ -72,7 +74,7 @@ pub struct Properties {
 }
 
 /// How many numeric properties there are.
-const NUMBERS: usize = 20;
+const NUMBERS: usize = 21;
 
 /// Before the names of the properties that callers add.
 const USER_PREFIX: &str = "user.";
@@ -148,6 +150,7 @@ impl Properties {
             ("index_partitions", &mut self.index_partitions),
             ("key_bytes", &mut self.key_bytes),
             ("keys", &mut self.keys),
+            ("locator_bytes", &mut self.locator_bytes),
             ("merges", &mut self.merges),
             ("pointers", &mut self.pointers),
             ("range_tombstones", &mut self.range_tombstones),

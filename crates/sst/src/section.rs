@@ -17,9 +17,11 @@ pub(crate) const PROPERTIES: SectionTag = SectionTag(*b"PROP");
 pub(crate) const TOMBSTONES: SectionTag = SectionTag(*b"RDEL");
 /// The filter, if it is whole: one block. A reader may do without.
 pub(crate) const FILTER: SectionTag = SectionTag(*b"filt");
+/// Which data block a key is in: one block. A reader may do without.
+pub(crate) const LOCATOR: SectionTag = SectionTag(*b"loca");
 
 /// Every section this version knows.
-pub(crate) const KNOWN: [SectionTag; 5] = [DATA, INDEX, PROPERTIES, TOMBSTONES, FILTER];
+pub(crate) const KNOWN: [SectionTag; 6] = [DATA, INDEX, PROPERTIES, TOMBSTONES, FILTER, LOCATOR];
 
 /// What a block of a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,8 @@ pub enum TableBlock {
     IndexPartition,
     /// Membership of the keys of one partition of the index.
     FilterPartition,
+    /// The number of the data block that a key is in.
+    Locator,
 }
 
 impl TableBlock {
@@ -52,6 +56,7 @@ impl TableBlock {
             Self::Tombstones => 5,
             Self::IndexPartition => 6,
             Self::FilterPartition => 7,
+            Self::Locator => 9,
         }
     }
 
@@ -65,11 +70,12 @@ impl TableBlock {
             Self::Tombstones => "tombstones",
             Self::IndexPartition => "index partition",
             Self::FilterPartition => "filter partition",
+            Self::Locator => "locator",
         }
     }
 
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Data,
         Self::Index,
         Self::Filter,
@@ -77,6 +83,7 @@ impl TableBlock {
         Self::Tombstones,
         Self::IndexPartition,
         Self::FilterPartition,
+        Self::Locator,
     ];
 
     /// The kind with this byte on disk.
@@ -90,6 +97,7 @@ impl TableBlock {
             Self::Data | Self::IndexPartition | Self::FilterPartition => DATA,
             Self::Index => INDEX,
             Self::Filter => FILTER,
+            Self::Locator => LOCATOR,
             Self::Properties => PROPERTIES,
             Self::Tombstones => TOMBSTONES,
         }
@@ -103,6 +111,7 @@ impl TableBlock {
             Self::Data | Self::IndexPartition | Self::FilterPartition => return None,
             Self::Index => ordinal::INDEX[copy as usize],
             Self::Filter => ordinal::FILTER,
+            Self::Locator => ordinal::LOCATOR,
             Self::Properties => ordinal::PROPERTIES[copy as usize],
             Self::Tombstones => ordinal::TOMBSTONES[copy as usize],
         })
@@ -122,7 +131,7 @@ impl TableBlock {
     /// Describes the payload of `len` bytes that `dump` has next, as far as it is understood.
     pub fn annotate(self, dump: &mut Dump<'_>, len: usize) {
         match self {
-            Self::Filter | Self::FilterPartition => {
+            Self::Filter | Self::FilterPartition | Self::Locator => {
                 let bytes = dump.remaining();
                 stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
             }
@@ -140,6 +149,8 @@ pub(crate) mod ordinal {
     pub(crate) const INDEX: [u64; 2] = [2, 3];
     /// The filter.
     pub(crate) const FILTER: u64 = 4;
+    /// The locator.
+    pub(crate) const LOCATOR: u64 = 5;
     /// The range tombstones, by copy.
     pub(crate) const TOMBSTONES: [u64; 2] = [6, 7];
     /// The first data block, from which they count up.

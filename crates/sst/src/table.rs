@@ -7,7 +7,7 @@ use bytes::Bytes;
 use stratal_archive::{Opener, Progress, SectionTag, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
 use stratal_cache::{CacheKey, FileId, Priority};
-use stratal_filter::Filter;
+use stratal_filter::{Filter, Retrieval};
 use stratal_types::{
     Comparator, Counter, EntryKind, Fragments, KeyRange, SeqNo, Trailer, key_hash,
 };
@@ -17,6 +17,7 @@ use crate::{
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
+    locator::CachedLocator,
     scrub::is_damaged,
     seal,
     section::{self, TableBlock, ordinal},
@@ -193,13 +194,16 @@ impl Table {
             if !self.may_contain_in(&index, key, hash)? {
                 return Ok(None);
             }
+            index.seek_in_partition(self, key, bound)?;
         } else {
             if !self.may_contain_in_whole(key, hash)? {
                 return Ok(None);
             }
-            index.seek_partition(self, key, bound)?;
+            match self.inner.locator()?.and_then(|locator| locator.block_number(hash)) {
+                Some(number) => index.seek_to_block(self, number)?,
+                None => index.seek(self, key, bound)?,
+            }
         }
-        index.seek_in_partition(self, key, bound)?;
         while index.is_inside() {
             let block = self.inner.data_block(index.handle(self)?)?;
             if let Some(row) = block.rows().find(key, hash, bound) {
@@ -445,6 +449,9 @@ impl Inner {
         if self.is_in_tail(section::FILTER) {
             drop(self.filter());
         }
+        if self.is_in_tail(section::LOCATOR) {
+            drop(self.locator());
+        }
         if self.is_in_tail(section::TOMBSTONES) {
             drop(self.tombstones());
         }
@@ -492,6 +499,27 @@ impl Inner {
         let kind = TableBlock::Filter;
         let key = self.cache_key(kind, entry.offset);
         let load = || self.load_filter(section_handle(entry, ordinal::FILTER), kind);
+        self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
+    }
+
+    /// `None` in a table of two levels, which is not to have one.
+    fn locator(&self) -> Result<Option<Arc<CachedLocator>>, Error> {
+        if self.properties.locator_bytes == 0 || self.properties.index_levels > 1 {
+            return Ok(None);
+        }
+        let Some(entry) = self.toc.find(section::LOCATOR).next() else { return Ok(None) };
+        let kind = TableBlock::Locator;
+        let key = self.cache_key(kind, entry.offset);
+        let load =
+            || {
+                let handle = section_handle(entry, ordinal::LOCATOR);
+                match handle.and_then(|handle| self.open_block(handle, kind)) {
+                    Ok(plain) => Ok(Retrieval::parse(plain)
+                        .map_or(CachedLocator::Unusable, CachedLocator::Usable)),
+                    Err(error @ Error::Read { .. }) => Err(error),
+                    Err(_) => Ok(CachedLocator::Unusable),
+                }
+            };
         self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use stratal_archive::{Part, SectionTag, TocEntry};
 use stratal_block::SortedCursor;
-use stratal_filter::Filter;
+use stratal_filter::{Filter, Retrieval};
 use stratal_types::{EntryRef, InternalKey, Trailer, key_hash};
 
 use crate::{
@@ -71,6 +71,7 @@ impl Table {
             verifier.tombstones()?;
         }
         verifier.load_filter()?;
+        verifier.load_locator()?;
         verifier.data_blocks()?;
         verifier.totals();
         Ok(verifier.report)
@@ -81,6 +82,9 @@ struct Verifier<'a> {
     table: &'a Table,
     report: VerifyReport,
     filter: Option<(u64, Filter<Bytes>)>,
+    locator: Option<Retrieval<Bytes>>,
+    /// Data blocks met so far.
+    met: u64,
     found: Properties,
     /// The last entry of the data block before, if that block was intact.
     last: Option<(Vec<u8>, Trailer)>,
@@ -93,6 +97,8 @@ impl<'a> Verifier<'a> {
             table,
             report: VerifyReport::default(),
             filter: None,
+            locator: None,
+            met: 0,
             found: Properties::new(),
             last: None,
             data_damaged: false,
@@ -184,6 +190,24 @@ impl<'a> Verifier<'a> {
         };
         let handle = section_handle(entry, ordinal::FILTER);
         self.filter = self.open_filter(handle, entry.offset, TableBlock::Filter)?;
+        Ok(())
+    }
+
+    fn load_locator(&mut self) -> Result<(), Error> {
+        let Some(entry) = self.table.contents().find(section::LOCATOR).next() else {
+            return Ok(());
+        };
+        let (kind, offset) = (TableBlock::Locator, entry.offset);
+        self.report.blocks += 1;
+        let plain = self.open_section(entry, ordinal::LOCATOR, kind);
+        let locator = plain.and_then(|plain| {
+            let what = "the locator does not parse";
+            Retrieval::parse(plain).map_err(|_| Error::Malformed { what, offset })
+        });
+        match locator {
+            Ok(locator) => self.locator = Some(locator),
+            Err(error) => self.note(offset, kind.name(), error)?,
+        }
         Ok(())
     }
 
@@ -299,6 +323,7 @@ impl<'a> Verifier<'a> {
         while index.is_inside_partition(n) {
             let Some((fence, trailer)) = index.fence() else { break };
             self.report.blocks += 1;
+            self.met += 1;
             match index.block(self.table) {
                 Ok(block) => {
                     if let Err(error) = self.data_block(block, &fence, trailer) {
@@ -379,6 +404,14 @@ impl<'a> Verifier<'a> {
             && !filter.may_contain(key_hash(entry.key))
         {
             return Err(Error::Malformed { what: "the filter denies a key of this block", offset });
+        }
+        // Behind a damaged block it is not known whether a key begins.
+        let begins = new_key && (self.last.is_some() || self.met == 1);
+        if let Some(locator) = self.locator.as_ref().filter(|_| begins)
+            && u64::from(locator.get(key_hash(entry.key))) != self.met.saturating_sub(1)
+        {
+            let what = "the locator has another block for a key of this one";
+            return Err(Error::Malformed { what, offset });
         }
         match &mut self.last {
             Some((key, trailer)) => {

@@ -19,6 +19,7 @@ use crate::{
     index::{
         BlockFence, IndexBuilder, Partition, PartitionFence, Partitions, Stats, fence_between,
     },
+    locator::LocatorBuilder,
     membership::FilterHashes,
     options::TableCodecs,
     seal,
@@ -52,6 +53,8 @@ pub struct TableWriter<W> {
     top: IndexBuilder,
     filter: Option<FilterBuilder>,
     filter_hashes: FilterHashes,
+    /// `None` if none is wanted, or there can be none.
+    locator: Option<LocatorBuilder>,
     /// Of the entries in `block`.
     hashes: BlockHashes,
     properties: Properties,
@@ -138,6 +141,7 @@ impl<W: io::Write> TableWriter<W> {
                 .filter
                 .map(|spec| FilterBuilder::new(spec).with_membership(filter_hashes.membership())),
             filter_hashes,
+            locator: spec.options().locator.then(LocatorBuilder::default),
             hashes: BlockHashes::default(),
             properties: Properties::new(),
             tombstones: Fragments::EMPTY,
@@ -199,6 +203,10 @@ impl<W: io::Write> TableWriter<W> {
         self.block
             .add_with_hash(entry.key, hash, entry.trailer, entry.value)
             .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+        let block = self.next_data_ordinal - ordinal::FIRST_DATA;
+        if new_key && self.locator.as_mut().is_some_and(|locator| !locator.add(hash, block)) {
+            self.locator = None;
+        }
         if self.properties.entries == 0 {
             self.properties.first_key.extend_from_slice(entry.key);
         }
@@ -253,7 +261,8 @@ impl<W: io::Write> TableWriter<W> {
         let buffers = buffers + self.last_key.capacity() + self.hashes.memory();
         // Rows take more than they will as a block.
         let rows = self.block.estimated_len().saturating_mul(2);
-        buffers + rows + self.top.memory() + self.partitions.memory()
+        let locator = self.locator.as_ref().map_or(0, LocatorBuilder::memory);
+        buffers + rows + self.top.memory() + self.partitions.memory() + locator
     }
 
     /// Entries added so far.
@@ -420,6 +429,7 @@ impl<W: io::Write> TableWriter<W> {
 
     /// Writes every partition that waits, and puts its fence into the upper level.
     fn write_partitions(&mut self) -> Result<(), Error> {
+        self.locator = None;
         for partition in self.partitions.take_closed() {
             let filter =
                 self.write_filter(TableBlock::FilterPartition, partition.hashes.iter().copied())?;
@@ -448,6 +458,7 @@ impl<W: io::Write> TableWriter<W> {
         let partitions = self.partitions.take_closed();
         let hashes = partitions.iter().flat_map(|partition| partition.hashes.iter().copied());
         self.write_filter(TableBlock::Filter, hashes)?;
+        self.write_locator()?;
         let index = match &partitions[..] {
             [partition] => Ok(partition.index.clone()),
             _ => self.partitions.whole_index(&partitions),
@@ -482,6 +493,16 @@ impl<W: io::Write> TableWriter<W> {
         self.filter_hashes.extractor_name().clone_into(&mut self.properties.prefix_extractor);
         self.properties.filter_bytes += u64::from(handle.len);
         Ok(Some(handle))
+    }
+
+    fn write_locator(&mut self) -> Result<(), Error> {
+        let Some(bytes) = self.locator.take().and_then(LocatorBuilder::finish) else {
+            return Ok(());
+        };
+        self.begin_section(section::LOCATOR)?;
+        let handle = self.write_block(TableBlock::Locator, ordinal::LOCATOR, &bytes)?;
+        self.properties.locator_bytes = handle.len.into();
+        Ok(())
     }
 
     /// Writes the block of the index that leads to all others.

@@ -91,6 +91,14 @@ impl IndexCursor {
         self.seek_to_partition(table, 0)
     }
 
+    /// Goes to the fence of data block `number`, in a table of one level, if it has so many.
+    pub(crate) fn seek_to_block(&mut self, table: &Table, number: usize) -> Result<(), Error> {
+        self.partition = 0;
+        let blocks = self.load_top(table)?.map_or(0, CachedBlock::len);
+        self.row = (number < blocks && !table.is_divided()).then_some(number);
+        Ok(())
+    }
+
     /// Goes to the first fence of partition `n`, if the table has so many; the only one is 0 in a
     /// table of one level.
     pub(crate) fn seek_to_partition(&mut self, table: &Table, n: usize) -> Result<(), Error> {

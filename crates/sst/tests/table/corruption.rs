@@ -32,6 +32,18 @@ fn small_table(compression: Compression) -> (TableContext, Vec<u8>, Vec<Entry>) 
     table_of(24, options)
 }
 
+/// With a locator, and without a filter that would answer before it.
+fn located_table() -> (TableContext, Vec<u8>, Vec<Entry>) {
+    let options = TableOptions {
+        block_len_target: 512,
+        compression: Compression::None,
+        filter: None,
+        locator: true,
+        ..TableOptions::default()
+    };
+    table_of(12, options)
+}
+
 /// In two levels, with partitions of a few blocks.
 fn divided_table(count: u32, partitioning: Partitioning) -> (TableContext, Vec<u8>, Vec<Entry>) {
     let options = TableOptions {
@@ -119,6 +131,7 @@ fn every_mutant_answers_right_or_with_an_error_and_verify_sees_it() {
         small_table(Compression::None),
         small_table(Compression::Lz4),
         divided_table(12, Partitioning::Always),
+        located_table(),
     ];
     for (ctx, file, entries) in tables {
         counts += for_each_mutant(&file, |mutation, mutant| {

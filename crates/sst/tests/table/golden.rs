@@ -88,6 +88,18 @@ fn v1_two_levels() {
 }
 
 #[test]
+fn v1_locator() {
+    let mut entries = Vec::new();
+    for i in 0..12 {
+        for seqno in [i + 2, i + 1] {
+            entries.push(entry(&format!("key {i:02}"), seqno, EntryKind::Put, &"v".repeat(90)));
+        }
+    }
+    let options = TableOptions { block_len_target: 512, locator: true, ..plain() };
+    check("locator.dump", Arc::new(Bytewise), options, &entries);
+}
+
+#[test]
 fn v1_range_tombstones() {
     let mut model = Model::bytewise();
     model.put(5u32.into(), b"AD/Canillo", b"3292");

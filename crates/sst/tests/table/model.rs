@@ -34,7 +34,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
         Just(Partitioning::default()),
     ];
     let partition_len_target = prop_oneof![Just(512u32), Just(2000)];
-    let partitions = (partitioning, partition_len_target);
+    let partitions = (partitioning, partition_len_target, any::<bool>());
     let seal = prop_oneof![
         2 => Just(Seal::None),
         1 => Just(Seal::Aes256Gcm),
@@ -49,7 +49,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
     ];
     (block_len_target, compression, filter, partitions, seal, protection).prop_map(
         |(block_len_target, compression, filter, partitions, seal, protection)| {
-            let (partitioning, partition_len_target) = partitions;
+            let (partitioning, partition_len_target, locator) = partitions;
             let (checksum, parity) = protection;
             TableOptions {
                 block_len_target,
@@ -60,6 +60,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
                 filter,
                 partitioning,
                 partition_len_target,
+                locator,
                 ..TableOptions::default()
             }
         },
@@ -263,16 +264,21 @@ fn versions_of_one_key_may_fill_many_blocks_and_partitions() {
         model.put(seqno.into(), b"b", &[b'v'; 100]);
     }
     let ctx = context(Arc::new(Bytewise));
-    for partitioning in [Partitioning::Never, Partitioning::Always] {
+    for (partitioning, locator) in
+        [(Partitioning::Never, false), (Partitioning::Never, true), (Partitioning::Always, true)]
+    {
         let options = TableOptions {
             block_len_target: 512,
+            locator,
             partitioning,
             partition_len_target: 512,
             ..TableOptions::default()
         };
         let table = open(&ctx, &write(&ctx, options, &model.entries()).unwrap()).unwrap();
         assert!(table.properties().data_blocks > 50);
-        assert_eq!(table.properties().index_partitions > 1, partitioning == Partitioning::Always);
+        let is_divided = partitioning == Partitioning::Always;
+        assert_eq!(table.properties().index_partitions > 1, is_divided);
+        assert_eq!(table.properties().locator_bytes > 0, locator && !is_divided);
         check(&table, &model, &["a", "aa", "b", "bb", "c", "d"].map(Vec::from));
         for bound in 0..302u32 {
             let expected =
