@@ -5,11 +5,15 @@ use std::{io::Write, sync::Arc};
 use bytes::Bytes;
 use stratal_archive::{ArchiveHeader, ArchiveWriter, SectionTag};
 use stratal_block::{BlockCodec, BlockContext, BlockId, BlockKind, BlockSpec};
-use stratal_sst::{FILE_TYPE, Table, TableBlock, TableContext, TableOptions, TableWriter};
+use stratal_sst::{
+    FILE_TYPE, Partitioning, Table, TableBlock, TableContext, TableOptions, TableWriter,
+};
 use stratal_types::{Bytewise, Cursor, FileUid, Fragments, RangeTombstone, SeqNo};
 
 const UID: FileUid = FileUid([0x5a; 16]);
 const ROWS: u32 = 40;
+/// For an index of one level, and of two.
+const LEVELS: [Partitioning; 2] = [Partitioning::Never, Partitioning::Always];
 
 /// Any bytes as a table file.
 pub fn file(data: &[u8]) {
@@ -22,8 +26,15 @@ pub fn file(data: &[u8]) {
 /// A whole table with a few bytes changed: what it still answers is right.
 ///
 /// The input is read as triples: two bytes of offset, one to change the byte there.
+///
+/// The table has one level, and then two.
 pub fn damaged(data: &[u8]) {
-    let mut file = small_table();
+    for partitioning in LEVELS {
+        damaged_table(data, small_table(partitioning));
+    }
+}
+
+fn damaged_table(data: &[u8], mut file: Vec<u8>) {
     for change in data.as_chunks::<3>().0 {
         let [low, high, flip] = *change;
         let at = usize::from(u16::from_le_bytes([low, high])) % file.len();
@@ -46,13 +57,16 @@ pub fn damaged(data: &[u8]) {
 /// A file whose every check holds, around blocks that an attacker chose.
 ///
 /// The input is the lengths of two payloads, as `u16` each, and three payloads: index, data block and
-/// range tombstones. Properties are those of a real table, so that the others are reached.
+/// range tombstones. Properties are those of a real table, so that the others are reached; first of
+/// one whose index has one level, then of one where it has two. There the index is the upper level,
+/// and the third payload is also a partition of the index, behind the data block.
 pub fn resealed(data: &[u8]) {
     let Some((&[a, b, c, d], rest)) = data.split_first_chunk() else { return };
     let len = |bytes| usize::from(u16::from_le_bytes(bytes));
     let (index, rest) = rest.split_at(len([a, b]).min(rest.len()));
     let (rows, tombstones) = rest.split_at(len([c, d]).min(rest.len()));
-    if let Some(file) = forged(index, rows, tombstones) {
+    for partitioning in LEVELS {
+        let Some(file) = forged(partitioning, index, rows, tombstones) else { continue };
         let source = Arc::new(Bytes::from(file));
         if let Ok(table) = Table::open(&TableContext::default(), source) {
             ask(&table);
@@ -72,6 +86,8 @@ fn ask(table: &Table) {
     // A hostile index may name one block any number of times, but no more often than it has rows.
     answers += table.range::<&[u8]>(..).take(10_000).flatten().count();
     answers += table.prefix(b"key").rev().take(10_000).flatten().count();
+    answers += usize::from(table.estimate("key 0003".as_bytes()..).is_ok());
+    answers += usize::from(table.may_contain_prefix(b"key").is_ok());
     answers += usize::from(table.verify().is_ok_and(|report| report.is_ok()));
     std::hint::black_box(answers);
 }
@@ -85,9 +101,10 @@ fn value(i: u32) -> String {
 }
 
 /// Rows in several blocks; those from 10 up to 20 are deleted by range.
-fn small_table() -> Vec<u8> {
+fn small_table(partitioning: Partitioning) -> Vec<u8> {
     let write = || {
-        let options = TableOptions { block_len_target: 512, ..TableOptions::default() };
+        let options =
+            TableOptions { block_len_target: 512, partitioning, ..TableOptions::default() };
         let spec = Arc::new(options.validate()?);
         let mut writer = TableWriter::new(&TableContext::default(), Vec::new(), UID, spec)?;
         for i in 0..ROWS {
@@ -102,8 +119,13 @@ fn small_table() -> Vec<u8> {
 
 /// A table file of these payloads under the properties of [`small_table`]; `None` if a payload
 /// cannot be a section.
-fn forged(index: &[u8], rows: &[u8], tombstones: &[u8]) -> Option<Vec<u8>> {
-    let genuine = small_table();
+fn forged(
+    partitioning: Partitioning,
+    index: &[u8],
+    rows: &[u8],
+    tombstones: &[u8],
+) -> Option<Vec<u8>> {
+    let genuine = small_table(partitioning);
     let table =
         Table::open(&TableContext::default(), Arc::new(Bytes::from(genuine.clone()))).ok()?;
     let properties =
@@ -118,7 +140,11 @@ fn forged(index: &[u8], rows: &[u8], tombstones: &[u8]) -> Option<Vec<u8>> {
         archive.section(SectionTag(*tag)).ok()?;
         archive.write_all(stored).ok()
     };
-    section(b"DATA", &seal(&codec, TableBlock::Data, 16, rows)?)?;
+    let mut data = seal(&codec, TableBlock::Data, 16, rows)?;
+    if partitioning == Partitioning::Always {
+        data.extend(seal(&codec, TableBlock::IndexPartition, 17, tombstones)?);
+    }
+    section(b"DATA", &data)?;
     section(b"INDX", &seal(&codec, TableBlock::Index, 2, index)?)?;
     section(b"RDEL", &seal(&codec, TableBlock::Tombstones, 6, tombstones)?)?;
     section(b"PROP", properties)?;

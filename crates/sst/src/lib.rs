@@ -8,7 +8,9 @@
 //! A table is a stack of what stands below it: entries in internal order are packed into sorted
 //! blocks, each block is sealed in a frame that knows its file and place, and the frames are sections
 //! of an archive. An index block holds a *fence* per data block; a filter answers most lookups of
-//! absent keys; properties say what is inside. Index, properties and contents stand twice.
+//! absent keys; properties say what is inside. Index, properties and contents stand twice. In a large
+//! table index and filter are divided into *partitions*, which stand between the data blocks, and the
+//! index that stands twice has a fence per partition.
 //!
 //! Whole tables are [merged](merge_tables), [split](Table::split) and [compared](Table::diff) by
 //! streaming; a [`TableSetWriter`] makes as many tables of its entries as their length asks for.

@@ -41,7 +41,7 @@ fn located_table() -> (TableContext, Vec<u8>, Vec<Entry>) {
         locator: true,
         ..TableOptions::default()
     };
-    table_of(12, options)
+    table_of(8, options)
 }
 
 /// In two levels, with partitions of a few blocks.
@@ -130,7 +130,7 @@ fn every_mutant_answers_right_or_with_an_error_and_verify_sees_it() {
     let tables = [
         small_table(Compression::None),
         small_table(Compression::Lz4),
-        divided_table(12, Partitioning::Always),
+        divided_table(8, Partitioning::Always),
         located_table(),
     ];
     for (ctx, file, entries) in tables {
