@@ -261,7 +261,7 @@ impl Tree {
                 created_at_ms = table.meta.created_at_ms.max(created_at_ms);
             }
             lineage.extend(inputs.tables.iter().map(|table| table.meta.uid));
-            sources.push(SourceCursor::Run(RunCursor::scanner(inputs)));
+            sources.push(SourceCursor::Run(Box::new(RunCursor::scanner(inputs))));
         }
         let merge = Merge {
             sources,

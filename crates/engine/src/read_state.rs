@@ -104,7 +104,7 @@ impl ReadState {
             }
             let seqno_max = near.tables.iter().map(|table| table.meta.seqno_max).max();
             let tombstones = near.tombstones(range)?;
-            let cursor = SourceCursor::Run(RunCursor::new(near));
+            let cursor = SourceCursor::Run(Box::new(RunCursor::new(near)));
             let mut source = Source::new(cursor, tombstones);
             source.seqno_max = seqno_max.unwrap_or(SeqNo::MAX);
             sources.push(source);

@@ -14,7 +14,7 @@ use crate::{Error, view::RunView};
 #[derive(Debug)]
 pub(crate) enum SourceCursor {
     Memory(MemtableCursor),
-    Run(RunCursor),
+    Run(Box<RunCursor>),
 }
 
 impl Cursor for SourceCursor {

@@ -81,20 +81,37 @@ impl Table {
 
     /// Where to look for the keys that the filter does not exclude.
     fn wanted(&self, keys: &[(&[u8], u64)], bound: SeqNo) -> Result<Vec<Wanted>, Error> {
-        let may_be_there = self.may_contain_each(keys)?;
         let mut index = IndexCursor::default();
         let mut wanted = Vec::with_capacity(keys.len());
-        for (i, &(key, hash)) in
-            keys.iter().enumerate().filter(|(i, _)| may_be_there.get(*i) == Some(&true))
-        {
-            index.seek_partition(self, key, bound)?;
-            if self.is_divided() && !self.may_contain_in(&index, key, hash)? {
-                continue;
-            }
-            index.seek_in_partition(self, key, bound)?;
+        let mut add = |index: &IndexCursor, i, key: &[u8]| {
             if index.is_inside() {
                 let goes_on = index.is_fence_of(key);
                 wanted.push(Wanted { key: i, handle: index.handle(self)?, goes_on });
+            }
+            Ok::<(), Error>(())
+        };
+        if !self.is_divided() {
+            let answers = self.may_contain_each(keys)?;
+            for (i, (&(key, _), _)) in
+                keys.iter().zip(answers).enumerate().filter(|(_, (_, may))| *may)
+            {
+                index.seek(self, key, bound)?;
+                add(&index, i, key)?;
+            }
+            return Ok(wanted);
+        }
+        // Partition by partition, so that each is loaded once.
+        let mut order = Vec::with_capacity(keys.len());
+        for (i, &(key, hash)) in keys.iter().enumerate() {
+            index.seek_partition(self, key, bound)?;
+            order.push((index.partition(), i, key, hash));
+        }
+        order.sort_unstable_by_key(|&(partition, i, ..)| (partition, i));
+        for (_, i, key, hash) in order {
+            index.seek_partition(self, key, bound)?;
+            if self.may_contain_in(&index, key, hash)? {
+                index.seek_in_partition(self, key, bound)?;
+                add(&index, i, key)?;
             }
         }
         Ok(wanted)

@@ -161,16 +161,12 @@ impl BlockReader {
     fn range(&self, table: &Table, handle: BlockHandle, len: u32) -> Range<u64> {
         let (block, data) = (handle.range(), table.data_range());
         let len = u64::from(len);
-        match self.way {
-            Some(Way::Back) => {
-                let start = block.end.saturating_sub(len).max(data.start);
-                start.min(block.start)..block.end
-            }
-            _ => {
-                let end = block.start.saturating_add(len).min(data.end);
-                block.start..end.max(block.end)
-            }
+        if self.way == Some(Way::Back) {
+            let start = block.end.saturating_sub(len).max(data.start);
+            return start.min(block.start)..block.end;
         }
+        let end = block.start.saturating_add(len).min(data.end);
+        block.start..end.max(block.end)
     }
 
     /// The block at `handle` as it is stored, if it was read ahead.

@@ -73,6 +73,11 @@ impl IndexCursor {
         }
     }
 
+    /// The number of the partition that the cursor is in, or went to last: 0 in a table of one level.
+    pub(crate) fn partition(&self) -> usize {
+        self.partition
+    }
+
     /// The second half of a [`seek`](Self::seek).
     pub(crate) fn seek_in_partition(
         &mut self,
