@@ -141,6 +141,16 @@ impl Toc {
         self.served_by
     }
 
+    /// Contents for a file of `file_len` bytes that has lost its own: all that follows the header is
+    /// one section, of which nobody knows the check.
+    pub fn of_lost(header: ArchiveHeader, file_len: u64, tag: SectionTag) -> Self {
+        let offset = ArchiveHeader::END.min(file_len);
+        let len = file_len.saturating_sub(offset);
+        let entry = TocEntry { tag, half: Half::Primary, offset, len, check: 0 };
+        let contents = [file_len..file_len, file_len..file_len];
+        Self { header, file_len, entries: Vec::from([entry]), contents, served_by: Half::Primary }
+    }
+
     /// Whether both describe the same file, whichever copies they were read from.
     pub fn describes_same(&self, other: &Self) -> bool {
         self.header == other.header

@@ -356,7 +356,7 @@ pub(crate) fn verify(path: &Path, common: &Common, out: &mut Output) -> Result<(
             offset: damage.offset,
             kind: &damage.kind,
             verdict: &damage.verdict,
-            keys: damage.to_key.as_deref().map(|to| (damage.from_key.as_deref(), to)),
+            keys: damage.to_key.as_deref().map(|to| (damage.from_key.as_deref(), Some(to))),
         })
         .collect();
     if out.json {

@@ -7,7 +7,7 @@ use std::{
 
 use stratal_cache::Cache;
 use stratal_fs::{Access, Fs, NewFile, StdFs};
-use stratal_sst::{Error, FileSource, Table, TableContext};
+use stratal_sst::{Error, FileSource, OpenMode, OpenOptions, Table, TableContext};
 use stratal_types::comparator_named;
 
 use crate::{args::Common, failure::Failure};
@@ -17,17 +17,33 @@ pub(crate) fn open_table(path: &Path, common: &Common) -> Result<Table, Failure>
     try_open_table(path, common)?.map_err(|error| Failure::table(path, &error))
 }
 
+/// Opens the table at `path`, what it says of itself damaged or not.
+pub(crate) fn open_to_salvage(path: &Path, common: &Common) -> Result<Table, Failure> {
+    let options = OpenOptions { mode: OpenMode::Salvage, ..OpenOptions::default() };
+    open_table_with(path, common, options)?.map_err(|error| Failure::table(path, &error))
+}
+
 /// Like [`open_table`], but leaves what the table says to the caller.
 pub(crate) fn try_open_table(
     path: &Path,
     common: &Common,
 ) -> Result<Result<Table, Error>, Failure> {
+    open_table_with(path, common, OpenOptions::default())
+}
+
+fn open_table_with(
+    path: &Path,
+    common: &Common,
+    options: OpenOptions,
+) -> Result<Result<Table, Error>, Failure> {
     let source = Arc::new(open_source(path)?);
     let cache = Arc::new(Cache::new(common.memory));
     let ctx = TableContext { cache, ..TableContext::default() };
-    Ok(match Table::open(&ctx, source.clone()) {
+    Ok(match Table::open_with(&ctx, source.clone(), options) {
         Err(Error::ComparatorMismatch { expected, found }) => match comparator_named(&found) {
-            Some(comparator) => Table::open(&TableContext { comparator, ..ctx }, source),
+            Some(comparator) => {
+                Table::open_with(&TableContext { comparator, ..ctx }, source, options)
+            }
             None => Err(Error::ComparatorMismatch { expected, found }),
         },
         opened => opened,

@@ -135,6 +135,9 @@ pub(crate) fn parse_bytes(text: &str, notation: Notation) -> Result<Vec<u8>, Fai
     bytes.map(Cow::into_owned).map_err(|why| Failure::Usage(format!("{text}: {why}")))
 }
 
+/// Behind the first, if there is one, up to the second, if anybody knows where they end.
+type LostKeys<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// One thing that is wrong with stored data.
 pub(crate) struct DamageRow<'a> {
     pub(crate) file: &'a dyn Display,
@@ -142,7 +145,7 @@ pub(crate) struct DamageRow<'a> {
     pub(crate) kind: &'a str,
     pub(crate) verdict: &'a dyn Display,
     /// Keys that cannot be read for it: behind the first, unless there is none, up to the second.
-    pub(crate) keys: Option<(Option<&'a [u8]>, &'a [u8])>,
+    pub(crate) keys: Option<LostKeys<'a>>,
 }
 
 impl DamageRow<'_> {
@@ -154,14 +157,12 @@ impl DamageRow<'_> {
             Some(key) => format!("behind {}", notation.show(key)),
             None => "from the first".to_owned(),
         };
-        format!("{line}; keys {from} to {} are lost", notation.show(to))
+        let to = to.map_or("the last".to_owned(), |key| notation.show(key));
+        format!("{line}; keys {from} to {to} are lost")
     }
 
     pub(crate) fn json(&self, out: &Output) -> Value {
-        let (from, to) = match self.keys {
-            Some((behind, to)) => (behind, Some(to)),
-            None => (None, None),
-        };
+        let (from, to) = self.keys.unwrap_or_default();
         let key = |key: Option<&[u8]>| key.map_or(Value::Null, |key| out.json_text(key));
         json!({
             "file": self.file.to_string(), "offset": self.offset, "kind": self.kind,

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     args::{Common, GetArgs, ScanArgs, TableVerb, WriteArgs},
     failure::Failure,
-    file::{self, open_table},
+    file::{self, open_table, open_to_salvage},
     input::{Record, Records},
     output::Output,
     rows::{self, DamageRow, Selection, rate},
@@ -204,7 +204,7 @@ fn verify(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure>
 }
 
 fn salvage(path: &Path, saved: &Path, common: &Common, out: &mut Output) -> Result<(), Failure> {
-    let table = open_table(path, common)?;
+    let table = open_to_salvage(path, common)?;
     if std::fs::canonicalize(saved).ok() == std::fs::canonicalize(path).ok() {
         return Err(Failure::Usage("the table to write is the one to read".into()));
     }
@@ -239,7 +239,7 @@ fn salvage(path: &Path, saved: &Path, common: &Common, out: &mut Output) -> Resu
 }
 
 fn row_of<'a>(file: &'a dyn std::fmt::Display, damage: &'a Damage) -> DamageRow<'a> {
-    let keys = damage.keys.as_ref().map(|(behind, to)| (behind.as_deref(), to.as_slice()));
+    let keys = damage.keys.as_ref().map(|(behind, to)| (behind.as_deref(), to.as_deref()));
     let Damage { offset, kind, error, .. } = damage;
     DamageRow { file, offset: *offset, kind, verdict: error, keys }
 }

@@ -210,8 +210,7 @@ impl Inner {
         let found = table.verify().map_err(fail)?;
         report.blocks += found.blocks;
         report.damage.extend(found.damage.into_iter().map(|damage| {
-            let (from_key, to_key) =
-                damage.keys.map_or((None, None), |(from, to)| (from, Some(to)));
+            let (from_key, to_key) = damage.keys.unwrap_or_default();
             Damage {
                 file: path.clone(),
                 offset: damage.offset,

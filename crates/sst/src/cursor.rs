@@ -104,6 +104,7 @@ impl TableCursor {
     }
 
     fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
+        let bound = self.table.stored_bound(bound);
         self.index.seek(&self.table, key, bound)?;
         if !self.index.is_inside() {
             return Ok(Place::BehindLast);
@@ -208,6 +209,7 @@ impl Cursor for TableCursor {
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {
-        self.inside()?.rows.entry()
+        let EntryRef { key, trailer, value, .. } = self.inside()?.rows.entry()?;
+        Some(EntryRef::new(key, self.table.seen_trailer(trailer), value))
     }
 }

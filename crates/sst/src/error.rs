@@ -119,6 +119,15 @@ pub enum Error {
         found: String,
     },
 
+    /// An overlay was wanted for a table whose sequence numbers are not all 0, or are not known.
+    #[error(
+        "an overlay needs a table whose sequence numbers are all 0, the highest is {seqno_max}"
+    )]
+    OverlayRefused {
+        /// The highest number stored; 0 if the properties that say so are lost.
+        seqno_max: u64,
+    },
+
     /// A plain `get` met an entry whose value is not in the table.
     #[error("the newest entry is a {0}, not a value")]
     NotAValue(EntryKind),

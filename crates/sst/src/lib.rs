@@ -62,6 +62,7 @@ mod pool;
 mod seal_queue;
 mod set_writer;
 mod source;
+mod open;
 mod table;
 mod multi_get;
 mod cursor;
@@ -96,6 +97,7 @@ pub use estimate::RangeEstimate;
 pub use identity::TableIdentity;
 pub use membership::FilterMembership;
 pub use merge_tables::{Keep, MergeError, MergeSummary, TableOutput, merge_tables};
+pub use open::{OpenMode, OpenOptions};
 pub use options::{Partitioning, TableOptions, TableSpec};
 pub use pool::BlockPool;
 #[cfg(feature = "rayon")]
@@ -112,7 +114,7 @@ pub use stratal_block::{
     Checksum, Compression, Dictionary, DictionaryId, KeyRing, Parity, RootKey, Seal,
 };
 pub use table::{Table, Version};
-pub use verify::{Damage, VerifyReport};
+pub use verify::{Damage, LostKeys, VerifyReport};
 pub use writer::{Finished, TableInfo, TableWriter};
 
 #[doc = include_str!("../FORMAT.md")]

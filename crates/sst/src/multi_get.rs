@@ -68,7 +68,8 @@ impl Table {
         bound: SeqNo,
     ) -> Result<Vec<Option<Version>>, Error> {
         let mut found = vec![None; keys.len()];
-        let mut wanted = self.wanted(keys, bound)?;
+        let stored_bound = self.stored_bound(bound);
+        let mut wanted = self.wanted(keys, stored_bound)?;
         // Order of the file is order of the keys.
         wanted.sort_unstable_by_key(|wanted| wanted.handle.offset);
         let by_block = |a: &Wanted, b: &Wanted| a.handle.offset == b.handle.offset;
@@ -128,6 +129,7 @@ impl Table {
         let handles: Vec<BlockHandle> =
             groups.iter().filter_map(|group| group.first()).map(|first| first.handle).collect();
         let blocks = self.data_blocks(&handles)?;
+        let stored_bound = self.stored_bound(bound);
         // Each loop over everything, and no counting of references in between, so that the processor
         // waits for many blocks at once.
         for block in &blocks {
@@ -139,7 +141,7 @@ impl Table {
         let searched = groups.iter().zip(&blocks).flat_map(|(group, block)| {
             group.iter().filter_map(move |wanted| {
                 let &(key, hash) = keys.get(wanted.key)?;
-                Some((wanted, block, block.rows().find(key, hash, bound)))
+                Some((wanted, block, block.rows().find(key, hash, stored_bound)))
             })
         });
         let searched: Vec<_> = searched.collect();
@@ -149,7 +151,7 @@ impl Table {
                 continue;
             };
             *found = match row {
-                Some(row) => Some(block.version(row)),
+                Some(row) => Some(self.seen(block.version(row))),
                 None if wanted.goes_on => self.lookup_hashed(key, *hash, bound)?,
                 None => None,
             };

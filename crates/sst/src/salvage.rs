@@ -2,14 +2,16 @@
 
 use std::{io, mem};
 
+use stratal_archive::{Half, Part};
 use stratal_block::SortedCursor;
 use stratal_types::Comparator;
 
 use crate::{
-    Damage, Error, Table, TableWriter,
+    Damage, Error, LostKeys, OpenMode, Table, TableWriter,
     block::CachedBlock,
     handle::BlockHandle,
     index::{Frames, IndexCursor},
+    open::find_contents,
     section::TableBlock,
     table::parse_sorted,
 };
@@ -20,8 +22,8 @@ pub struct SalvageReport {
     /// Entries written.
     pub entries: u64,
     /// What was lost, by ascending offset within each kind of block. Each loss of data names the keys
-    /// that it may have cost: exactly those of the block where the index is whole, and up to the next
-    /// block's first key where it is not.
+    /// that it may have cost: exactly those of the block where the index is whole, and where it is not
+    /// up to the next block's first key, or without end if nothing tells where the table ends.
     pub lost: Vec<Damage>,
 }
 
@@ -64,6 +66,7 @@ impl Table {
     ) -> Result<SalvageReport, Error> {
         let report = SalvageReport::default();
         let mut salvage = Salvage { table: self, writer, report, last: None };
+        salvage.descriptions()?;
         salvage.tombstones()?;
         match self.index() {
             Ok(None) => {}
@@ -75,7 +78,14 @@ impl Table {
             Err(error) => {
                 let offset = salvage.offset_of(TableBlock::Index);
                 salvage.note(offset, TableBlock::Index, error, None)?;
-                salvage.walk(Frames::of_data(self), u64::MAX, &self.properties().last_key)?;
+                let last_key = Some(&self.properties().last_key[..]).filter(|key| !key.is_empty());
+                salvage.walk(Frames::of_data(self), u64::MAX, last_key)?;
+                if self.lacks_contents() {
+                    // Nobody knows what followed.
+                    let error = malformed("what stood behind is unknown", self.source().len());
+                    let keys = Some((salvage.last.clone(), None));
+                    salvage.note(self.source().len(), TableBlock::Data, error, keys)?;
+                }
             }
         }
         Ok(salvage.report)
@@ -103,7 +113,7 @@ impl<W: io::Write> Salvage<'_, W> {
         offset: u64,
         kind: TableBlock,
         error: Error,
-        keys: Option<(Option<Vec<u8>>, Vec<u8>)>,
+        keys: Option<LostKeys>,
     ) -> Result<(), Error> {
         if let Error::Read { .. } = error {
             return Err(error);
@@ -112,13 +122,31 @@ impl<W: io::Write> Salvage<'_, W> {
         Ok(())
     }
 
+    /// Notes what a table opened with [`OpenMode::Salvage`] lacks of what it should say of itself.
+    fn descriptions(&mut self) -> Result<(), Error> {
+        match find_contents(self.table.source(), OpenMode::Strict) {
+            Ok(_) => {}
+            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(error) => {
+                let offset = self.table.contents().part_range(Part::Contents(Half::Mirror)).start;
+                let keys = None;
+                self.report.lost.push(Damage { offset, kind: "contents", error, keys });
+            }
+        }
+        let kind = TableBlock::Properties;
+        match self.table.missing_properties() {
+            Some(error) => self.note(self.offset_of(kind), kind, error, None),
+            None => Ok(()),
+        }
+    }
+
     fn offset_of(&self, kind: TableBlock) -> u64 {
         self.table.contents().find(kind.section()).next().map_or(0, |entry| entry.offset)
     }
 
     fn tombstones(&mut self) -> Result<(), Error> {
         let kind = TableBlock::Tombstones;
-        match self.table.tombstones() {
+        match self.table.stored_tombstones() {
             Ok(fragments) => self.writer.add_tombstones(&fragments),
             Err(error) => self.note(self.offset_of(kind), kind, error, None),
         }
@@ -172,9 +200,9 @@ impl<W: io::Write> Salvage<'_, W> {
             Frames::of_partition(self.table, top, n).map(|frames| (frames, fence.blocks))
         });
         match frames {
-            Ok((frames, blocks)) => self.walk(frames, blocks, &end),
+            Ok((frames, blocks)) => self.walk(frames, blocks, Some(&end)),
             Err(error) => {
-                self.note(offset, TableBlock::Data, error, Some((self.last.clone(), end)))
+                self.note(offset, TableBlock::Data, error, Some((self.last.clone(), Some(end))))
             }
         }
     }
@@ -189,7 +217,7 @@ impl<W: io::Write> Salvage<'_, W> {
             };
             let before = self.last.replace(fence.clone());
             if let Err(error) = saved {
-                self.note(offset, TableBlock::Data, error, Some((before, fence)))?;
+                self.note(offset, TableBlock::Data, error, Some((before, Some(fence))))?;
             }
             if index.advance(self.table).is_err() {
                 // The next partition, which is met with this error again.
@@ -200,7 +228,12 @@ impl<W: io::Write> Salvage<'_, W> {
     }
 
     /// Saves the next `blocks` data blocks, found by their frames; no key of theirs is behind `end`.
-    fn walk(&mut self, mut frames: Frames<'_>, blocks: u64, end: &[u8]) -> Result<(), Error> {
+    fn walk(
+        &mut self,
+        mut frames: Frames<'_>,
+        blocks: u64,
+        end: Option<&[u8]>,
+    ) -> Result<(), Error> {
         // Losses whose last key the next block that can be read will tell.
         let mut open: Vec<(u64, Error)> = Vec::new();
         let mut met = 0;
@@ -244,7 +277,7 @@ impl<W: io::Write> Salvage<'_, W> {
             match saved {
                 Ok(ends) => {
                     for (offset, error) in mem::take(&mut open) {
-                        let keys = Some((self.last.clone(), ends.first.clone()));
+                        let keys = Some((self.last.clone(), Some(ends.first.clone())));
                         self.note(offset, TableBlock::Data, error, keys)?;
                     }
                     self.last = Some(ends.last);
@@ -253,9 +286,14 @@ impl<W: io::Write> Salvage<'_, W> {
             }
         }
         for (offset, error) in open {
-            self.note(offset, TableBlock::Data, error, Some((self.last.clone(), end.to_vec())))?;
+            self.note(
+                offset,
+                TableBlock::Data,
+                error,
+                Some((self.last.clone(), end.map(<[u8]>::to_vec))),
+            )?;
         }
-        self.last = Some(end.to_vec());
+        self.last = end.map(<[u8]>::to_vec).or(self.last.take());
         Ok(())
     }
 }

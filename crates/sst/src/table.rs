@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use stratal_archive::{Opener, Progress, SectionTag, Toc, TocEntry};
+use stratal_archive::{Half, Part, SectionTag, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
 use stratal_cache::{CacheKey, FileId, Priority};
 use stratal_filter::{Filter, Retrieval};
@@ -13,11 +13,13 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, Properties, ReadAt, Scan, TableContext, TableCursor, TableInfo, TableRange,
+    Error, OpenMode, OpenOptions, Properties, ReadAt, Scan, TableContext, TableCursor, TableInfo,
+    TableRange,
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
     locator::CachedLocator,
+    open::find_contents,
     scrub::is_damaged,
     seal,
     section::{self, TableBlock, ordinal},
@@ -45,6 +47,10 @@ struct Inner {
     codec: BlockCodec,
     /// The end of the file, while the table is being opened.
     tail: Option<Tail>,
+    /// The number at which everything is seen.
+    overlay: Option<SeqNo>,
+    /// Both copies of the properties are damaged.
+    lacks_properties: bool,
 }
 
 /// One stored version of a key.
@@ -70,18 +76,21 @@ impl Table {
     /// [`Error::WrongKey`] before any block of an encrypted one is read, [`Error::ComparatorMismatch`]
     /// if it is sorted by another order than the context's, [`Error::Read`] if the source fails.
     pub fn open(ctx: &TableContext, source: Arc<dyn ReadAt>) -> Result<Self, Error> {
-        let mut opener = Opener::new(source.len());
-        let mut bytes = Bytes::new();
-        let mut tail: Option<Tail> = None;
-        let toc = loop {
-            match opener.advance(&bytes)? {
-                Progress::Need(range) => {
-                    bytes = read(source.as_ref(), range.start, range.end - range.start)?;
-                    tail.get_or_insert_with(|| Tail::new(range.start, bytes.clone()));
-                }
-                Progress::Done(toc) => break toc,
-            }
-        };
+        Self::open_with(ctx, source, OpenOptions::default())
+    }
+
+    /// [Opens](Self::open) the table that `source` holds as `options` say.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), but less often in [`OpenMode::Salvage`];
+    /// [`Error::OverlayRefused`].
+    pub fn open_with(
+        ctx: &TableContext,
+        source: Arc<dyn ReadAt>,
+        options: OpenOptions,
+    ) -> Result<Self, Error> {
+        let (toc, tail) = find_contents(source.as_ref(), options.mode)?;
         if toc.header.file_type != section::FILE_TYPE {
             let text = |name: &[u8]| name.escape_ascii().to_string();
             return Err(Error::NotATable {
@@ -89,7 +98,9 @@ impl Table {
                 found: text(&toc.header.file_type),
             });
         }
-        toc.require_known(&section::KNOWN)?;
+        if options.mode == OpenMode::Strict {
+            toc.require_known(&section::KNOWN)?;
+        }
         let key = seal::open(ctx, &toc.header)?;
         let codec = BlockSpec::default()
             .resolve(&BlockContext { key, ..BlockContext::default() })
@@ -102,8 +113,16 @@ impl Table {
             properties: Properties::default(),
             codec,
             tail,
+            overlay: options.overlay,
+            lacks_properties: false,
         };
-        inner.properties = inner.load_properties()?;
+        match inner.load_properties() {
+            Ok(properties) => inner.properties = properties,
+            Err(error) if options.mode == OpenMode::Strict => return Err(error),
+            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(_) => inner.do_without_properties(),
+        }
+        inner.check_overlay()?;
         if inner.properties.index_levels > 2 {
             let offset = inner.toc.find(section::PROPERTIES).next().map_or(0, |entry| entry.offset);
             let what = "the index has more levels than two";
@@ -188,6 +207,7 @@ impl Table {
         hash: u64,
         bound: SeqNo,
     ) -> Result<Option<Version>, Error> {
+        let bound = self.stored_bound(bound);
         let mut index = IndexCursor::default();
         if self.is_divided() {
             index.seek_partition(self, key, bound)?;
@@ -207,7 +227,7 @@ impl Table {
         while index.is_inside() {
             let block = self.inner.data_block(index.handle(self)?)?;
             if let Some(row) = block.rows().find(key, hash, bound) {
-                return Ok(Some(block.version(row)));
+                return Ok(Some(self.seen(block.version(row))));
             }
             // Versions of a key may go on in the next block only if the fence is the key itself.
             if !index.is_fence_of(key) {
@@ -228,9 +248,62 @@ impl Table {
         self.inner.tombstones()
     }
 
+    /// Why the table is open without its properties, if it is.
+    pub(crate) fn missing_properties(&self) -> Option<Error> {
+        self.inner.lacks_properties.then(|| self.inner.load_properties().err()).flatten()
+    }
+
+    /// Whether the table is open without its contents.
+    pub(crate) fn lacks_contents(&self) -> bool {
+        self.inner.toc.part_range(Part::Contents(Half::Primary)).is_empty()
+    }
+
+    /// The range tombstones as they are stored, past the cache.
+    pub(crate) fn stored_tombstones(&self) -> Result<Fragments, Error> {
+        if self.inner.has_tombstones() {
+            self.inner.load_tombstones()
+        } else {
+            Ok(Fragments::EMPTY)
+        }
+    }
+
+    /// Lowest and highest sequence number of the entries and range tombstones, as reads see them.
+    pub fn seqnos(&self) -> (SeqNo, SeqNo) {
+        let Properties { seqno_min, seqno_max, .. } = self.inner.properties;
+        let seen = |stored| self.seen_seqno(SeqNo::new(stored).unwrap_or(SeqNo::MAX));
+        (seen(seqno_min), seen(seqno_max))
+    }
+
+    /// The number at which an entry with the number `stored` is seen.
+    pub(crate) fn seen_seqno(&self, stored: SeqNo) -> SeqNo {
+        self.inner.overlay.unwrap_or(stored)
+    }
+
+    /// What a read makes of a stored version.
+    pub(crate) fn seen(&self, stored: Version) -> Version {
+        Version { trailer: self.seen_trailer(stored.trailer), ..stored }
+    }
+
+    pub(crate) fn seen_trailer(&self, stored: Trailer) -> Trailer {
+        match self.inner.overlay {
+            Some(seqno) => Trailer::new(seqno, stored.kind()),
+            None => stored,
+        }
+    }
+
+    /// The bound at which a read at `bound` sees the stored numbers: under an overlay, which all
+    /// entries share, everything or nothing.
+    pub(crate) fn stored_bound(&self, bound: SeqNo) -> SeqNo {
+        match self.inner.overlay {
+            Some(seqno) if seqno.is_visible_at(bound) => SeqNo::MAX,
+            Some(_) => SeqNo::ZERO,
+            None => bound,
+        }
+    }
+
     /// Whether a range tombstone of this table hides the version of `key` with this trailer.
     pub(crate) fn hides(&self, key: &[u8], trailer: Trailer) -> Result<bool, Error> {
-        if self.inner.properties.range_tombstones == 0 {
+        if !self.inner.has_tombstones() {
             return Ok(false);
         }
         let newest = self.tombstones()?.covering(key, SeqNo::MAX, self.comparator());
@@ -279,6 +352,12 @@ impl Table {
     ///
     /// Of older versions it stands on those that share a block with one it looks for.
     pub fn cursor_since(&self, since: SeqNo) -> TableCursor {
+        // Stored numbers are lower than those at which entries are seen, or the same.
+        let since = if self.inner.overlay.is_some_and(|seqno| seqno >= since) {
+            SeqNo::ZERO
+        } else {
+            since
+        };
         TableCursor::new(self.clone(), since, Scan::default())
     }
 
@@ -466,7 +545,7 @@ impl Inner {
     }
 
     fn index(&self) -> Result<Option<Arc<CachedBlock>>, Error> {
-        if self.properties.entries == 0 {
+        if !self.has_entries() {
             return Ok(None);
         }
         let kind = TableBlock::Index;
@@ -479,19 +558,58 @@ impl Inner {
     }
 
     fn tombstones(&self) -> Result<Arc<Fragments>, Error> {
-        if self.properties.range_tombstones == 0 {
+        if !self.has_tombstones() {
             return Ok(Arc::new(Fragments::EMPTY));
         }
+        let load = || {
+            let mut fragments = self.load_tombstones()?;
+            if let Some(seqno) = self.overlay {
+                let comparator = self.ctx.comparator.as_ref();
+                fragments = tombstones::at_seqno(&fragments, seqno, comparator);
+            }
+            Ok::<_, Error>(CachedFragments(Arc::new(fragments)))
+        };
+        let key = self.cache_key(TableBlock::Tombstones, 0);
+        let cached = self.ctx.cache.get_or_load(&key, Priority::High, load)?;
+        Ok(Arc::clone(&cached.0))
+    }
+
+    /// As they are stored.
+    fn load_tombstones(&self) -> Result<Fragments, Error> {
         let (kind, ordinals) = (TableBlock::Tombstones, ordinal::TOMBSTONES);
         let comparator = self.ctx.comparator.as_ref();
-        let load = || {
-            self.load_doubled(section::TOMBSTONES, kind, ordinals, |plain, offset| {
-                let fragments = tombstones::decode(&plain, offset, comparator)?;
-                Ok(CachedFragments(Arc::new(fragments)))
-            })
+        self.load_doubled(section::TOMBSTONES, kind, ordinals, |plain, offset| {
+            tombstones::decode(&plain, offset, comparator)
+        })
+    }
+
+    fn has_tombstones(&self) -> bool {
+        self.properties.range_tombstones > 0
+            || self.lacks_properties && self.toc.find(section::TOMBSTONES).next().is_some()
+    }
+
+    fn has_entries(&self) -> bool {
+        self.properties.entries > 0
+            || self.lacks_properties && self.toc.find(section::DATA).next().is_some()
+    }
+
+    /// Takes for the properties what can be known without them.
+    fn do_without_properties(&mut self) {
+        self.lacks_properties = true;
+        self.ctx.comparator.name().clone_into(&mut self.properties.comparator);
+        self.properties.index_levels = match self.index() {
+            Ok(Some(top)) if top.partition(0).is_some() => 2,
+            Ok(Some(_)) => 1,
+            Ok(None) | Err(_) => 0,
         };
-        let cached = self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, load)?;
-        Ok(Arc::clone(&cached.0))
+    }
+
+    fn check_overlay(&self) -> Result<(), Error> {
+        let seqno_max = self.properties.seqno_max;
+        if self.overlay.is_some() && (self.lacks_properties || seqno_max > 0) {
+            return Err(Error::OverlayRefused { seqno_max });
+        }
+        Ok(())
     }
 
     fn filter(&self) -> Result<Option<Arc<CachedFilter>>, Error> {
@@ -715,7 +833,7 @@ fn beyond_the_end(offset: u64) -> Error {
     Error::Malformed { what: "a block lies beyond the end of the file", offset }
 }
 
-fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Bytes, Error> {
+pub(crate) fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Bytes, Error> {
     source.read(offset..offset.saturating_add(len)).map_err(|source| Error::Read {
         offset,
         len,

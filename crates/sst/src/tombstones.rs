@@ -5,7 +5,7 @@
 
 use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions};
 use stratal_cache::Resident;
-use stratal_types::{Comparator, EntryKind, Fragments, RangeTombstone, Trailer};
+use stratal_types::{Comparator, EntryKind, Fragment, Fragments, RangeTombstone, SeqNo, Trailer};
 
 use crate::Error;
 
@@ -49,7 +49,7 @@ pub(crate) fn decode(
         let (end, trailer) = block
             .value(i)
             .zip(block.trailer(i))
-            .unwrap_or((&[], Trailer::new(stratal_types::SeqNo::ZERO, EntryKind::Put)));
+            .unwrap_or((&[], Trailer::new(SeqNo::ZERO, EntryKind::Put)));
         if trailer.kind() != EntryKind::Delete {
             return Err(malformed("a range tombstone is of another kind than delete"));
         }
@@ -65,6 +65,18 @@ pub(crate) fn decode(
         return Err(malformed("range tombstones are not disjoint fragments"));
     }
     Ok(fragments)
+}
+
+/// The same stretches, all deleted at `seqno`.
+pub(crate) fn at_seqno(
+    fragments: &Fragments,
+    seqno: SeqNo,
+    comparator: &dyn Comparator,
+) -> Fragments {
+    let at_seqno =
+        |fragment: Fragment<'_>| RangeTombstone::new(fragment.start, fragment.end, seqno);
+    let tombstones: Vec<_> = fragments.iter().map(at_seqno).collect();
+    Fragments::build(&tombstones, comparator)
 }
 
 /// Fragments in the cache.

@@ -12,7 +12,7 @@ use crate::{
     handle::BlockHandle,
     index::{BlockFence, IndexCursor, PartitionFence, Stats},
     section::{self, TableBlock, ordinal},
-    table::{parse_sorted, section_handle},
+    table::{parse_sorted, read, section_handle},
     tombstones,
 };
 
@@ -37,6 +37,10 @@ impl VerifyReport {
     }
 }
 
+/// Keys behind the first of two, unless there is no first; up to and with the second, unless nobody
+/// knows where they end.
+pub type LostKeys = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// One thing that is wrong with a table.
 #[derive(Debug)]
 pub struct Damage {
@@ -46,9 +50,8 @@ pub struct Damage {
     pub kind: &'static str,
     /// What is wrong.
     pub error: Error,
-    /// The keys that cannot be read for it, if it costs any: behind the first (unless there is
-    /// none), up to and with the second.
-    pub keys: Option<(Option<Vec<u8>>, Vec<u8>)>,
+    /// The keys that cannot be read for it, if it costs any.
+    pub keys: Option<LostKeys>,
 }
 
 impl Table {
@@ -115,7 +118,7 @@ impl<'a> Verifier<'a> {
         offset: u64,
         kind: &'static str,
         error: Error,
-        keys: Option<(Option<Vec<u8>>, Vec<u8>)>,
+        keys: Option<LostKeys>,
     ) -> Result<(), Error> {
         if let Error::Read { .. } = error {
             return Err(error);
@@ -129,8 +132,10 @@ impl<'a> Verifier<'a> {
         let (toc, source) = (self.table.contents(), self.table.source());
         for part in Part::ALL {
             let range = toc.part_range(part);
-            let (offset, len) = (range.start, range.end.saturating_sub(range.start));
-            let bytes = source.read(range).map_err(|source| Error::Read { offset, len, source })?;
+            let offset = range.start;
+            // A table opened to be salvaged may have lost its end.
+            let len = range.end.min(source.len()).saturating_sub(offset);
+            let bytes = read(source, offset.min(source.len()), len)?;
             if let Err(error) = toc.check_part(part, &bytes) {
                 self.note(offset, "contents", error.into())?;
             }
@@ -176,7 +181,7 @@ impl<'a> Verifier<'a> {
 
     /// Counts the range tombstones, unless both copies are damaged and noted as such.
     fn tombstones(&mut self) -> Result<(), Error> {
-        match self.table.tombstones() {
+        match self.table.stored_tombstones() {
             Ok(fragments) => self.found.count_tombstones(&fragments),
             Err(error @ Error::Read { .. }) => return Err(error),
             Err(_) => self.data_damaged = true,
@@ -253,7 +258,7 @@ impl<'a> Verifier<'a> {
                 Err(error) => {
                     let (kind, offset) = (TableBlock::Index.name(), self.table.index_offset());
                     self.data_damaged = true;
-                    self.note_keys(offset, kind, error, Some((before.clone(), top.key(n))))?;
+                    self.note_keys(offset, kind, error, Some((before.clone(), Some(top.key(n)))))?;
                 }
             }
             self.partition(n, before)?;
@@ -315,7 +320,7 @@ impl<'a> Verifier<'a> {
                 self.last = None;
                 let fence = index.partition_fence(self.table)?;
                 let offset = fence.map_or(0, |fence| fence.handle.offset);
-                let end = index.partition_end(self.table).map(|(key, _)| (before, key));
+                let end = index.partition_end(self.table).map(|(key, _)| (before, Some(key)));
                 return self.note_keys(offset, TableBlock::Data.name(), error, end);
             }
         }
@@ -330,7 +335,7 @@ impl<'a> Verifier<'a> {
                         self.data_damaged = true;
                         self.last = None;
                         let (kind, offset) = (TableBlock::Data.name(), block.handle.offset);
-                        self.note_keys(offset, kind, error, Some((before, fence.clone())))?;
+                        self.note_keys(offset, kind, error, Some((before, Some(fence.clone()))))?;
                     }
                 }
                 Err(error) => {

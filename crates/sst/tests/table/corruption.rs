@@ -7,7 +7,8 @@ use bytes::Bytes;
 use stratal_archive::Part;
 use stratal_block::Compression;
 use stratal_sst::{
-    Error, Partitioning, Table, TableBlock, TableContext, TableOptions, TableWriter,
+    Error, OpenMode, OpenOptions, Partitioning, Table, TableBlock, TableContext, TableOptions,
+    TableWriter,
 };
 use stratal_testkit::{
     Model,
@@ -211,6 +212,7 @@ fn a_damaged_block_costs_its_own_keys_alone_and_they_are_named() {
     let report = table.verify().unwrap();
     assert_eq!((report.damage.len(), report.blocks), (1, blocks + 7));
     let (behind, to) = report.damage[0].keys.clone().unwrap();
+    let to = to.unwrap();
     assert_eq!((report.damage[0].offset, behind), (128, None));
     for (key, _, value) in &entries {
         match table.get(key) {
@@ -275,7 +277,9 @@ fn salvage(
     what: &str,
     counts: &mut [u64; 3],
 ) {
-    let Ok(table) = open(ctx, mutant) else { return };
+    let options = OpenOptions { mode: OpenMode::Salvage, ..OpenOptions::default() };
+    let source = Arc::new(Bytes::copy_from_slice(mutant));
+    let table = Table::open_with(ctx, source, options).unwrap_or_else(|e| panic!("{what}: {e}"));
     let spec = Arc::new(TableOptions::default().validate().unwrap());
     let mut writer = TableWriter::new(ctx, Vec::new(), FileUid([9; 16]), spec).unwrap();
     let report = match table.salvage(&mut writer) {
@@ -292,7 +296,8 @@ fn salvage(
     for entry in entries {
         let is_lost =
             report.lost.iter().filter_map(|lost| lost.keys.as_ref()).any(|(behind, to)| {
-                behind.as_ref().is_none_or(|behind| *behind < entry.0) && entry.0 <= *to
+                behind.as_ref().is_none_or(|behind| *behind < entry.0)
+                    && to.as_ref().is_none_or(|to| entry.0 <= *to)
             });
         let is_saved = saved.contains(entry);
         assert!(is_saved || is_lost, "{what}: {} is gone", entry.0.escape_ascii());
@@ -303,6 +308,58 @@ fn salvage(
     counts[0] += 1;
     counts[1] += u64::from(saved.len() < entries.len());
     counts[2] += u64::from(!has_index);
+}
+
+#[test]
+fn a_table_that_lost_what_it_says_of_itself_is_salvaged() {
+    let tables = [small_table(Compression::None), divided_table(300, Partitioning::Always)];
+    for (ctx, file, entries) in tables {
+        let sections = open(&ctx, &file).unwrap().contents().entries.clone();
+        let mut counts = [0; 3];
+        // Its properties, and nothing else.
+        let mut mutant = file.clone();
+        for entry in sections.iter().filter(|entry| entry.tag.0 == *b"PROP") {
+            mutant[entry.offset as usize + 30] ^= 1;
+        }
+        assert!(matches!(open(&ctx, &mutant), Err(Error::Block { kind: "properties", .. })));
+        salvage(&ctx, &mutant, &entries, "no properties", &mut counts);
+        assert_eq!(counts, [1, 0, 0], "nothing else is lost");
+        for (key, _, value) in &entries {
+            let options = OpenOptions { mode: OpenMode::Salvage, ..OpenOptions::default() };
+            let source = Arc::new(Bytes::copy_from_slice(&mutant));
+            let table = Table::open_with(&ctx, source, options).unwrap();
+            let found = table.lookup(key, SeqNo::MAX).unwrap().unwrap();
+            assert_eq!(found.value, value);
+        }
+        // A data block besides: exactly its keys.
+        mutant[sections[0].offset as usize + 40] ^= 1;
+        salvage(&ctx, &mutant, &entries, "no properties, no first block", &mut counts);
+        assert_eq!(counts, [2, 1, 0]);
+
+        // Its end, wherever that was cut off.
+        let end_of_data = sections[0].range().end as usize;
+        for len in (200..file.len()).step_by(61) {
+            let before = counts[2];
+            salvage(&ctx, &file[..len], &entries, &format!("{len} bytes left"), &mut counts);
+            assert!(counts[2] > before || len > end_of_data, "{len}");
+        }
+        // Something behind its end.
+        let longer = [&file[..], &[0; 100]].concat();
+        assert!(matches!(open(&ctx, &longer), Err(Error::Archive(_))));
+        let before = counts[1];
+        salvage(&ctx, &longer, &entries, "100 bytes more", &mut counts);
+        assert_eq!(counts[1], before);
+    }
+}
+
+#[test]
+fn a_file_that_lost_its_header_too_is_refused() {
+    let (ctx, file, _) = small_table(Compression::None);
+    let options = OpenOptions { mode: OpenMode::Salvage, ..OpenOptions::default() };
+    for mutant in [&file[1..700], &file[..100], &[], b"no table at all"] {
+        let source = Arc::new(Bytes::copy_from_slice(mutant));
+        assert!(matches!(Table::open_with(&ctx, source, options), Err(Error::Archive(_))));
+    }
 }
 
 #[test]

@@ -19,5 +19,6 @@ mod prefix;
 mod golden;
 mod whole;
 mod reading;
+mod overlay;
 mod seal;
 mod heal;
