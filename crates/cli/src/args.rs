@@ -1,8 +1,13 @@
+mod table;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use stratal_block::Compression;
-use stratal_filter::FilterKind;
+
+pub(crate) use table::{
+    DiffArgs, GetArgs, KeepArg, MergeArgs, ScanArgs, SplitArgs, TableVerb, WriteArgs,
+};
 
 /// An embedded LSM storage engine: write, query, inspect and verify its files.
 #[derive(Debug, Parser)]
@@ -136,101 +141,34 @@ pub(crate) struct InspectArgs {
     pub(crate) block: Option<u64>,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum TableVerb {
-    /// Write a table from records, sorting them first
-    Write(WriteArgs),
-    /// Print the values of keys
-    Get(GetArgs),
-    /// Print the live records, in key order
-    Scan(ScanArgs),
-    /// Say what is in a table
-    Info {
-        /// The table file
-        file: PathBuf,
-    },
-    /// Check every block of a table
-    Verify {
-        /// The table file
-        file: PathBuf,
-    },
-    /// Print every byte of a table, with what it means
-    Dump {
-        /// The table file
-        file: PathBuf,
-    },
-    /// Write what can be read of a damaged table into a new one
-    #[command(after_help = "Examples:\n  stratal table salvage damaged.sst saved.sst\n\n\
-        Prints what is lost, with the keys it costs, and exits 4 if anything is. Where the index is lost\n\
-        blocks are found one behind the other.")]
-    Salvage {
-        /// The damaged table, which stays as it is
-        file: PathBuf,
-        /// The table to write; replaced whole if it exists
-        out: PathBuf,
-    },
-}
-
+/// How records stand in text.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  stratal table write places.sst places.tsv.zst\n  \
-    sort words | stratal table write words.sst - --format lines\n\n\
-    Of records with the same key the last counts. Input is held in memory while it is sorted.\n\
-    The same input and options give the same bytes.")]
-pub(crate) struct WriteArgs {
-    /// The table file to write; replaced whole if it exists
-    pub(crate) file: PathBuf,
-    /// The records: a file, decompressed if it ends in .zst, .gz or .lz4, or - for standard input
-    pub(crate) input: PathBuf,
+pub(crate) struct InputArgs {
     /// How the records are written; by default what the file's name says, else tsv
     #[arg(long, value_enum)]
     pub(crate) format: Option<InputFormat>,
+    /// Where the key is: of csv a column by its header, of ndjson a JSON pointer such as /id. The
+    /// value is the row as a JSON object, or the whole line
+    #[arg(long, value_name = "HEADER|POINTER")]
+    pub(crate) key: Option<String>,
     /// How many bad lines to pass over before giving up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) skip_bad: u64,
-    /// The order of keys: bytewise, reverse or shortlex
-    #[arg(long, value_name = "NAME", default_value = "bytewise")]
-    pub(crate) comparator: String,
-    /// none, lz4, zstd or zstd:LEVEL
-    #[arg(long, default_value = "lz4", value_parser = compression)]
-    pub(crate) compression: Compression,
-    /// Bytes in a block before compression, such as 4KiB
-    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = size)]
-    pub(crate) block_size: u64,
-    /// Bits per key in the filter; 0 for none
-    #[arg(long, value_name = "BITS", default_value_t = 10.0)]
-    pub(crate) filter_bits: f64,
-    /// How the filter works: bloom is built quickly, burr is a third smaller
-    #[arg(long, value_enum, value_name = "KIND", default_value_t = FilterArg::Bloom)]
-    pub(crate) filter: FilterArg,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(crate) enum FilterArg {
-    Bloom,
-    Burr,
-}
-
-impl From<FilterArg> for FilterKind {
-    fn from(filter: FilterArg) -> Self {
-        match filter {
-            FilterArg::Bloom => Self::BlockedBloom,
-            FilterArg::Burr => Self::Burr,
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  stratal load ./db places.tsv.zst\n  \
     stratal load ./db - --format lines --delete < keys\n  \
+    stratal load ./db cities.csv --key geonameid\n  \
+    stratal load ./db events.ndjson.zst --key /event/id\n  \
     stratal load ./db in.tsv --acks --durability sync --batch 100")]
 pub(crate) struct LoadArgs {
     /// The database's directory
     pub(crate) db: PathBuf,
     /// The records: a file, decompressed if it ends in .zst, .gz or .lz4, or - for standard input
     pub(crate) input: PathBuf,
-    /// How the records are written; by default what the file's name says, else tsv
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<InputFormat>,
+    #[command(flatten)]
+    pub(crate) text: InputArgs,
     /// Each line is a key to delete
     #[arg(long)]
     pub(crate) delete: bool,
@@ -243,9 +181,6 @@ pub(crate) struct LoadArgs {
     /// Print `acked N`, the last input line covered, after each batch has reached its durability
     #[arg(long)]
     pub(crate) acks: bool,
-    /// How many bad lines to pass over before giving up
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) skip_bad: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -355,28 +290,6 @@ pub(crate) enum DurabilityArg {
     Sync,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct GetArgs {
-    /// The table file
-    pub(crate) file: PathBuf,
-    /// The keys
-    #[arg(required = true)]
-    pub(crate) keys: Vec<String>,
-    /// Write the bytes of the values alone, neither escaped nor ended by a newline
-    #[arg(long)]
-    pub(crate) raw: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ScanArgs {
-    /// The table file
-    pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) range: RangeArgs,
-    #[command(flatten)]
-    pub(crate) rows: RowArgs,
-}
-
 /// Which of the rows found are printed, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RowArgs {
@@ -413,7 +326,9 @@ pub(crate) enum InputFormat {
     Tsv,
     /// The line is the key, the value is empty
     Lines,
-    /// {"key":…,"value":…}
+    /// Rows under a line of headers; needs --key HEADER
+    Csv,
+    /// {"key":…,"value":…}, or with --key POINTER any JSON
     Ndjson,
 }
 

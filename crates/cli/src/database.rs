@@ -102,9 +102,9 @@ pub(crate) fn load(args: &LoadArgs, common: &Common, out: &mut Output) -> Result
     let started = Instant::now();
     // Before anything is made: input that is not there is no reason to make a database.
     let mut records = if args.delete {
-        Records::open_keys(&args.input, out.notation, args.skip_bad)?
+        Records::open_keys(&args.input, out.notation, args.text.skip_bad)?
     } else {
-        Records::open(&args.input, args.format, out.notation, args.skip_bad)?
+        Records::open(&args.input, &args.text, out.notation)?
     };
     let (count, bytes) = with_keyspace(&args.db, Access::Create, common, |db, keyspace| {
         load_into(db, keyspace, args, &mut records, out)

@@ -1,6 +1,7 @@
 //! Opening and writing single files.
 
 use std::{
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -66,33 +67,73 @@ pub(crate) fn replace<T>(
     path: &Path,
     write: impl FnOnce(&mut NewFile) -> Result<Option<T>, Failure>,
 ) -> Result<Option<T>, Failure> {
-    let fs = StdFs;
-    let (dir, temporary) = beside(path)?;
-    let fail = |doing| move |error: std::io::Error| Failure::io(path, doing, &error);
-    match fs.remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(fail("remove what an interrupted run left")(error));
-        }
-        _ => {}
-    }
-    let mut file = NewFile::create(&fs, &temporary).map_err(fail("create"))?;
-    let written = write(&mut file).and_then(|written| {
-        let Some(written) = written else { return Ok(None) };
-        let synced = file.finish().map_err(fail("sync"))?;
-        debug_assert_eq!(synced.path(), temporary);
-        fs.rename(&temporary, path).map_err(fail("replace"))?;
-        fs.sync_dir(&dir).map_err(fail("sync the directory of"))?;
-        Ok(Some(written))
-    });
-    if !matches!(written, Ok(Some(_))) {
-        // The first failure is the one to report; what stays behind is replaced by the next run.
-        drop(fs.remove_file(&temporary));
-    }
-    written
+    let (mut unfinished, mut file) = Unfinished::create(path)?;
+    let Some(written) = write(&mut file)? else { return Ok(None) };
+    unfinished.finish(file)?;
+    unfinished.publish()?;
+    Ok(Some(written))
 }
 
-/// The directory of `path`, and a name in it for a file that is not finished.
-fn beside(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+/// A file that does not have its name yet. It goes with this value, unless it was published.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    dir: PathBuf,
+    temporary: PathBuf,
+    is_published: bool,
+}
+
+impl Unfinished {
+    /// Creates a file beside `path`.
+    pub(crate) fn create(path: &Path) -> Result<(Self, NewFile), Failure> {
+        let (dir, temporary) = beside(path, "unfinished")?;
+        remove_leftover(&temporary)?;
+        let file = NewFile::create(&StdFs, &temporary)
+            .map_err(|error| Failure::io(path, "create", &error))?;
+        Ok((Self { path: path.to_owned(), dir, temporary, is_published: false }, file))
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn finish(&mut self, file: NewFile) -> Result<(), Failure> {
+        let synced = file.finish().map_err(|error| Failure::io(&self.path, "sync", &error))?;
+        debug_assert_eq!(synced.path(), self.temporary);
+        Ok(())
+    }
+
+    /// Puts the file, which is finished, in the place of its name; returns that.
+    pub(crate) fn publish(mut self) -> Result<PathBuf, Failure> {
+        let fail = |doing| {
+            let path = self.path.clone();
+            move |error: std::io::Error| Failure::io(&path, doing, &error)
+        };
+        StdFs.rename(&self.temporary, &self.path).map_err(fail("replace"))?;
+        StdFs.sync_dir(&self.dir).map_err(fail("sync the directory of"))?;
+        self.is_published = true;
+        Ok(mem::take(&mut self.path))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.is_published {
+            // The first failure is the one to report; what stays behind is replaced by the next run.
+            drop(StdFs.remove_file(&self.temporary));
+        }
+    }
+}
+
+/// Removes what an interrupted run left at `path`.
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), Failure> {
+    match StdFs.remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::io(path, "remove what an interrupted run left", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The directory of `path`, and a name in it for a file that is only there for a while.
+pub(crate) fn beside(path: &Path, what: &str) -> Result<(PathBuf, PathBuf), Failure> {
     let Some(name) = path.file_name() else {
         return Err(Failure::Usage(format!("{} is not a file's name", path.display())));
     };
@@ -101,7 +142,8 @@ fn beside(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
         _ => PathBuf::from("."),
     };
     let mut temporary = name.to_owned();
-    temporary.push(".unfinished");
+    temporary.push(".");
+    temporary.push(what);
     let temporary = dir.join(temporary);
     Ok((dir, temporary))
 }

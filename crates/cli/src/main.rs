@@ -11,6 +11,8 @@ mod input;
 mod output;
 mod file;
 mod rows;
+mod progress;
+mod sort;
 mod table;
 mod database;
 mod bench;

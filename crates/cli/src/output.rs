@@ -69,6 +69,11 @@ impl Output {
         }
     }
 
+    /// Whether nothing but the data is wanted.
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         self.stdout.flush().map_err(|error| failure(&error))
     }

@@ -11,9 +11,8 @@ use stratal::{Database, Durability, Keyspace};
 use stratal_fs::{FileKind, Fs, StdFs};
 
 use crate::{
-    args::InputFormat,
     failure::Failure,
-    input::{Packing, Records, unpack},
+    input::{Layout, Packing, Records, unpack},
     output::Output,
     rows::rate,
     text::Notation,
@@ -102,7 +101,7 @@ fn empty(dir: &Path, is_top: bool) -> std::io::Result<()> {
 fn load(db: &Database, places: &Keyspace, out: &mut Output) -> Result<(), Failure> {
     let unreadable = |error| Failure::io(Path::new("places"), "unpack", &error);
     let lines = unpack(PLACES, Packing::Zstd).map_err(unreadable)?;
-    let mut records = Records::new(lines, "places".into(), InputFormat::Tsv, Notation::Escaped, 0);
+    let mut records = Records::new(lines, "places".into(), Layout::Tsv, Notation::Escaped, 0);
     let started = Instant::now();
     let (mut count, mut bytes) = (0u64, 0u64);
     let mut batch = db.batch();

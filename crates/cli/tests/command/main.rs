@@ -3,6 +3,8 @@
 
 mod support;
 mod table;
+mod sorting;
+mod whole_tables;
 mod database;
 mod damage;
 mod inspect;

@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -52,6 +53,28 @@ impl Desk {
             .unwrap()
     }
 
+    /// The names of the files there, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.dir).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs `stratal`, and gives the most memory that it had, in KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self, args: &str) -> u32 {
+        let mut child = self.spawn(args);
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            peak = peak.max(peak_memory(child.id()));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(child.wait().unwrap().success(), "{args}");
+        peak
+    }
+
     /// Runs `stratal` with something on its standard input.
     pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
         let mut child = Command::new(env!("CARGO_BIN_EXE_stratal"))
@@ -70,6 +93,14 @@ impl Desk {
         feeder.join().unwrap();
         Ran { args: args.join(" "), output }
     }
+}
+
+/// The most memory a process has had, in KiB; 0 once it has ended.
+#[cfg(target_os = "linux")]
+fn peak_memory(process: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// A command that has ended.
@@ -105,6 +136,12 @@ impl Ran {
     pub(crate) fn prints(self, stdout: impl AsRef<[u8]>) -> Self {
         let (found, wanted) = (self.stdout().escape_ascii(), stdout.as_ref().escape_ascii());
         assert_eq!(found.to_string(), wanted.to_string(), "{}", self.args);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn prints_start(self, start: &str) -> Self {
+        assert!(self.text().starts_with(start), "{}: {}", self.args, self.text());
         self
     }
 
