@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use stratal_block::Compression;
 
 pub(crate) use table::{
-    DiffArgs, GetArgs, KeepArg, MergeArgs, ScanArgs, SplitArgs, TableVerb, WriteArgs,
+    DiffArgs, GetArgs, KeepArg, MergeArgs, NewTableArgs, ScanArgs, SplitArgs, TableVerb, WriteArgs,
+    seal_of,
 };
 
 /// An embedded LSM storage engine: write, query, inspect and verify its files.
@@ -31,6 +32,9 @@ pub(crate) struct Common {
     /// Keys and values in hexadecimal, in both directions
     #[arg(long, global = true)]
     pub(crate) hex: bool,
+    /// A file with the root key of encrypted tables: 32 bytes, raw or in hexadecimal
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
     /// The keyspace
     #[arg(long, global = true, value_name = "NAME", default_value = "default")]
     pub(crate) keyspace: String,

@@ -44,6 +44,9 @@ impl From<DurabilityArg> for Durability {
 
 fn open(path: &Path, access: Access, common: &Common) -> Result<Database, Failure> {
     check_place(path, access)?;
+    if common.key_file.is_some() {
+        return Err(Failure::Usage("--key-file is for tables; databases are in the clear".into()));
+    }
     Database::builder(path)
         .memory_budget(common.memory)
         .create(access == Access::Create)

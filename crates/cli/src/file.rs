@@ -11,9 +11,10 @@ use stratal_fs::{Access, Fs, NewFile, StdFs};
 use stratal_sst::{Error, FileSource, OpenMode, OpenOptions, Table, TableContext};
 use stratal_types::comparator_named;
 
-use crate::{args::Common, failure::Failure};
+use crate::{args::Common, failure::Failure, secret};
 
-/// Opens the table at `path`, under the comparator that it names.
+/// Opens the table at `path`, under the comparator that it names, with the key of the command line if
+/// it needs one.
 pub(crate) fn open_table(path: &Path, common: &Common) -> Result<Table, Failure> {
     try_open_table(path, common)?.map_err(|error| Failure::table(path, &error))
 }
@@ -39,16 +40,25 @@ fn open_table_with(
 ) -> Result<Result<Table, Error>, Failure> {
     let source = Arc::new(open_source(path)?);
     let cache = Arc::new(Cache::new(common.memory));
-    let ctx = TableContext { cache, ..TableContext::default() };
-    Ok(match Table::open_with(&ctx, source.clone(), options) {
-        Err(Error::ComparatorMismatch { expected, found }) => match comparator_named(&found) {
-            Some(comparator) => {
-                Table::open_with(&TableContext { comparator, ..ctx }, source, options)
+    let mut ctx = TableContext { cache, ..TableContext::default() };
+    let (mut is_other_order, mut is_sealed) = (false, false);
+    loop {
+        match Table::open_with(&ctx, source.clone(), options) {
+            Err(Error::ComparatorMismatch { expected, found }) if !is_other_order => {
+                let Some(comparator) = comparator_named(&found) else {
+                    return Ok(Err(Error::ComparatorMismatch { expected, found }));
+                };
+                (ctx.comparator, is_other_order) = (comparator, true);
             }
-            None => Err(Error::ComparatorMismatch { expected, found }),
-        },
-        opened => opened,
-    })
+            Err(Error::KeyNeeded { epoch: Some(epoch) }) if !is_sealed => {
+                let Some(keys) = secret::keys_of(common, epoch)? else {
+                    return Ok(Err(Error::KeyNeeded { epoch: Some(epoch) }));
+                };
+                (ctx.keys, is_sealed) = (keys, true);
+            }
+            opened => return Ok(opened),
+        }
+    }
 }
 
 /// Opens the file at `path` for reading at offsets.

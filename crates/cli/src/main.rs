@@ -9,6 +9,7 @@ mod failure;
 mod text;
 mod input;
 mod output;
+mod secret;
 mod file;
 mod rows;
 mod progress;

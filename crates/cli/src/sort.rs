@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use stratal_block::Compression;
+use stratal_block::{Compression, Seal};
 use stratal_cache::Cache;
 use stratal_fs::{Access, Fs, NewFile, StdFs};
 use stratal_sst::{
@@ -29,6 +29,7 @@ use crate::{
     file::{self, remove_leftover},
     input::{Record, Records},
     progress::Bar,
+    secret,
 };
 
 /// Bytes in a block of a run: large, because runs are read from end to end.
@@ -49,20 +50,28 @@ pub(crate) enum Sorted {
     Runs(Vec<Run>),
 }
 
+/// Where a sort takes place.
+pub(crate) struct Place<'a> {
+    /// About how many bytes it takes in memory.
+    pub(crate) memory: u64,
+    /// Beside which file it puts what does not fit there.
+    pub(crate) beside: &'a Path,
+    /// How that is encrypted, under a key that nobody learns.
+    pub(crate) seal: Seal,
+}
+
 impl Sorted {
-    /// Reads all records. Takes about `memory` bytes, and puts what does not fit into files beside
-    /// `path`, which are gone when this is dropped.
+    /// Reads all records. Files that it takes are gone when this is dropped.
     pub(crate) fn read(
         records: &mut Records<'_>,
         comparator: &Arc<dyn Comparator>,
-        memory: u64,
-        path: &Path,
+        place: &Place<'_>,
         bar: &Bar,
     ) -> Result<Self, Failure> {
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let memory = usize::try_from(place.memory).unwrap_or(usize::MAX);
         let batch_len_max = memory / 2;
         let mut batch = Batch::default();
-        let mut runs = Runs::new(comparator, memory, path)?;
+        let mut runs = Runs::new(comparator, memory, place)?;
         let progress = records.progress().clone();
         while let Some(record) = records.next()? {
             if !batch.slots.is_empty() && batch.memory_with(&record) > batch_len_max {
@@ -220,21 +229,26 @@ impl Runs {
     fn new(
         comparator: &Arc<dyn Comparator>,
         memory: usize,
-        output: &Path,
+        place: &Place<'_>,
     ) -> Result<Self, Failure> {
         let options = TableOptions {
             block_len_target: RUN_BLOCK_LEN,
             compression: Compression::Lz4,
+            seal: place.seal,
             filter: None,
             ..TableOptions::default()
         };
-        let spec = options.validate().map_err(|error| Failure::table(output, &error))?;
+        let spec = options.validate().map_err(|error| Failure::table(place.beside, &error))?;
         let cache = Arc::new(Cache::new(memory as u64 / 8));
         let comparator = Arc::clone(comparator);
+        let keys = match place.seal {
+            Seal::None => Arc::default(),
+            _ => secret::passing_keys()?,
+        };
         Ok(Self {
-            ctx: TableContext { cache, comparator, ..TableContext::default() },
+            ctx: TableContext { cache, comparator, keys, ..TableContext::default() },
             spec: Arc::new(spec),
-            output: output.to_owned(),
+            output: place.beside.to_owned(),
             fan_in: (memory / 4 / (2 * RUN_BLOCK_LEN as usize)).clamp(8, 512),
             growing: None,
             levels: vec![Vec::new()],
@@ -288,7 +302,8 @@ impl Runs {
             NewFile::create(&StdFs, &path).map_err(|error| Failure::io(&path, "create", &error))?;
         let file = Temporary { path };
         let uid = FileUid(u128::from(self.made).to_le_bytes());
-        let writer = TableWriter::new(&self.ctx, sink, uid, Arc::clone(&self.spec))
+        let id = secret::identity(uid, self.spec.options().seal)?;
+        let writer = TableWriter::new(&self.ctx, sink, id, Arc::clone(&self.spec))
             .map_err(|error| Failure::table(&file.path, &error))?;
         Ok(Growing { writer, file, last_key: Vec::new() })
     }

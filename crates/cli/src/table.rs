@@ -7,10 +7,11 @@ mod whole;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use stratal_block::Seal;
 use stratal_sst::{Properties, TableInfo};
 
 use crate::{
-    args::{Common, GetArgs, ScanArgs, TableVerb},
+    args::{Common, GetArgs, ScanArgs, TableVerb, seal_of},
     failure::Failure,
     file::open_table,
     output::Output,
@@ -29,7 +30,9 @@ pub(crate) fn run(verb: &TableVerb, common: &Common, out: &mut Output) -> Result
             let dump = open_table(file, common)?.annotate();
             out.bytes(dump.map_err(|error| Failure::table(file, &error))?.as_bytes())
         }
-        TableVerb::Salvage { file, out: saved } => check::salvage(file, saved, common, out),
+        TableVerb::Salvage { file, out: saved, table } => {
+            check::salvage(file, saved, table, common, out)
+        }
         TableVerb::Merge(args) => whole::merge(args, common, out),
         TableVerb::Split(args) => whole::split(args, common, out),
         TableVerb::Diff(args) => whole::diff(args, common, out),
@@ -59,7 +62,15 @@ fn info(path: &Path, with_digest: bool, common: &Common, out: &mut Output) -> Re
     if with_digest {
         info.digest = Some(table.digest().map_err(|error| Failure::table(path, &error))?);
     }
-    let rows = describe(&info, out.notation);
+    let mut rows = describe(&info, out.notation);
+    let seal = match seal_of(&table) {
+        Seal::None => Value::Null,
+        Seal::Aes256Gcm => json!("aes-256-gcm"),
+        Seal::ChaCha20Poly1305 => json!("chacha20-poly1305"),
+        other => json!(format!("{other:?}")),
+    };
+    rows.push(("encryption".into(), seal));
+    rows.push(("key_epoch".into(), json!(table.contents().header.seal.map(|seal| seal.epoch))));
     if out.json {
         let object: serde_json::Map<String, Value> = rows.into_iter().collect();
         return out.json(&Value::Object(object));

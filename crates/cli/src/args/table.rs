@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use stratal_block::Compression;
+use stratal_block::{Checksum, Compression, Parity, Seal};
 use stratal_filter::{FilterKind, FilterSize, FilterSpec};
-use stratal_sst::{FileDigest, TableOptions};
+use stratal_sst::{FileDigest, Partitioning, Table, TableOptions};
 
 use super::{InputArgs, RangeArgs, RowArgs, compression, size};
 
@@ -50,6 +50,8 @@ pub(crate) enum TableVerb {
         file: PathBuf,
         /// The table to write; replaced whole if it exists
         out: PathBuf,
+        #[command(flatten)]
+        table: NewTableArgs,
     },
     /// Write what several tables hold into one
     Merge(MergeArgs),
@@ -61,9 +63,10 @@ pub(crate) enum TableVerb {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  stratal table write places.sst places.tsv.zst\n  \
-    sort words | stratal table write words.sst - --format lines\n\n\
+    sort words | stratal table write words.sst - --format lines\n  \
+    stratal table write secret.sst in.tsv --encrypt aes-256-gcm --key-file root.key --parity rs:4+2\n\n\
     Of records with the same key the last counts. Input that does not\n\
-    fit in --memory is sorted through files beside the table. The same input and options give the same bytes.")]
+    fit in --memory is sorted through files beside the table. The same input and options give the same bytes, unless they are encrypted.")]
 pub(crate) struct WriteArgs {
     /// The table file to write; replaced whole if it exists
     pub(crate) file: PathBuf,
@@ -93,11 +96,95 @@ pub(crate) struct NewTableArgs {
     /// How the filter works: bloom is built quickly, burr is a third smaller
     #[arg(long, value_enum, value_name = "KIND", default_value_t = FilterArg::Bloom)]
     pub(crate) filter: FilterArg,
+    /// Encrypt with this cipher and the key of --key-file; what is made of an encrypted table is
+    /// encrypted as that, unless it is none
+    #[arg(long, value_enum, value_name = "CIPHER")]
+    pub(crate) encrypt: Option<SealArg>,
+    /// What repairs a damaged block: none, sec-ded (single bits), xor:D (one part of D) or rs:D+P (P
+    /// parts, beside D)
+    #[arg(long, default_value = "none", value_parser = parity)]
+    pub(crate) parity: Parity,
+    /// What finds damage
+    #[arg(long, value_enum, default_value_t = ChecksumArg::Xxh3)]
+    pub(crate) checksum: ChecksumArg,
+    /// Whether index and filter are in parts that are read one by one: never, always, auto, or from so
+    /// many keys on
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = partitioning)]
+    pub(crate) partition: Partitioning,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum SealArg {
+    None,
+    #[value(name = "aes-256-gcm")]
+    Aes256Gcm,
+    #[value(name = "chacha20-poly1305")]
+    ChaCha20Poly1305,
+}
+
+impl From<SealArg> for Seal {
+    fn from(seal: SealArg) -> Self {
+        match seal {
+            SealArg::None => Self::None,
+            SealArg::Aes256Gcm => Self::Aes256Gcm,
+            SealArg::ChaCha20Poly1305 => Self::ChaCha20Poly1305,
+        }
+    }
+}
+
+/// What a table is encrypted with.
+pub(crate) fn seal_of(table: &Table) -> Seal {
+    let seal = table.contents().header.seal;
+    seal.and_then(|seal| Seal::from_tag(seal.cipher.get())).unwrap_or_default()
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum ChecksumArg {
+    Xxh3,
+    Crc32c,
+}
+
+impl From<ChecksumArg> for Checksum {
+    fn from(checksum: ChecksumArg) -> Self {
+        match checksum {
+            ChecksumArg::Xxh3 => Self::Xxh3,
+            ChecksumArg::Crc32c => Self::Crc32c,
+        }
+    }
+}
+
+fn parity(text: &str) -> Result<Parity, String> {
+    let number = |text: &str| text.parse::<u8>().map_err(|_| format!("{text:?} is no number"));
+    match text.split_once(':') {
+        None if text == "none" => Ok(Parity::None),
+        None if text == "sec-ded" => Ok(Parity::SecDed),
+        Some(("xor", data)) => Ok(Parity::Xor { data: number(data)? }),
+        Some(("rs", shards)) => {
+            let (data, parity) = shards.split_once('+').ok_or("must be rs:D+P, as in rs:4+2")?;
+            Ok(Parity::ReedSolomon { data: number(data)?, parity: number(parity)? })
+        }
+        _ => Err("must be none, sec-ded, xor:D or rs:D+P".into()),
+    }
+}
+
+fn partitioning(text: &str) -> Result<Partitioning, String> {
+    match text {
+        "auto" => Ok(Partitioning::default()),
+        "never" => Ok(Partitioning::Never),
+        "always" => Ok(Partitioning::Always),
+        keys => match keys.parse() {
+            Ok(keys) => Ok(Partitioning::Auto { keys }),
+            Err(_) => Err("must be auto, never, always or a number of keys".into()),
+        },
+    }
 }
 
 impl NewTableArgs {
-    /// The options that they stand for.
-    pub(crate) fn options(&self) -> TableOptions {
+    /// The options that they stand for, in a table made of `inputs`: what was encrypted stays so unless
+    /// it is said.
+    pub(crate) fn options(&self, inputs: &[Table]) -> TableOptions {
+        let seals = inputs.iter().map(seal_of);
+        let inherited = seals.filter(|seal| *seal != Seal::None).next_back();
         let filter = (self.filter_bits > 0.0).then(|| FilterSpec {
             kind: self.filter.into(),
             size: FilterSize::BitsPerKey(self.filter_bits),
@@ -105,6 +192,10 @@ impl NewTableArgs {
         TableOptions {
             block_len_target: u32::try_from(self.block_size).unwrap_or(u32::MAX),
             compression: self.compression,
+            checksum: self.checksum.into(),
+            seal: self.encrypt.map(Seal::from).or(inherited).unwrap_or_default(),
+            parity: self.parity,
+            partitioning: self.partition,
             filter,
             ..TableOptions::default()
         }

@@ -3,16 +3,17 @@
 use std::{path::Path, sync::Arc};
 
 use serde_json::{Value, json};
-use stratal_sst::{Damage, FileDigest, SalvageReport, TableContext, TableOptions, TableWriter};
+use stratal_sst::{Damage, FileDigest, SalvageReport, TableContext, TableWriter};
 use stratal_types::{FileUid, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    args::Common,
+    args::{Common, NewTableArgs},
     failure::Failure,
     file::{self, open_to_salvage},
     output::Output,
     rows::DamageRow,
+    secret,
 };
 
 pub(super) fn verify(
@@ -60,6 +61,7 @@ pub(super) fn verify(
 pub(super) fn salvage(
     path: &Path,
     saved: &Path,
+    args: &NewTableArgs,
     common: &Common,
     out: &mut Output,
 ) -> Result<(), Failure> {
@@ -71,16 +73,19 @@ pub(super) fn salvage(
     let name = table.comparator().name();
     let comparator = comparator_named(name)
         .ok_or_else(|| Failure::Usage(format!("there is no comparator {name:?}")))?;
-    let ctx = TableContext { comparator, ..TableContext::default() };
-    let spec = Arc::new(TableOptions::default().validate().map_err(fail)?);
+    let keys = secret::keys_for_new(common)?;
+    let ctx = TableContext { comparator, keys, ..TableContext::default() };
+    let options = args.options(std::slice::from_ref(&table));
+    let seal = options.seal;
+    let spec = Arc::new(options.validate().map_err(fail)?);
     // Drawn from the old identity: the same damage gives the same file.
     let mut uid = Xxh3::new();
     uid.update(b"salvaged");
     uid.update(&table.info().uid.0);
-    let uid = FileUid(uid.digest128().to_le_bytes());
+    let id = secret::identity(FileUid(uid.digest128().to_le_bytes()), seal)?;
     let mut report = SalvageReport::default();
     let written = file::replace(saved, |sink| {
-        let mut writer = TableWriter::new(&ctx, sink, uid, spec).map_err(fail)?;
+        let mut writer = TableWriter::new(&ctx, sink, id, spec).map_err(fail)?;
         report = table.salvage(&mut writer).map_err(fail)?;
         Ok(writer.finish().map_err(fail)?.info)
     })?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use stratal_block::Seal;
 use stratal_fs::NewFile;
 use stratal_sst::{
     Error, Finished, Keep, MergeError, Table, TableContext, TableFiles, TableIdentity, TableInfo,
@@ -21,6 +22,7 @@ use crate::{
     file::{self, Unfinished, open_table},
     output::Output,
     rows::parse_key,
+    secret,
 };
 
 impl From<KeepArg> for Keep {
@@ -33,13 +35,14 @@ impl From<KeepArg> for Keep {
     }
 }
 
-/// A context for tables in the order of `table`.
-fn context_of(path: &Path, table: &Table) -> Result<TableContext, Failure> {
+/// A context for new tables in the order of `table`.
+fn context_of(path: &Path, table: &Table, common: &Common) -> Result<TableContext, Failure> {
     let name = table.comparator().name();
     let comparator = comparator_named(name).ok_or_else(|| {
         Failure::Refused(format!("{}: there is no comparator {name:?} here", path.display()))
     })?;
-    Ok(TableContext { comparator, ..TableContext::default() })
+    let keys = secret::keys_for_new(common)?;
+    Ok(TableContext { comparator, keys, ..TableContext::default() })
 }
 
 /// An identity drawn from what a table is made of: the same inputs give the same file.
@@ -59,13 +62,15 @@ pub(super) fn merge(args: &MergeArgs, common: &Common, out: &mut Output) -> Resu
     let tables: Vec<Table> =
         newest_first.iter().map(|path| open_table(path, common)).collect::<Result<_, Failure>>()?;
     let (Some(newest), Some(path)) = (tables.first(), newest_first.first()) else { return Ok(()) };
-    let ctx = context_of(path, newest)?;
+    let ctx = context_of(path, newest, common)?;
     let fail = |error| Failure::table(&args.out, &error);
-    let spec = Arc::new(args.table.options().validate().map_err(fail)?);
+    let options = args.table.options(&tables);
     let uid = derived_uid(&format!("merged, {:?}", args.keep), &tables, 0);
+    let id = secret::identity(uid, options.seal)?;
+    let spec = Arc::new(options.validate().map_err(fail)?);
     let mut read = 0;
     let written = file::replace(&args.out, |sink| {
-        let mut writer = TableWriter::new(&ctx, sink, uid, spec).map_err(fail)?;
+        let mut writer = TableWriter::new(&ctx, sink, id, spec).map_err(fail)?;
         let summary = merge_tables(&tables, args.keep.into(), &mut writer);
         let summary = summary.map_err(|error| match error {
             MergeError::Output(error) => fail(error),
@@ -97,11 +102,13 @@ fn digest_of(info: Option<&TableInfo>) -> Option<String> {
 
 pub(super) fn split(args: &SplitArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
     let table = open_table(&args.file, common)?;
-    let ctx = context_of(&args.file, &table)?;
+    let ctx = context_of(&args.file, &table, common)?;
     let fail = |error| Failure::table(&args.file, &error);
-    let spec = Arc::new(args.table.options().validate().map_err(fail)?);
+    let options = args.table.options(std::slice::from_ref(&table));
+    let seal = options.seal;
+    let spec = Arc::new(options.validate().map_err(fail)?);
     let mut pieces =
-        Pieces { table: &table, out: &args.out, begun: 0, open: None, done: Vec::new() };
+        Pieces { table: &table, out: &args.out, begun: 0, open: None, done: Vec::new(), seal };
     if let Some(size) = args.size {
         let options = CutOptions { table_len: size, ..CutOptions::default() };
         let cutter = OutputCutter::new(options, &[], Piece::default(), ctx.comparator.as_ref());
@@ -189,6 +196,7 @@ struct Pieces<'a> {
     begun: u64,
     open: Option<Unfinished>,
     done: Vec<(Unfinished, TableInfo)>,
+    seal: Seal,
 }
 
 impl Pieces<'_> {
@@ -232,7 +240,7 @@ impl Pieces<'_> {
         let (file, sink) = Unfinished::create(&self.path(self.begun))?;
         self.open = Some(file);
         let uid = derived_uid("split", std::slice::from_ref(self.table), self.begun);
-        Ok((sink, uid.into()))
+        Ok((sink, secret::identity(uid, self.seal)?))
     }
 
     fn end(&mut self, finished: Finished<NewFile>) -> Result<(), Failure> {

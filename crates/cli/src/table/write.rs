@@ -3,8 +3,8 @@
 use std::{convert::Infallible, path::Path, sync::Arc, time::Instant};
 
 use serde_json::json;
-use stratal_sst::{Error, TableContext, TableInfo, TableOptions, TableOutput, TableWriter};
-use stratal_types::{Comparator, EntryRef, FileUid, Fragments, comparator_named};
+use stratal_sst::{Error, TableContext, TableInfo, TableOutput, TableSpec, TableWriter};
+use stratal_types::{EntryRef, FileUid, Fragments, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     output::Output,
     progress::Bar,
     rows::rate,
-    sort::Sorted,
+    secret,
+    sort::{Place, Sorted},
 };
 
 pub(super) fn run(args: &WriteArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
@@ -28,9 +29,16 @@ pub(super) fn run(args: &WriteArgs, common: &Common, out: &mut Output) -> Result
     let started = Instant::now();
     let mut records = Records::open(&args.input, &args.text, out.notation)?;
     let bar = Bar::bytes("reading", records.progress().total, out);
-    let sorted = Sorted::read(&mut records, &comparator, common.memory, &args.file, &bar)?;
+    let options = args.table.options(&[]);
+    let fail = |error| Failure::table(&args.file, &error);
+    let seal = options.seal;
+    let spec = Arc::new(options.validate().map_err(fail)?);
+    let keys = secret::keys_for_new(common)?;
+    let ctx = TableContext { comparator, keys, ..TableContext::default() };
+    let place = Place { memory: common.memory, beside: &args.file, seal };
+    let sorted = Sorted::read(&mut records, &ctx.comparator, &place, &bar)?;
     drop(bar);
-    let written = write_sorted(&args.file, &sorted, args.table.options(), comparator, out)?;
+    let written = write_sorted(&args.file, &sorted, &ctx, spec, out)?;
     let lines = records.lines();
     let seconds = started.elapsed().as_secs_f64();
     let (entries, bytes) =
@@ -55,17 +63,15 @@ pub(super) fn run(args: &WriteArgs, common: &Common, out: &mut Output) -> Result
 fn write_sorted(
     path: &Path,
     sorted: &Sorted,
-    options: TableOptions,
-    comparator: Arc<dyn Comparator>,
+    ctx: &TableContext,
+    spec: Arc<TableSpec>,
     out: &Output,
 ) -> Result<Option<TableInfo>, Failure> {
     let fail = |error| Failure::table(path, &error);
-    let spec = Arc::new(options.validate().map_err(fail)?);
-    let ctx = TableContext { comparator, ..TableContext::default() };
-    let uid = content_uid(sorted)?;
+    let id = secret::identity(content_uid(sorted)?, spec.options().seal)?;
     let bar = Bar::records("writing", sorted.len_max(), out);
     file::replace(path, |sink| {
-        let writer = TableWriter::new(&ctx, sink, uid, spec).map_err(fail)?;
+        let writer = TableWriter::new(ctx, sink, id, spec).map_err(fail)?;
         let mut shown = Shown { writer, bar: &bar };
         sorted.write(&mut shown, fail)?;
         Ok(shown.writer.finish().map_err(fail)?.info)

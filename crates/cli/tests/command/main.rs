@@ -5,6 +5,7 @@ mod support;
 mod table;
 mod sorting;
 mod whole_tables;
+mod sealed;
 mod database;
 mod damage;
 mod inspect;
