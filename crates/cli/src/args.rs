@@ -58,6 +58,8 @@ pub(crate) enum Verb {
         /// The value
         value: String,
     },
+    /// Apply an operand to a key's value, durably; the database is made if there is none
+    Merge(MergeArgs),
     /// Take the values of keys away, durably
     Delete {
         /// The database's directory
@@ -200,6 +202,45 @@ pub(crate) struct DbGetArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  stratal merge ./db visits 1 --operator add-u64\n  \
+    stratal merge ./db log 'came in; ' --operator append\n  \
+    stratal merge ./db user/7 '{\"mail\":null}' --operator json-patch --keyspace users\n\n\
+    A keyspace keeps the operator that it was given first; later --operator may be left out, and another\n\
+    one exits 5. Nothing is read: operands are applied when the key is.")]
+pub(crate) struct MergeArgs {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The key
+    pub(crate) key: String,
+    /// What is to be done to its value, as the operator has it
+    pub(crate) operand: String,
+    /// What applies operands to values
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) operator: Option<OperatorArg>,
+}
+
+/// What applies operands to values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OperatorArg {
+    /// Add a number, in decimal digits
+    AddU64,
+    /// Put bytes behind the value
+    Append,
+    /// Change a JSON value by a JSON merge patch (RFC 7396)
+    JsonPatch,
+}
+
+impl OperatorArg {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AddU64 => "add-u64",
+            Self::Append => "append",
+            Self::JsonPatch => "json-patch",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct DbScanArgs {
     /// The database's directory
     pub(crate) db: PathBuf,
@@ -219,6 +260,9 @@ pub(crate) struct KeyspacesArgs {
     /// The order of the new keyspace's keys: bytewise, reverse or shortlex
     #[arg(long, value_name = "NAME", default_value = "bytewise", requires = "create")]
     pub(crate) comparator: String,
+    /// What applies operands to values of the new keyspace; may be said later, with the first merge
+    #[arg(long, value_enum, value_name = "NAME", requires = "create")]
+    pub(crate) operator: Option<OperatorArg>,
     /// Drop this keyspace with all its keys
     #[arg(long, value_name = "NAME")]
     pub(crate) drop: Option<String>,

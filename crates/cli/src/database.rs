@@ -8,13 +8,17 @@ use std::{
 
 use serde_json::{Value, json};
 use stratal::{
-    Batch, Database, Durability, Health, Keyspace, KeyspaceOptions, LevelStats, Ticket, TreeStats,
+    Batch, Database, Durability, Health, Keyspace, KeyspaceInfo, KeyspaceOptions, LevelStats,
+    Ticket, TreeStats, operator_named,
 };
 use stratal_fs::{FileKind, Fs, StdFs};
 use stratal_types::{Comparator, comparator_named};
 
 use crate::{
-    args::{Common, DbGetArgs, DbScanArgs, DurabilityArg, KeyspacesArgs, LoadArgs, RangeArgs},
+    args::{
+        Common, DbGetArgs, DbScanArgs, DurabilityArg, KeyspacesArgs, LoadArgs, MergeArgs,
+        OperatorArg, RangeArgs,
+    },
     failure::Failure,
     input::Records,
     output::Output,
@@ -195,6 +199,38 @@ pub(crate) fn put(
     })
 }
 
+pub(crate) fn merge(args: &MergeArgs, common: &Common, out: &Output) -> Result<(), Failure> {
+    let (key, operand) =
+        (parse_key(&args.key, out.notation)?, parse_bytes(&args.operand, out.notation)?);
+    let asked_for = args.operator.map(OperatorArg::name);
+    if let Some(operator) = asked_for {
+        // Before anything is made.
+        check_operand(operator, &key, &operand)?;
+    }
+    let access = if asked_for.is_some() { Access::Create } else { Access::Write };
+    with_keyspace(&args.db, access, common, |db, keyspace| {
+        let KeyspaceInfo { name, comparator, merge_operator, .. } = keyspace.info();
+        let Some(operator) = asked_for.map(str::to_owned).or(merge_operator) else {
+            return Err(Failure::Usage(format!(
+                "keyspace {name:?} has no merge operator yet: give it one with --operator"
+            )));
+        };
+        let options = KeyspaceOptions { comparator, merge_operator: Some(operator.clone()) };
+        db.keyspace(&name, options)?;
+        check_operand(&operator, &key, &operand)?;
+        let mut batch = db.batch();
+        batch.merge(keyspace, key, operand);
+        commit(&mut batch, Durability::Sync).map(drop)
+    })
+}
+
+/// Refuses an operand that not even a key without a value takes: reads of the key would fail.
+fn check_operand(operator: &str, key: &[u8], operand: &[u8]) -> Result<(), Failure> {
+    let Some(operator) = operator_named(operator) else { return Ok(()) };
+    let applied = operator.full(key, None, &[operand]);
+    applied.map(drop).map_err(|error| Failure::BadInput(error.reason))
+}
+
 pub(crate) fn delete(
     db: &Path,
     keys: &[String],
@@ -276,14 +312,12 @@ pub(crate) fn stats(path: &Path, common: &Common, out: &mut Output) -> Result<()
     let db = open(path, Access::Read, common)?;
     let (stats, health, infos) = (db.stats(), describe_health(&db.health()), db.keyspaces());
     db.close()?;
-    let comparator_of = |name: &str| {
-        infos.iter().find(|info| info.name == name).map_or("", |info| info.comparator.as_str())
-    };
+    let info_of = |name: &str| infos.iter().find(|info| info.name == name);
     if out.json {
         let keyspaces: Vec<Value> = stats
             .keyspaces
             .iter()
-            .map(|(name, tree)| keyspace_json(name, comparator_of(name), tree))
+            .map(|(name, tree)| keyspace_json(name, info_of(name), tree))
             .collect();
         let wal = json!({
             "bytes": stats.log_len, "unsynced_bytes": stats.log_unsynced_len, "floor": stats.log_floor,
@@ -293,8 +327,11 @@ pub(crate) fn stats(path: &Path, common: &Common, out: &mut Output) -> Result<()
     out.line(format!("health: {health}"))?;
     out.line(format!("log: {} bytes from segment {} on", stats.log_len, stats.log_floor))?;
     for (name, tree) in &stats.keyspaces {
-        let (comparator, memory) = (comparator_of(name), tree.memtable_len);
-        out.line(format!("\nkeyspace {name} ({comparator}), {memory} bytes in memory"))?;
+        let (info, memory) = (info_of(name), tree.memtable_len);
+        let comparator = info.map_or("", |info| info.comparator.as_str());
+        let operator = info.and_then(|info| info.merge_operator.as_deref());
+        let operator = operator.map(|name| format!(", merged by {name}")).unwrap_or_default();
+        out.line(format!("\nkeyspace {name} ({comparator}{operator}), {memory} bytes in memory"))?;
         out.line("  level   runs  tables         bytes       entries")?;
         for (number, level) in tree.levels.iter().enumerate() {
             let (runs, tables, len, entries) = (level.runs, level.tables, level.len, level.entries);
@@ -304,7 +341,7 @@ pub(crate) fn stats(path: &Path, common: &Common, out: &mut Output) -> Result<()
     Ok(())
 }
 
-fn keyspace_json(name: &str, comparator: &str, tree: &TreeStats) -> Value {
+fn keyspace_json(name: &str, info: Option<&KeyspaceInfo>, tree: &TreeStats) -> Value {
     let levels: Vec<Value> = (0u32..)
         .zip(&tree.levels)
         .map(|(number, level)| {
@@ -318,7 +355,13 @@ fn keyspace_json(name: &str, comparator: &str, tree: &TreeStats) -> Value {
     let live = |level: &LevelStats| level.entries.saturating_sub(level.deletes.saturating_mul(2));
     let live: u64 = tree.levels.iter().map(live).sum();
     json!({
-        "name": name, "comparator": comparator, "levels": levels, "live_keys_estimate": live,
+        "name": name, "comparator": info.map_or("", |info| info.comparator.as_str()),
+        "merge_operator": info.and_then(|info| info.merge_operator.as_deref()),
+        "operands": {
+            "folds": tree.operands.folds, "compositions": tree.operands.compositions,
+            "failures": tree.operands.failures,
+        },
+        "levels": levels, "live_keys_estimate": live,
         "memtable_bytes": tree.memtable_len,
         "value_log": { "live_bytes": 0, "stale_bytes": 0 },
     })
@@ -410,8 +453,10 @@ pub(crate) fn keyspaces(
         if db.keyspaces().iter().any(|known| known.name == *name) {
             return Err(Failure::Usage(format!("there is a keyspace {name:?} already")));
         }
-        let options =
-            KeyspaceOptions { comparator: args.comparator.clone(), ..KeyspaceOptions::default() };
+        let options = KeyspaceOptions {
+            comparator: args.comparator.clone(),
+            merge_operator: args.operator.map(|operator| operator.name().to_owned()),
+        };
         db.keyspace(name, options)?;
     }
     if let Some(name) = &args.drop {
@@ -422,11 +467,19 @@ pub(crate) fn keyspaces(
     if out.json {
         let all: Vec<Value> = all
             .iter()
-            .map(|info| json!({ "name": info.name, "comparator": info.comparator }))
+            .map(|info| {
+                json!({
+                    "name": info.name, "comparator": info.comparator,
+                    "merge_operator": info.merge_operator,
+                })
+            })
             .collect();
         return out.json(&json!({ "keyspaces": all }));
     }
-    all.iter().try_for_each(|info| out.line(format!("{}\t{}", info.name, info.comparator)))
+    all.iter().try_for_each(|info| {
+        let operator = info.merge_operator.as_deref().map(|name| format!("\t{name}"));
+        out.line(format!("{}\t{}{}", info.name, info.comparator, operator.unwrap_or_default()))
+    })
 }
 
 /// Where a workload's database is, for [`crate::bench`].

@@ -51,6 +51,7 @@ fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         Verb::Load(load) => database::load(load, &args.common, out),
         Verb::Get(get) => database::get(get, &args.common, out),
         Verb::Put { db, key, value } => database::put((db, key, value), &args.common, out),
+        Verb::Merge(merge) => database::merge(merge, &args.common, out),
         Verb::Delete { db, keys } => database::delete(db, keys, &args.common, out),
         Verb::DeleteRange { db, from, to } => {
             database::delete_range((db, from, to), &args.common, out)

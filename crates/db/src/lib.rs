@@ -94,7 +94,8 @@ pub use health::Health;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
 pub use stratal_engine::{
     FifoOptions, FilterPolicy, LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator,
-    OperatorError, Randomness, Snapshot, StrategyOptions, TieredOptions, TreeOptions, TreeStats,
+    OperandStats, OperatorError, Randomness, Snapshot, StrategyOptions, TieredOptions, TreeOptions,
+    TreeStats, operator_named,
 };
 pub use ticket::{Durability, Ticket};
 pub use verify::{Damage, VerifyReport};

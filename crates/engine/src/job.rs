@@ -415,8 +415,14 @@ impl Tree {
             let Some(entry) = stream.entry() else { break };
             set.add(entry)?;
         }
-        if stream.finish().is_none() {
+        let Some(collected) = stream.finish() else {
             return Err(Error::StaleJob("the merge did not reach its end".into()));
+        };
+        {
+            let mut operands = self.operands.lock();
+            operands.folds += collected.folds;
+            operands.compositions += collected.compositions;
+            operands.failures += collected.folds_failed;
         }
         set.finish()?.sync()
     }

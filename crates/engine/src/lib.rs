@@ -99,4 +99,4 @@ pub use stratal_compaction::plan::{
 };
 pub use stratal_manifest::TreeId;
 pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
-pub use tree::{LevelStats, Tree, TreeStats};
+pub use tree::{LevelStats, OperandStats, Tree, TreeStats};

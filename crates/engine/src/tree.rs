@@ -43,6 +43,8 @@ pub struct Tree {
     /// Flushes are installed in the order in which memtables were sealed.
     pub(crate) flushing: Mutex<()>,
     next_memtable: AtomicU64,
+    /// A leaf.
+    pub(crate) operands: Mutex<OperandStats>,
     /// Everything below was applied to this tree or never will be.
     applied: AtomicU64,
 }
@@ -58,6 +60,19 @@ pub struct TreeStats {
     pub sealed: usize,
     /// Everything below this bound is in tables.
     pub flushed: SeqNo,
+    /// What became of merge operands.
+    pub operands: OperandStats,
+}
+
+/// What flushes and merges of tables made of operands since the tree was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperandStats {
+    /// Chains of operands that became a value.
+    pub folds: u64,
+    /// Chains that became one operand.
+    pub compositions: u64,
+    /// Chains that stayed, because the operator failed or they are too long.
+    pub failures: u64,
 }
 
 /// What a level holds.
@@ -115,6 +130,7 @@ impl Tree {
             jobs: Mutex::default(),
             flushing: Mutex::new(()),
             next_memtable: AtomicU64::new(1),
+            operands: Mutex::default(),
         }))
     }
 
@@ -456,6 +472,7 @@ impl Tree {
             memtable_len: state.memtables().map(|memtable| memtable.memory_used() as u64).sum(),
             sealed: state.sealed.len(),
             flushed: state.view.version.flushed,
+            operands: *self.operands.lock(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod sorting;
 mod whole_tables;
 mod sealed;
 mod database;
+mod merge;
 mod damage;
 mod inspect;
 mod blocks;
