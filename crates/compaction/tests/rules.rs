@@ -49,6 +49,8 @@ const BOTTOM: Setup = Setup {
 /// Something older may be there.
 const ABOVE: Setup = Setup { older: true, ..BOTTOM };
 const WITHOUT_OPERATOR: Setup = Setup { operator: None, ..ABOVE };
+/// Operands compose, three at once.
+const SHORT: Setup = Setup { chain_len_max: 40, ..COMPOSING };
 const COMPOSING: Setup = Setup { operator: Some(Append { composes: true }), ..ABOVE };
 
 struct Outcome {
@@ -240,6 +242,31 @@ fn rule_4_operands_fold_onto_what_is_proven() {
         (COMPOSING, "op 9 c", "op 9 c"),
         (COMPOSING, "op 11 d; op 9 c; op 8 b", "op 11 d; op 9 bc"),
         (COMPOSING, "op 9 c; op 8 b; put 7 a", "put 9 abc"),
+        (COMPOSING, "op 9 c; op 8 b; weak 7", "put* 9 bc"),
+        (COMPOSING, "op 9 c; op 8 b; under 7; op 6 a", "put 9 bc; under 7"),
+        (
+            COMPOSING,
+            "op 12 e; op 11 d; op 9 c; op 8 b; under 10",
+            "op 12 e; op 11 d; op 9 bc; under 10",
+        ),
+        (COMPOSING, "del 11; op 9 c; op 8 b", "del 11; op 9 bc"),
+        (COMPOSING, "op 9 !; op 8 b", "op 9 !; op 8 b"),
+        (COMPOSING, "op 9 c; op 8 !; op 7 a", "op 9 c; op 8 !; op 7 a"),
+        // More than the chain may hold is composed in pieces; the last one is folded if it can be.
+        (SHORT, "op 9 e; op 8 d; op 7 c; op 6 b; put 5 a; put 4 z", "op 9 cde; put 6 ab"),
+        (SHORT, "op 9 e; op 8 d; op 7 c; op 6 b", "op 9 cde; op 6 b"),
+        (SHORT, "op 9 e; op 8 d; op 7 c; op 6 b; op 5 a", "op 9 cde; op 6 ab"),
+        (SHORT, "op 9 e; op 8 d; op 7 c; del 6; put 5 z", "op 9 cde; del 6"),
+        (
+            SHORT,
+            "op 9 e; op 8 !; op 7 c; op 6 b; put 5 a",
+            "op 9 e; op 8 !; op 7 c; op 6 b; put 5 a",
+        ),
+        (Setup { older: false, ..SHORT }, "op 9 e; op 8 d; op 7 c; op 6 b", "op 9 cde; put 6 b"),
+        (BOTTOM, "op 11 d; op 9 b", "op 11 d; put 9 b"),
+        (ABOVE, "op 11 d; op 9 b", "op 11 d; op 9 b"),
+        (ABOVE, "put 11 n; op 9 b; put 8 a; del 7", "put 11 n; put* 9 ab"),
+        (ABOVE, "del 11; op 9 b; op 8 a", "del 11; op 9 b; op 8 a"),
         (ABOVE, "op 11 d; op 10 c; op 9 b; put 8 a", "op 11 d; op 10 c; put 9 ab"),
         // Without an operator, and over a pointer that is not read, operands stay and keep the base.
         (WITHOUT_OPERATOR, "op 9 c; op 8 b; put 7 a; put 6 z", "op 9 c; op 8 b; put 7 a"),

@@ -27,7 +27,8 @@ pub struct GcContext<'a> {
     /// Where the stream ends: the first user key that is not its business. For a job that is done
     /// in pieces.
     pub end: Option<&'a [u8]>,
-    /// Operands of one key that may be held at once, in bytes. A longer chain stays unfolded.
+    /// Operands of one key that may be held at once, in bytes. A longer chain is composed piece by
+    /// piece if the operator can, and stays unfolded if not.
     pub chain_len_max: usize,
 }
 

@@ -490,7 +490,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
         }
         let Some((newest, _)) = self.chain.get(0) else { return Ok(()) };
 
-        let attempt = if over_limit { Attempt::Failed } else { self.fold(operator) };
+        let attempt = if over_limit { self.compose(operator) } else { self.fold(operator) };
         match attempt {
             Attempt::Folded(value) => {
                 self.summary.folds += 1;
@@ -502,7 +502,9 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             Attempt::Composed(operand) => {
                 self.summary.compositions += 1;
                 self.summary.replaced += self.chain.len() as u64 - 1;
-                self.phase = Phase::Settled;
+                if !over_limit {
+                    self.phase = Phase::Settled;
+                }
                 self.held.value = operand;
                 self.lend_held(newest.seqno(), EntryKind::Merge);
             }
@@ -513,6 +515,12 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             }
         }
         Ok(())
+    }
+
+    /// Composes the chain, under which there are more operands, so that memory is bounded.
+    fn compose(&self, operator: &dyn MergeOperator) -> Attempt {
+        let composed = compose(operator, &self.key, &self.chain.reversed());
+        composed.map_or(Attempt::Failed, Attempt::Composed)
     }
 
     /// Folds the chain onto what the input stands on behind it.

@@ -17,7 +17,7 @@ use stratal_testkit::Rng;
 use Write::{Delete, Operand, Put, RangeDelete, Separated, WeakDelete};
 use model::{Compactor, Shape, Walk, Write, exhaustive, random_history};
 use rules::{Rules, Simpler};
-use stream::{AnyMeans, LikeTheRules};
+use stream::{AnyMeans, LikeTheRules, Means, With};
 
 const EVERYTHING: &[Write] =
     &[Put, Put, Operand, Delete, RangeDelete, WeakDelete, WeakDelete, Separated];
@@ -88,6 +88,24 @@ fn the_stream_holds_in_every_small_history() {
     finds_nothing("stream, every watermark", exhaustive(&Write::PLAIN, 4, 2, true, stream));
     let separated = &[Separated, Operand, Delete, WeakDelete];
     finds_nothing("stream, separated", exhaustive(separated, 4, 3, false, stream));
+}
+
+#[test]
+fn operands_hold_in_every_small_history_whether_they_compose_or_not() {
+    let means = [
+        ("composing", Means::COMPOSING),
+        ("in pieces", Means::IN_PIECES),
+        ("without an operator", Means::WITHOUT_OPERATOR),
+    ];
+    for (name, means) in means {
+        let stream = &mut With(means);
+        let plain = exhaustive(&Write::PLAIN, 5, 3, false, stream);
+        finds_nothing(&format!("{name}, every write"), plain);
+        let operands = exhaustive(&[Operand, Put, RangeDelete], 6, 3, false, stream);
+        finds_nothing(&format!("{name}, operands"), operands);
+        let watermarks = exhaustive(&[Operand, Put, Delete], 5, 2, true, stream);
+        finds_nothing(&format!("{name}, every watermark"), watermarks);
+    }
 }
 
 /// Goes on for `STRATAL_SOAK_SECS` seconds (60 if unset) with new seeds, from `STRATAL_SOAK_SEED`.

@@ -29,12 +29,21 @@ impl Means {
     pub(crate) const AS_THE_RULES: Self =
         Self { operator: true, composes: false, values: true, chain_len_max: usize::MAX };
 
+    /// Operands compose.
+    pub(crate) const COMPOSING: Self = Self { composes: true, ..Self::AS_THE_RULES };
+
+    /// Operands compose two at once.
+    pub(crate) const IN_PIECES: Self = Self { chain_len_max: 20, ..Self::COMPOSING };
+
+    /// Nothing folds.
+    pub(crate) const WITHOUT_OPERATOR: Self = Self { operator: false, ..Self::AS_THE_RULES };
+
     fn random(rng: &mut Rng) -> Self {
         Self {
             operator: rng.chance(7, 8),
             composes: rng.chance(1, 2),
             values: rng.chance(1, 2),
-            chain_len_max: *rng.choose(&[0, 50, usize::MAX]),
+            chain_len_max: *rng.choose(&[0, 20, 50, usize::MAX]),
         }
     }
 }
@@ -50,6 +59,16 @@ impl Compactor for LikeTheRules {
         expected.fragments.sort_by(|a, b| b.cmp(a));
         assert_eq!(output, expected, "{inputs:#?} {facts:?}");
         output
+    }
+}
+
+/// Merges through [`GcStream`] with these means.
+#[derive(Debug)]
+pub(crate) struct With(pub(crate) Means);
+
+impl Compactor for With {
+    fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source {
+        stream(inputs, facts, self.0)
     }
 }
 

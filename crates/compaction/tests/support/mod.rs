@@ -104,15 +104,19 @@ impl MergeOperator for Append {
         base: Option<&[u8]>,
         operands: &[&[u8]],
     ) -> Result<Vec<u8>, OperatorError> {
-        if operands.iter().any(|operand| operand.starts_with(b"!")) {
+        if is_refused(operands) {
             return Err(OperatorError::new("told to fail"));
         }
         Ok([base.unwrap_or_default(), &operands.concat()].concat())
     }
 
     fn partial(&self, _key: &[u8], operands: &[&[u8]]) -> Option<Vec<u8>> {
-        self.composes.then(|| operands.concat())
+        (self.composes && !is_refused(operands)).then(|| operands.concat())
     }
+}
+
+fn is_refused(operands: &[&[u8]]) -> bool {
+    operands.iter().any(|operand| operand.starts_with(b"!"))
 }
 
 /// Values that are their own pointers.
