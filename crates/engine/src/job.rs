@@ -20,7 +20,7 @@ use stratal_sst::{Finished, TableFiles, TableIdentity, TableInfo, TableSetWriter
 use stratal_types::{Fence, FileUid, Fragments, KeyRange, OutputCutter, Piece, SeqNo};
 
 use crate::{
-    Error, Tree,
+    CompactionFilters, Error, Tree,
     files::{JobLedger, TableHandle},
     read_state::{ReadState, Sealed},
     removal::Searched,
@@ -400,9 +400,14 @@ impl Tree {
         context.operator = self.folding.operator();
         let mut departed = |_: &[u8], _: &[u8]| {};
         let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
-        let mut stream = GcStream::new(input, context, &mut departed);
-        let files = self.store.files.context(&self.comparator);
         let tree_spec = self.spec.load_full();
+        let mut filter =
+            tree_spec.options().compaction_filters.as_ref().map(CompactionFilters::make);
+        let mut stream = GcStream::new(input, context, &mut departed);
+        if let Some(filter) = &mut filter {
+            stream = stream.with_filter(filter.as_mut());
+        }
+        let files = self.store.files.context(&self.comparator);
         let spec = tree_spec.table(merge.level, &merge.after);
         let options = tree_spec.options().cut;
         let cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);

@@ -63,6 +63,7 @@ mod store;
 mod tree;
 mod settings;
 mod options;
+mod compaction_filters;
 mod filters;
 mod batch;
 mod erase;
@@ -84,6 +85,7 @@ mod error;
 
 pub use batch::{Operation, WriteBatch};
 pub use clock::Clock;
+pub use compaction_filters::CompactionFilters;
 pub use cursor::TreeCursor;
 pub use error::Error;
 pub use filters::FilterPolicy;
@@ -94,9 +96,11 @@ pub use reads::KeyValue;
 pub use settings::{SettingsError, TreeSettings, annotate_settings};
 pub use snapshot::Snapshot;
 pub use store::{Comparators, OpenReport, Operators, Randomness, Store, StoreContext, Time};
+pub use stratal_compaction::gc::{CompactionFilter, Verdict};
 pub use stratal_compaction::plan::{
     FifoOptions, Job, LazyLeveledOptions, LeveledOptions, Pressure, StrategyOptions, TieredOptions,
 };
 pub use stratal_manifest::TreeId;
 pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
+pub use stratal_types::EntryRef;
 pub use tree::{LevelStats, OperandStats, Tree, TreeStats};

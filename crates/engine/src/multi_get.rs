@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stratal_merge::{PointSource, Verdict, decide};
-use stratal_types::{EntryKind, SeqNo, Trailer};
+use stratal_types::{EntryKind, SeqNo, Trailer, key_hash};
 
 use crate::{
     Error,
@@ -17,8 +17,12 @@ use crate::{
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     key: &'a [u8],
+    hash: u64,
     at: usize,
 }
+
+/// A version that a source has of a key.
+pub(crate) type Found = Option<(Trailer, Bytes)>;
 
 /// What one source says about a key.
 enum Answer {
@@ -39,8 +43,8 @@ impl ReadState {
         folding: &Arc<Folding>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
         let comparator = &self.view.version.comparator;
-        let mut sorted: Vec<Wanted<'_>> =
-            keys.iter().enumerate().map(|(at, &key)| Wanted { key, at }).collect();
+        let want = |(at, &key)| Wanted { key, hash: key_hash(key), at };
+        let mut sorted: Vec<Wanted<'_>> = keys.iter().enumerate().map(want).collect();
         sorted.sort_by(|a, b| comparator.compare(a.key, b.key));
         // The first of equal ones is asked for; the others get what it got.
         let mut wanted = sorted.clone();
@@ -59,8 +63,10 @@ impl ReadState {
                 break;
             }
             let mut left = Vec::with_capacity(wanted.len());
-            for want in wanted {
-                match ask(&source, want.key, bound)? {
+            let asked: Vec<_> = wanted.iter().map(|want| (want.key, want.hash)).collect();
+            let found = source.multi_newest(&asked, bound)?;
+            for (want, newest) in wanted.into_iter().zip(found) {
+                match answer(newest, source.covering(want.key, bound)?, bound) {
                     Answer::Open => left.push(want),
                     Answer::Absent => {}
                     Answer::Value(kind, value) => set(want.at, Some(plain_value(kind, value)?)),
@@ -83,10 +89,21 @@ impl ReadState {
     }
 }
 
-fn ask(source: &Lookup<'_>, key: &[u8], bound: SeqNo) -> Result<Answer, Error> {
-    let covered = source.covering(key, bound)?;
-    let newest: Option<(Trailer, Bytes)> = source.newest(key, bound)?;
-    Ok(match newest {
+impl Lookup<'_> {
+    /// For each key and its hash, ascending, what [`newest`](PointSource::newest) says.
+    fn multi_newest(&self, keys: &[(&[u8], u64)], bound: SeqNo) -> Result<Vec<Found>, Error> {
+        match self {
+            Self::Memory(memtable) => {
+                Ok(keys.iter().map(|(key, _)| memtable.get(key, bound)).collect())
+            }
+            Self::Run(run) => run.multi_newest(keys, bound),
+        }
+    }
+}
+
+/// What a source says that has this version, and this tombstone over the key.
+fn answer(newest: Found, covered: Option<SeqNo>, bound: SeqNo) -> Answer {
+    match newest {
         Some((trailer, value)) => match (decide(trailer, covered, bound), trailer.kind()) {
             (Verdict::Shown, EntryKind::Merge) => Answer::Operands,
             (Verdict::Shown, kind) => Answer::Value(kind, value),
@@ -94,5 +111,5 @@ fn ask(source: &Lookup<'_>, key: &[u8], bound: SeqNo) -> Result<Answer, Error> {
         },
         None if covered.is_some() => Answer::Absent,
         None => Answer::Open,
-    })
+    }
 }

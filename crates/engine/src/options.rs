@@ -5,7 +5,7 @@ use stratal_types::CutOptions;
 
 use std::sync::Arc;
 
-use crate::{Error, FilterPolicy, filters::filter_of};
+use crate::{CompactionFilters, Error, FilterPolicy, filters::filter_of};
 
 /// How a tree is kept.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct TreeOptions {
     pub filters: FilterPolicy,
     /// How long tables get.
     pub cut: CutOptions,
+    /// What may remove or replace values while tables are written. Default: nothing.
+    pub compaction_filters: Option<CompactionFilters>,
 }
 
 impl TreeOptions {
@@ -40,6 +42,7 @@ impl Default for TreeOptions {
             strategy: StrategyOptions::default(),
             filters: FilterPolicy::default(),
             cut: CutOptions::default(),
+            compaction_filters: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use stratal_types::{Comparator, Fragments, KeyRange, SeqNo, Trailer, key_hash};
 use crate::{
     Error,
     files::{Files, TableHandle},
+    multi_get::Found,
 };
 
 /// The tables of a tree at one moment, in search order. Immutable.
@@ -129,6 +130,35 @@ impl RunView {
     fn table_of(&self, key: &[u8]) -> Option<&Arc<TableHandle>> {
         let table = self.tables.get(self.position(key))?;
         (!table.meta.span.is_after(key, self.comparator())).then_some(table)
+    }
+
+    /// For each key and its [`key_hash`], ascending, the newest version below `bound`. A table is asked
+    /// once for all keys that may be in it.
+    pub(crate) fn multi_newest(
+        &self,
+        keys: &[(&[u8], u64)],
+        bound: SeqNo,
+    ) -> Result<Vec<Found>, Error> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut rest = keys;
+        while let Some((first, _)) = rest.first() {
+            let position = self.position(first);
+            let Some(handle) = self.tables.get(position) else { break };
+            let span = &handle.meta.span;
+            // Those that stand before the table are in none.
+            let before = rest.partition_point(|(key, _)| span.is_after(key, self.comparator()));
+            let to = rest.partition_point(|(key, _)| !span.is_before(key, self.comparator()));
+            found.resize(found.len() + before, None);
+            if let Some(here) = rest.get(before..to).filter(|here| !here.is_empty()) {
+                let versions = handle.table()?.multi_lookup(here, bound);
+                let versions = versions.map_err(|source| handle.error(source))?;
+                let versions = versions.into_iter();
+                found.extend(versions.map(|found| found.map(|found| (found.trailer, found.value))));
+            }
+            rest = rest.get(to..).unwrap_or_default();
+        }
+        found.resize(keys.len(), None);
+        Ok(found)
     }
 
     /// The range tombstones of the tables that overlap `range`.

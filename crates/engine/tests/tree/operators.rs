@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
-use stratal_engine::{Error, MergeOperator, OperatorError, Store, StoreContext, Tree, WriteBatch};
+use stratal_engine::{
+    CompactionFilters, EntryRef, Error, MergeOperator, OperatorError, Store, StoreContext, Tree,
+    TreeOptions, TreeSpec, Verdict, WriteBatch,
+};
 use stratal_fs::MemFs;
-use stratal_testkit::Rng;
 use stratal_types::comparator_named;
 
-use crate::support::{open_store, small};
+use crate::support::open_store;
 
 /// Appends, and refuses operands that begin with `!`. Nobody composes them.
 #[derive(Debug)]
@@ -46,7 +48,11 @@ fn picky_store(fs: &MemFs, seed: u64) -> Arc<Store> {
 fn tree_of(store: &Arc<Store>) -> Arc<Tree> {
     let known = store.version().tree_named("t").map(|tree| tree.id);
     let id = known.unwrap_or_else(|| store.create_tree("t", "bytewise", &[]).unwrap());
-    Tree::open(store, id, small(&mut Rng::new(1))).unwrap()
+    Tree::open(store, id, leveled()).unwrap()
+}
+
+fn leveled() -> TreeSpec {
+    TreeOptions::default().validate().unwrap()
 }
 
 fn entries(tree: &Tree) -> u64 {
@@ -212,7 +218,7 @@ fn everything_with_a_prefix_goes_and_nothing_else() {
         for prefix in [&b""[..], b"a", b"ab", b"ab\xff", &[0xff], &[0xff, 0xff], b"zzz"] {
             let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
             let id = store.create_tree("t", order, &[]).unwrap();
-            let tree = Tree::open(&store, id, small(&mut Rng::new(1))).unwrap();
+            let tree = Tree::open(&store, id, leveled()).unwrap();
             for key in keys.iter().chain([&longest]) {
                 tree.put(key, b"v").unwrap();
             }
@@ -237,4 +243,39 @@ fn everything_with_a_prefix_goes_and_nothing_else() {
             }
         }
     }
+}
+
+#[test]
+fn a_filter_removes_and_replaces_what_every_reader_sees() {
+    let judge = |entry: EntryRef<'_>| match entry.value {
+        b"draft" => Verdict::Remove,
+        b"spoilt" => Verdict::Destroy,
+        b"old" => Verdict::Replace(b"new".to_vec()),
+        _ => Verdict::Keep,
+    };
+    let compaction_filters = Some(CompactionFilters::of(judge));
+    let options = TreeOptions { compaction_filters, ..TreeOptions::default() };
+    let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
+    let id = store.create_tree("t", "bytewise", &[]).unwrap();
+    let tree = Tree::open(&store, id, options.validate().unwrap()).unwrap();
+    let values = || {
+        let found = tree.multi_get(&["a", "b", "c", "d"]).unwrap();
+        found.into_iter().map(|value| value.map(|value| value.to_vec())).collect::<Vec<_>>()
+    };
+    let some = |value: &[u8]| Some(value.to_vec());
+    tree.put(b"a", b"base").unwrap();
+    tree.flush().unwrap();
+    for (key, value) in [("a", "draft"), ("b", "spoilt"), ("c", "old"), ("d", "kept")] {
+        tree.put(key.as_bytes(), value.as_bytes()).unwrap();
+    }
+    let held = tree.snapshot();
+    tree.put(b"d", b"draft").unwrap();
+    tree.flush().unwrap();
+    // What the snapshot sees is judged, and what only later readers see is not.
+    assert_eq!(values(), [None, None, some(b"new"), some(b"draft")]);
+    assert_eq!(tree.get_at(b"d", &held).unwrap().as_deref(), Some(&b"kept"[..]));
+    drop(held);
+    tree.compact(true).unwrap();
+    assert_eq!(values(), [None, None, some(b"new"), None]);
+    assert_eq!(entries(&tree), 1, "{:?}", tree.stats());
 }

@@ -69,6 +69,7 @@ pub(crate) fn with_strategy(
         compress_from_level: 1,
         strategy,
         filters,
+        compaction_filters: None,
         cut: CutOptions { table_len: 1 << (12 + rng.index(3)), below_len_max: 64 << 10 },
     };
     options.validate().unwrap()
