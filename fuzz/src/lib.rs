@@ -24,9 +24,11 @@ pub mod simd;
 pub mod block;
 pub mod filter;
 pub mod archive;
+pub mod merge;
 pub mod sst;
 pub mod wal;
 pub mod manifest;
+pub mod engine;
 pub mod db;
 pub mod inputs;
 
@@ -64,6 +66,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("archive_plain", archive::plain),
     ("archive_plain_damaged", archive::plain_damaged),
     ("archive_described", archive::described),
+    ("merge_operands", merge::operands),
+    ("merge_json_patches", merge::json_patches),
     ("sst_file", sst::file),
     ("sst_damaged", sst::damaged),
     ("sst_resealed", sst::resealed),
@@ -76,6 +80,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("manifest_file", manifest::file),
     ("manifest_snapshot", manifest::snapshot),
     ("manifest_damaged", manifest::damaged),
+    ("engine_settings", engine::settings),
     ("db_record", db::record),
     ("db_record_of_this_version", db::record_of_this_version),
 ];

@@ -279,3 +279,55 @@ fn a_filter_removes_and_replaces_what_every_reader_sees() {
     assert_eq!(values(), [None, None, some(b"new"), None]);
     assert_eq!(entries(&tree), 1, "{:?}", tree.stats());
 }
+
+/// Prints what a get costs over more and more operands, beside one without.
+#[test]
+#[ignore = "measures"]
+fn what_operands_cost() {
+    const KEYS: u32 = 2000;
+    let key = |number: u32| number.wrapping_mul(0x9e37_79b9).to_le_bytes();
+    let mut plain = None;
+    for count in [0u32, 1, 4, 16, 32, 64, 256] {
+        let tree = tree_of(&picky_store(&MemFs::new(), 1));
+        tree.set_merge_operator("picky").unwrap();
+        for number in 0..KEYS {
+            tree.put(&key(number), &[7; 100]).unwrap();
+        }
+        tree.flush().unwrap();
+        for operand in 0..count {
+            let operand = (operand | 0x8080_8080).to_le_bytes();
+            for number in 0..KEYS {
+                tree.merge(&key(number), &operand).unwrap();
+            }
+        }
+        let one_by_one = || {
+            let start = std::time::Instant::now();
+            for number in 0..KEYS {
+                let value = tree.get(&key(number)).unwrap().unwrap();
+                assert_eq!(value.len(), 100 + 4 * count as usize);
+            }
+            start.elapsed().as_secs_f64() / f64::from(KEYS)
+        };
+        let keys: Vec<_> = (0..KEYS).map(key).collect();
+        let together = || {
+            let start = std::time::Instant::now();
+            assert_eq!(tree.multi_get(&keys).unwrap().len(), keys.len());
+            start.elapsed().as_secs_f64() / f64::from(KEYS)
+        };
+        let scan = || {
+            let start = std::time::Instant::now();
+            assert_eq!(tree.len().unwrap(), u64::from(KEYS));
+            start.elapsed().as_secs_f64() / f64::from(KEYS)
+        };
+        let best = |run: &dyn Fn() -> f64| (0..5).map(|_| run()).fold(f64::MAX, f64::min);
+        let (one, many, row) = (best(&one_by_one), best(&together), best(&scan));
+        let (of_one, of_many, of_row) = *plain.get_or_insert((one, many, row));
+        println!(
+            "{count:>4} operands: get x{:.2}, of many x{:.2} (x{:.2} of one by one), scan x{:.2}",
+            one / of_one,
+            many / of_many,
+            many / one,
+            row / of_row
+        );
+    }
+}

@@ -10,8 +10,9 @@ use std::{
 
 use stratal_compaction::plan::{FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions};
 use stratal_engine::{
-    Error, FilterPolicy, OpenReport, Operation, Snapshot, Store, StoreContext, StrategyOptions,
-    Tree, TreeOptions, TreeSettings, TreeSpec, WriteBatch,
+    Error, FilterPolicy, MergeOperator, OpenReport, Operation, OperatorError, Snapshot, Store,
+    StoreContext, StrategyOptions, Tree, TreeOptions, TreeSettings, TreeSpec, WriteBatch,
+    operator_named,
 };
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
@@ -88,10 +89,35 @@ fn unique(seed: u64) -> stratal_engine::Randomness {
 }
 
 pub(crate) fn open_store(fs: Arc<dyn Fs>, seed: u64) -> Result<(Arc<Store>, OpenReport), Error> {
-    Store::open(StoreContext::new(fs, "/db", 4 << 20, unique(seed)))
+    let mut context = StoreContext::new(fs, "/db", 4 << 20, unique(seed));
+    context.operators = Arc::new(|name| match name {
+        "append alone" => Some(Arc::new(AppendAlone)),
+        name => operator_named(name),
+    });
+    Store::open(context)
 }
 
-/// The tree, made if the store has none. Its merge operator appends, as the model does.
+/// Appends, as the model does, and does not compose.
+#[derive(Debug)]
+struct AppendAlone;
+
+impl MergeOperator for AppendAlone {
+    fn name(&self) -> &'static str {
+        "append alone"
+    }
+
+    fn full(
+        &self,
+        key: &[u8],
+        base: Option<&[u8]>,
+        operands: &[&[u8]],
+    ) -> Result<Vec<u8>, OperatorError> {
+        Ok(concatenate(key, base, operands))
+    }
+}
+
+/// The tree, made if the store has none. Its merge operator appends, as the model does; backwards
+/// it is one that does not compose.
 pub(crate) fn open_tree(
     store: &Arc<Store>,
     comparator: &str,
@@ -101,7 +127,8 @@ pub(crate) fn open_tree(
     let id = if let Some(id) = known {
         id
     } else {
-        let settings = TreeSettings { merge_operator: Some("append".into()) };
+        let operator = if comparator == "reverse" { "append alone" } else { "append" };
+        let settings = TreeSettings { merge_operator: Some(operator.into()) };
         store.create_tree(NAME, comparator, &settings.encode())?
     };
     Tree::open(store, id, spec)
