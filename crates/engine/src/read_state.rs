@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Operands that a lookup gathers one by one. Where there are more, a cursor steps over them.
-const OPERANDS_LOOKED_UP: usize = 32;
+const OPERANDS_LOOKED_UP: usize = 16;
 
 /// Everything a read of a tree looks at: immutable, behind one atomic pointer.
 #[derive(Clone, Debug)]
