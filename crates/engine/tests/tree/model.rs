@@ -1,20 +1,25 @@
 use std::sync::Arc;
 
-use stratal_engine::{Snapshot, Tree};
-use stratal_fs::MemFs;
+use stratal_engine::{Error, Snapshot, Tree};
+use stratal_fs::{
+    MemFs, SimFs,
+    sim_fs::{Fault, FaultKind, OsError},
+};
 use stratal_testkit::Rng;
 use stratal_types::SeqNo;
 
 use crate::support::{Reference, check, open_store, open_tree, small, write};
 
 /// A history of `steps` batches under random options, with everything that may happen in between.
-fn run(seed: u64, steps: usize) {
+/// Returns how many jobs were stopped midway.
+fn run(seed: u64, steps: usize) -> u64 {
     let mut rng = Rng::new(seed);
     let comparator = ["bytewise", "reverse", "shortlex"][rng.index(3)];
-    let fs = Arc::new(MemFs::new());
+    let fs = Arc::new(SimFs::new(seed));
     let mut spec = small(&mut rng);
     let (mut store, _) = open_store(fs.clone(), seed).unwrap();
     let mut tree = open_tree(&store, comparator, spec.clone()).unwrap();
+    let mut stopped = 0;
     let mut reference = Reference::new(comparator);
     let mut snapshots: Vec<Snapshot> = Vec::new();
     let mut reopened = 0;
@@ -28,6 +33,7 @@ fn run(seed: u64, steps: usize) {
             14..=16 if !snapshots.is_empty() => {
                 snapshots.swap_remove(rng.index(snapshots.len()));
             }
+            19..=20 => stopped += u64::from(stop_midway(&fs, &tree, &mut rng)),
             // Another strategy, other lengths, other filters, while it is open.
             18 => tree.set_spec(small(&mut rng)),
             17 if rng.chance(1, 3) => {
@@ -55,6 +61,20 @@ fn run(seed: u64, steps: usize) {
             }
         }
     }
+    stopped
+}
+
+/// Begins a job of which some operation of the disk fails, and tells whether that was its end.
+fn stop_midway(fs: &SimFs, tree: &Tree, rng: &mut Rng) -> bool {
+    fs.inject(Fault::at(fs.op_count() + rng.below(16), FaultKind::Error(OsError::Io)));
+    let done = match rng.below(3) {
+        0 => tree.flush().map(drop),
+        1 => tree.compact(false).map(drop),
+        _ => tree.compact(true).map(drop),
+    };
+    fs.clear_faults();
+    assert!(!matches!(done, Err(Error::StaleJob(_))), "{done:?}");
+    done.is_err()
 }
 
 fn run_one_job(tree: &Tree, major: bool) {
@@ -66,9 +86,9 @@ fn run_one_job(tree: &Tree, major: bool) {
 
 #[test]
 fn a_tree_answers_as_the_model_does() {
-    for seed in 0..60 {
-        run(seed, 200);
-    }
+    let stopped: u64 = (0..60).map(|seed| run(seed, 200)).sum();
+    println!("{stopped} jobs were stopped midway");
+    assert!(stopped > 100, "{stopped}");
 }
 
 /// `STRATAL_SOAK_SECS` says for how long, `STRATAL_SOAK_SEED` where to begin.
