@@ -36,10 +36,10 @@ impl LazyLeveledOptions {
     /// Default of [`levels`](Self::levels).
     pub const LEVELS: usize = 7;
     /// Default of [`runs`](Self::runs).
-    pub const RUNS: usize = 4;
+    pub const RUNS: usize = 8;
     /// Default of [`ratio`](Self::ratio).
-    pub const RATIO: u64 = 8;
-    /// Default of [`promote_len`](Self::promote_len): half of what four full write buffers make.
+    pub const RATIO: u64 = 4;
+    /// Default of [`promote_len`](Self::promote_len): two full write buffers.
     pub const PROMOTE_LEN: u64 = 128 << 20;
     /// Default of [`job_len_max`](Self::job_len_max).
     pub const JOB_LEN_MAX: u64 = 1600 << 20;
@@ -106,8 +106,9 @@ impl LazyLeveled {
     }
 }
 
-/// A column of the lowest level above the last goes down, the cheapest that can.
-fn push(shape: &Shape, last: usize, comparator: &dyn Comparator) -> Option<Job> {
+/// A column of the lowest level above the last goes down: the cheapest that is no longer than a job
+/// ought to be, else the shortest.
+fn push(shape: &Shape, last: usize, job_len_max: u64, comparator: &dyn Comparator) -> Option<Job> {
     let levels = shape.levels.get(..last).unwrap_or(&shape.levels);
     let lowest = levels.iter().rposition(|runs| !runs.is_empty())?;
     let runs = shape.level(lowest);
@@ -121,10 +122,22 @@ fn push(shape: &Shape, last: usize, comparator: &dyn Comparator) -> Option<Job> 
         }
     }
     candidates.sort_unstable();
-    candidates.iter().find_map(|(_, number, age)| {
-        let output = below(shape, last, *age);
-        job(shape, &[*number], output, Reason::Size, comparator)
-    })
+    // Runs that are cut differently widen a column from run to run. A little dearer and not so long
+    // is better: a job is to end soon, and to find room.
+    let mut shortest: Option<(u64, Job)> = None;
+    for (_, number, age) in candidates {
+        let output = below(shape, last, age);
+        let Some(job) = job(shape, &[number], output, Reason::Size, comparator) else { continue };
+        let inputs = shape.tables().filter(|(_, table)| job.takes(table.number));
+        let len = inputs.map(|(_, table)| table.len).fold(0, u64::saturating_add);
+        if len <= job_len_max {
+            return Some(job);
+        }
+        if shortest.as_ref().is_none_or(|(least, _)| len < *least) {
+            shortest = Some((len, job));
+        }
+    }
+    shortest.map(|(_, job)| job)
 }
 
 /// Bytes of the last level that are rewritten per byte that leaves the level of `table`, in
@@ -170,7 +183,7 @@ impl Strategy for LazyLeveled {
         let mut scores = scores.iter().map(|(_, level)| *level);
         scores
             .find_map(|level| match level {
-                _ if level == last => push(shape, last, comparator),
+                _ if level == last => push(shape, last, job_len_max, comparator),
                 _ => tiers.plan(shape, level, comparator),
             })
             .or_else(|| match shape.level(last).len() {

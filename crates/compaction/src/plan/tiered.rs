@@ -39,8 +39,9 @@ impl TieredOptions {
     pub const PROMOTE_LEN: u64 = 128 << 20;
     /// Default of [`job_len_max`](Self::job_len_max).
     pub const JOB_LEN_MAX: u64 = 1600 << 20;
-    /// Default of [`deletes_percent`](Self::deletes_percent).
-    pub const DELETES_PERCENT: u64 = 50;
+    /// Default of [`deletes_percent`](Self::deletes_percent): where half of all writes are deletes, a
+    /// lower one would merge everything all the time.
+    pub const DELETES_PERCENT: u64 = 75;
 
     /// Checks the options, once.
     ///

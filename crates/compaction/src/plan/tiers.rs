@@ -1,16 +1,17 @@
 use stratal_types::Comparator;
 
 use super::{
-    Job, Place, Reason, Run, Shape,
+    Job, Place, Reason, Run, Shape, Table,
     pick::{SCORE_FULL, in_front, job, numbers},
 };
+use crate::span_set::compare_starts;
 
 /// Levels that hold several runs: what [`Tiered`](super::Tiered) is made of, and all but the last
 /// level of [`LazyLeveled`](super::LazyLeveled).
 ///
 /// Only runs that follow one another in age are merged, and the result takes the place of the oldest
 /// of them, or stands in front of everything in the next level. So no version is ever passed by a
-/// newer one.
+/// newer one. What goes to the next level goes in columns, and no job is as long as the tree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiers {
     /// How many runs of a level are merged.
@@ -32,7 +33,9 @@ impl Tiers {
     pub(super) fn scores(&self, shape: &Shape) -> Vec<(u128, usize)> {
         let score = |level| {
             let runs = shape.level(level).iter().filter(|run| is_idle(run)).count();
-            (runs as u128 * SCORE_FULL / self.runs as u128, level)
+            let score = runs as u128 * SCORE_FULL / self.runs as u128;
+            let is_begun = self.under_way(shape, level).is_some();
+            (if is_begun { score.max(SCORE_FULL) } else { score }, level)
         };
         let scores = (0..=self.last).map(score);
         scores.filter(|(score, _)| *score >= SCORE_FULL).collect()
@@ -42,7 +45,9 @@ impl Tiers {
     pub(super) fn debt(&self, shape: &Shape) -> u64 {
         let levels = (0..=self.last).map(|level| shape.level(level));
         let due = levels.enumerate().filter(|(level, runs)| {
-            self.is_long_enough(*level, runs) || self.stretch(runs).is_some()
+            self.is_long_enough(*level, runs)
+                || self.under_way(shape, *level).is_some()
+                || self.stretch(runs).is_some()
         });
         due.map(|(level, _)| shape.level_len(level)).fold(0, u64::saturating_add)
     }
@@ -72,6 +77,9 @@ impl Tiers {
     }
 
     /// The oldest runs of a level become the newest of the next, if they are long enough for it.
+    ///
+    /// That takes a job or several, a column each. The run that they make has the age of the newest
+    /// run that goes, so whoever plans the next column knows which runs belong to it.
     fn promote(
         &self,
         shape: &Shape,
@@ -79,23 +87,59 @@ impl Tiers {
         oldest: &[Run],
         comparator: &dyn Comparator,
     ) -> Option<Job> {
+        if let Some((going, output)) = self.under_way(shape, level) {
+            return self.column(shape, going, output, comparator);
+        }
         if !self.is_long_enough(level, oldest) {
             return None;
         }
-        let mut taken: u64 = 0;
-        let count = oldest
-            .iter()
-            .rev()
-            .enumerate()
-            .take_while(|(count, run)| {
-                let fits = *count < self.runs || taken < self.job_len_max;
-                taken = taken.saturating_add(run.len());
-                fits
-            })
-            .count();
-        let going = oldest.get(oldest.len() - count..)?;
-        let output = in_front(shape, level + 1, going.last()?.age);
-        job(shape, &numbers(going), output, Reason::Runs, comparator)
+        let output = in_front(shape, level + 1, oldest.first()?.age);
+        self.column(shape, oldest, output, comparator)
+    }
+
+    /// The runs of a level of which a part is in the next level already, and where that is.
+    fn under_way<'a>(&self, shape: &'a Shape, level: usize) -> Option<(&'a [Run], Place)> {
+        let age = shape.level(level + 1).first().filter(|_| level < self.last)?.age;
+        let runs = shape.level(level);
+        let going = runs.get(runs.partition_point(|run| run.age > age)..)?;
+        (!going.is_empty()).then_some((going, Place { level: level + 1, age }))
+    }
+
+    /// Merges the tables of `going` into `output`: all of them, or a column of about the length that a
+    /// job may have.
+    fn column(
+        &self,
+        shape: &Shape,
+        going: &[Run],
+        output: Place,
+        comparator: &dyn Comparator,
+    ) -> Option<Job> {
+        let idle = going.iter().flat_map(|run| &run.tables).filter(|table| !table.busy);
+        let mut tables: Vec<&Table> = idle.collect();
+        tables.sort_by(|a, b| compare_starts(&a.span, &b.span, comparator));
+        let mut rest = tables.as_slice();
+        while let Some((first, _)) = rest.split_first() {
+            let (mut len, mut count, mut hull) = (0_u64, 0, first.span.clone());
+            for table in rest {
+                // Beyond its length a column takes what it would have to merge once more otherwise.
+                let most = self.job_len_max.saturating_mul(2);
+                let fits = len < self.job_len_max
+                    || (len < most && table.span.overlaps(&hull, comparator));
+                if count > 0 && !fits {
+                    break;
+                }
+                len = len.saturating_add(table.len);
+                hull = hull.hull(&table.span, comparator);
+                count += 1;
+            }
+            let (column, behind) = rest.split_at(count);
+            let seeds: Vec<u64> = column.iter().map(|table| table.number).collect();
+            if let Some(job) = job(shape, &seeds, output, Reason::Runs, comparator) {
+                return Some(job);
+            }
+            rest = behind;
+        }
+        None
     }
 
     /// Whether these runs of a level are enough for one of the next.
