@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::process;
 
 const USAGE: &str = "\
-cargo xtask soak WHAT [--seed N] [--for SECONDS] [--places FILE]
+cargo xtask soak WHAT [--seed N] [--for SECONDS] [--places FILE] [--plot FILE]
 cargo xtask soak list
 ";
 
@@ -23,6 +23,7 @@ struct Soak {
     seed: Option<&'static str>,
     seconds: Option<&'static str>,
     places: Option<&'static str>,
+    plot: Option<&'static str>,
 }
 
 /// Which tests of a package take part.
@@ -42,6 +43,7 @@ const SOAKS: &[Soak] = &[
         seed: Some("STRATAL_FUZZ_SEED"),
         seconds: Some("STRATAL_FUZZ_SECS"),
         places: None,
+        plot: None,
     },
     Soak {
         name: "filters",
@@ -51,6 +53,7 @@ const SOAKS: &[Soak] = &[
         seed: None,
         seconds: None,
         places: None,
+        plot: None,
     },
     Soak {
         name: "places",
@@ -60,6 +63,7 @@ const SOAKS: &[Soak] = &[
         seed: None,
         seconds: None,
         places: Some("STRATAL_PLACES"),
+        plot: None,
     },
     Soak {
         name: "compaction",
@@ -69,6 +73,17 @@ const SOAKS: &[Soak] = &[
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
+        plot: None,
+    },
+    Soak {
+        name: "shapes",
+        about: "10⁸ inserts into simulated trees of every strategy (--plot FILE.svg)",
+        package: "stratal-compaction",
+        tests: Tests::Ignored("shapes_of_trees"),
+        seed: Some("STRATAL_SOAK_SEED"),
+        seconds: None,
+        places: None,
+        plot: Some("STRATAL_SOAK_PLOT"),
     },
     Soak {
         name: "tree",
@@ -78,6 +93,7 @@ const SOAKS: &[Soak] = &[
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
+        plot: None,
     },
     Soak {
         name: "model",
@@ -87,6 +103,7 @@ const SOAKS: &[Soak] = &[
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
+        plot: None,
     },
     Soak {
         name: "crash",
@@ -96,6 +113,7 @@ const SOAKS: &[Soak] = &[
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
+        plot: None,
     },
     Soak {
         name: "faults",
@@ -105,6 +123,7 @@ const SOAKS: &[Soak] = &[
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: Some("STRATAL_SOAK_SECS"),
         places: None,
+        plot: None,
     },
 ];
 
@@ -114,6 +133,7 @@ struct Options {
     seed: Option<u64>,
     seconds: Option<u64>,
     places: Option<String>,
+    plot: Option<String>,
 }
 
 /// Does what `words`, the command line behind `soak`, say.
@@ -166,6 +186,7 @@ fn options(words: &[&str]) -> Result<Options, String> {
             ["--seed", seed] => options.seed = Some(number("--seed", seed)?),
             ["--for", seconds] => options.seconds = Some(number("--for", seconds)?),
             ["--places", file] => options.places = Some(file.into()),
+            ["--plot", file] => options.plot = Some(file.into()),
             _ => return Err(format!("cannot read `{}`\n\n{USAGE}", pair.join(" "))),
         }
     }
@@ -186,10 +207,12 @@ fn environment(soak: &Soak, options: &Options) -> Result<Vec<(&'static str, Stri
         }
         None => None,
     };
+    let plot = options.plot.as_ref().map(|file| absolute_new(file)).transpose()?;
     let given = [
         ("--seed", soak.seed, seed),
         ("--for", soak.seconds, seconds),
         ("--places", soak.places, places),
+        ("--plot", soak.plot, plot),
     ];
     let mut environment = Vec::new();
     for (option, variable, value) in given {
@@ -200,6 +223,12 @@ fn environment(soak: &Soak, options: &Options) -> Result<Vec<(&'static str, Stri
         }
     }
     Ok(environment)
+}
+
+/// The whole path of a file that need not be there.
+fn absolute_new(file: &str) -> Result<String, String> {
+    let path = std::path::absolute(file).map_err(|error| format!("{file}: {error}"))?;
+    path.into_os_string().into_string().map_err(|_| format!("{file} is not named in UTF-8"))
 }
 
 fn absolute(file: &str) -> Result<String, String> {
@@ -246,8 +275,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plot_goes_where_it_is_told_though_nothing_is_there_yet() {
+        let asked = options(&["--plot", "no such folder/shapes.svg"]).unwrap();
+        let [(variable, path)] = &environment(soak("shapes"), &asked).unwrap()[..] else {
+            panic!("one variable");
+        };
+        assert_eq!(*variable, "STRATAL_SOAK_PLOT");
+        assert!(Path::new(path).is_absolute() && path.ends_with("shapes.svg"), "{path}");
+    }
+
+    #[test]
     fn what_a_run_cannot_use_or_lacks_is_an_error() {
-        let cases: [(&str, &[&str], &str); 3] = [
+        let cases: [(&str, &[&str], &str); 4] = [
+            ("tree", &["--plot", "a.svg"], "soak tree takes no --plot"),
             ("places", &[], "soak places needs --places FILE"),
             ("places", &["--places", "Cargo.toml", "--seed", "1"], "soak places takes no --seed"),
             ("fuzz", &["--places", "nowhere"], "soak fuzz takes no --places"),
