@@ -3,11 +3,12 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use stratal::{FifoOptions, StrategyOptions};
 use stratal_block::Compression;
 
 pub(crate) use table::{
-    DiffArgs, GetArgs, KeepArg, MergeArgs, NewTableArgs, ScanArgs, SplitArgs, TableVerb, WriteArgs,
-    seal_of,
+    DiffArgs, GetArgs, KeepArg, NewTableArgs, ScanArgs, SplitArgs, TableMergeArgs, TableVerb,
+    WriteArgs, seal_of,
 };
 
 /// An embedded LSM storage engine: write, query, inspect and verify its files.
@@ -187,6 +188,10 @@ pub(crate) struct LoadArgs {
     /// Print `acked N`, the last input line covered, after each batch has reached its durability
     #[arg(long)]
     pub(crate) acks: bool,
+    /// How tables are merged meanwhile: leveled, tiered, lazy, or fifo:SIZE, which forgets the oldest
+    /// tables of what exceeds SIZE
+    #[arg(long, value_name = "STRATEGY", default_value = "leveled", value_parser = strategy)]
+    pub(crate) compaction: StrategyOptions,
 }
 
 #[derive(Debug, clap::Args)]
@@ -289,6 +294,10 @@ pub(crate) struct BenchArgs {
     /// none, lz4, zstd or zstd:LEVEL
     #[arg(long, default_value = "none", value_parser = compression)]
     pub(crate) compression: Compression,
+    /// How tables are merged: leveled, tiered, lazy, or fifo:SIZE, which forgets the oldest tables of
+    /// what exceeds SIZE
+    #[arg(long, value_name = "STRATEGY", default_value = "leveled", value_parser = strategy)]
+    pub(crate) compaction: StrategyOptions,
     /// Bytes of cache, such as 64MiB
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) cache: u64,
@@ -416,6 +425,17 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| "not a number of bytes".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
+
+/// A strategy by its name. What forgets has to be told when: a default would lose data by surprise.
+fn strategy(text: &str) -> Result<StrategyOptions, String> {
+    if let Some(len) = text.strip_prefix("fifo:") {
+        let options = FifoOptions { len_max: size(len)?, ..FifoOptions::default() };
+        return Ok(StrategyOptions::Fifo(options));
+    }
+    StrategyOptions::named(text)
+        .filter(|options| !matches!(options, StrategyOptions::Fifo(_)))
+        .ok_or_else(|| "must be leveled, tiered, lazy or fifo:SIZE".into())
 }
 
 fn compression(text: &str) -> Result<Compression, String> {

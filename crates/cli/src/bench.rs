@@ -23,7 +23,12 @@ const ROWS_PER_SEEK: usize = 10;
 pub(crate) fn run(args: &BenchArgs, out: &mut Output) -> Result<(), Failure> {
     let dir = directory(args)?;
     let table = TableOptions { compression: args.compression, ..TableOptions::default() };
-    let options = TreeOptions { table, compress_from_level: 0, ..TreeOptions::default() };
+    let options = TreeOptions {
+        table,
+        compress_from_level: 0,
+        strategy: args.compaction,
+        ..TreeOptions::default()
+    };
     let db = in_directory(dir.path.clone(), args.cache, options)?;
     let keyspace = db.open_keyspace("default").map_err(|error| Failure::database(&error))?;
     let bench = Bench { args, db: &db, keyspace: &keyspace };

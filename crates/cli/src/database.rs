@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use stratal::{
     Batch, Database, Durability, Health, Keyspace, KeyspaceInfo, KeyspaceOptions, LevelStats,
-    Ticket, TreeStats, operator_named,
+    StrategyOptions, Ticket, TreeStats, operator_named,
 };
 use stratal_fs::{FileKind, Fs, StdFs};
 use stratal_types::{Comparator, comparator_named};
@@ -47,6 +47,16 @@ impl From<DurabilityArg> for Durability {
 }
 
 fn open(path: &Path, access: Access, common: &Common) -> Result<Database, Failure> {
+    open_merging(path, access, common, StrategyOptions::default())
+}
+
+/// Opens a database whose tables are merged as `strategy` says until it is closed.
+fn open_merging(
+    path: &Path,
+    access: Access,
+    common: &Common,
+    strategy: StrategyOptions,
+) -> Result<Database, Failure> {
     check_place(path, access)?;
     if common.key_file.is_some() {
         return Err(Failure::Usage("--key-file is for tables; databases are in the clear".into()));
@@ -55,6 +65,7 @@ fn open(path: &Path, access: Access, common: &Common) -> Result<Database, Failur
         .memory_budget(common.memory)
         .create(access == Access::Create)
         .read_only(access == Access::Read)
+        .strategy(strategy)
         .open()
         .map_err(|error| Failure::database(&error))
 }
@@ -91,7 +102,15 @@ fn with_keyspace<T>(
     common: &Common,
     work: impl FnOnce(&Database, &Keyspace) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let db = open(path, access, common)?;
+    with_keyspace_of(open(path, access, common)?, common, work)
+}
+
+/// Runs `work` on the keyspace of `db` that the command line names, and closes the database.
+fn with_keyspace_of<T>(
+    db: Database,
+    common: &Common,
+    work: impl FnOnce(&Database, &Keyspace) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let keyspace = db.open_keyspace(&common.keyspace).map_err(|error| Failure::database(&error));
     let done = keyspace.and_then(|keyspace| work(&db, &keyspace));
     let closed = db.close().map_err(|error| Failure::database(&error));
@@ -113,7 +132,8 @@ pub(crate) fn load(args: &LoadArgs, common: &Common, out: &mut Output) -> Result
     } else {
         Records::open(&args.input, &args.text, out.notation)?
     };
-    let (count, bytes) = with_keyspace(&args.db, Access::Create, common, |db, keyspace| {
+    let db = open_merging(&args.db, Access::Create, common, args.compaction)?;
+    let (count, bytes) = with_keyspace_of(db, common, |db, keyspace| {
         load_into(db, keyspace, args, &mut records, out)
     })?;
     let seconds = started.elapsed().as_secs_f64();

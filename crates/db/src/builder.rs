@@ -7,7 +7,9 @@ use std::{
     },
 };
 
-use stratal_engine::{MergeOperator, Operators, Randomness, TreeOptions, operator_named};
+use stratal_engine::{
+    MergeOperator, Operators, Randomness, StrategyOptions, TreeOptions, operator_named,
+};
 use stratal_fs::{Access, Fs, StdFs};
 use stratal_wal::WalOptions;
 
@@ -38,6 +40,7 @@ pub struct Builder {
     pub(crate) executor: Executor,
     pub(crate) wal: WalOptions,
     pub(crate) tree_options: Option<TreeOptions>,
+    pub(crate) strategy: Option<StrategyOptions>,
     merge_operators: Vec<Arc<dyn MergeOperator>>,
 }
 
@@ -64,6 +67,7 @@ impl Builder {
             executor: Executor::default(),
             wal: WalOptions::default(),
             tree_options: None,
+            strategy: None,
             merge_operators: Vec::new(),
         }
     }
@@ -129,6 +133,14 @@ impl Builder {
         self
     }
 
+    /// How tables are merged. It counts until the database is closed: the next open may choose anew, and
+    /// every strategy takes over what another has left. Default: as
+    /// [`tree_options`](Self::tree_options) have it, which is leveled.
+    pub fn strategy(mut self, strategy: StrategyOptions) -> Self {
+        self.strategy = Some(strategy);
+        self
+    }
+
     /// Opens the database: reads the manifest, and replays the log.
     ///
     /// # Errors
@@ -151,11 +163,15 @@ impl Builder {
 
     /// The options of keyspaces.
     pub(crate) fn options(&self) -> TreeOptions {
-        self.tree_options.clone().unwrap_or_else(|| {
+        let options = self.tree_options.clone().unwrap_or_else(|| {
             let buffer = usize::try_from(self.memory_budget / 4).unwrap_or(usize::MAX);
             let write_buffer_len = buffer.min(TreeOptions::WRITE_BUFFER_LEN);
             TreeOptions { write_buffer_len, ..TreeOptions::default() }
-        })
+        });
+        match self.strategy {
+            Some(strategy) => TreeOptions { strategy, ..options },
+            None => options,
+        }
     }
 }
 

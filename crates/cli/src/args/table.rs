@@ -54,7 +54,7 @@ pub(crate) enum TableVerb {
         table: NewTableArgs,
     },
     /// Write what several tables hold into one
-    Merge(MergeArgs),
+    Merge(TableMergeArgs),
     /// Write one table as several that follow one another
     Split(SplitArgs),
     /// Print the records that two tables do not have in common
@@ -222,7 +222,7 @@ impl From<FilterArg> for FilterKind {
     stratal table merge all.sst base.sst changes.sst --keep live\n\n\
     Later inputs are newer: where they have the same key, the one named last counts. Tables of a\n\
     database have versions, and there the newer version counts wherever it is.")]
-pub(crate) struct MergeArgs {
+pub(crate) struct TableMergeArgs {
     /// The table to write; replaced whole if it exists
     pub(crate) out: PathBuf,
     /// The tables to read, the oldest first

@@ -17,7 +17,7 @@ use stratal_types::{CutOptions, FileUid, OutputCutter, Piece, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    args::{Common, DiffArgs, KeepArg, MergeArgs, SplitArgs},
+    args::{Common, DiffArgs, KeepArg, SplitArgs, TableMergeArgs},
     failure::Failure,
     file::{self, Unfinished, open_table},
     output::Output,
@@ -56,7 +56,11 @@ fn derived_uid(how: &str, tables: &[Table], number: u64) -> FileUid {
     FileUid(uid.digest128().to_le_bytes())
 }
 
-pub(super) fn merge(args: &MergeArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn merge(
+    args: &TableMergeArgs,
+    common: &Common,
+    out: &mut Output,
+) -> Result<(), Failure> {
     // The last one named is the newest.
     let newest_first: Vec<&PathBuf> = args.inputs.iter().rev().collect();
     let tables: Vec<Table> =

@@ -41,6 +41,25 @@ fn what_is_loaded_is_there_and_changes_stay() {
 }
 
 #[test]
+fn records_are_loaded_under_any_strategy_and_found_under_any_other() {
+    let desk = Desk::new();
+    let rows: String = (0..2000).map(|row| format!("key{row:05}\tvalue {row}\n")).collect();
+    desk.file("in.tsv", &rows);
+    for strategy in ["leveled", "tiered", "lazy", "fifo:1GiB", "leveled"] {
+        desk.run(&format!("load db in.tsv --compaction {strategy}")).exits(0);
+        desk.run("count db").exits(0).prints("2000\n");
+        desk.run("flush db").exits(0);
+    }
+    desk.run("scan db").exits(0).prints(rows);
+    // What forgets must be told when.
+    for strategy in ["fifo", "fifo:", "fifo:0", "fifo:much", "levelled"] {
+        desk.run(&format!("load db in.tsv --compaction {strategy}")).exits(2);
+    }
+    let bench = "bench fillrandom,readrandom --num 2000 --compaction tiered --json";
+    assert_eq!(desk.run(bench).exits(0).text().lines().count(), 2);
+}
+
+#[test]
 fn only_some_verbs_make_a_database() {
     let desk = Desk::new();
     for verb in [
