@@ -32,6 +32,8 @@ enum Tests {
     Target(&'static str),
     /// Those too long for every run, whose name contains this.
     Ignored(&'static str),
+    /// Those too long for every run, of one test target, so that no other is built.
+    IgnoredOf(&'static str),
 }
 
 const SOAKS: &[Soak] = &[
@@ -79,7 +81,7 @@ const SOAKS: &[Soak] = &[
         name: "shapes",
         about: "10⁸ inserts into simulated trees of every strategy (--plot FILE.svg)",
         package: "stratal-compaction",
-        tests: Tests::Ignored("shapes_of_trees"),
+        tests: Tests::IgnoredOf("shapes"),
         seed: Some("STRATAL_SOAK_SEED"),
         seconds: None,
         places: None,
@@ -167,6 +169,7 @@ fn arguments(soak: &Soak) -> Vec<&'static str> {
     let chosen: &[&str] = match soak.tests {
         Tests::Target(name) => &["--test", name, "--", "--nocapture"],
         Tests::Ignored(name) => &["--", "--ignored", name, "--nocapture"],
+        Tests::IgnoredOf(name) => &["--test", name, "--", "--ignored", "--nocapture"],
     };
     run.iter().chain(chosen).copied().collect()
 }
@@ -258,6 +261,10 @@ mod tests {
     fn rows_become_commands_whose_tests_are_heard() {
         let typed = |name| arguments(soak(name)).join(" ");
         assert_eq!(typed("fuzz"), "test --release -p stratal-fuzz --test smoke -- --nocapture");
+        assert_eq!(
+            typed("shapes"),
+            "test --release -p stratal-compaction --test shapes -- --ignored --nocapture"
+        );
         assert_eq!(
             typed("tree"),
             "test --release -p stratal-engine -- --ignored soak_model --nocapture"

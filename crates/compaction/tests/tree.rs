@@ -1,8 +1,8 @@
 //! Whole trees in memory, through the stream, the cutter and the planner together, against the model
 //! that forgets nothing.
 //!
-//! Random writes of every kind, range deletes among them; flushes; jobs of the leveled planner and
-//! jobs of random inputs; a watermark that rises; sub-jobs. After every install all keys are read at
+//! Random writes of every kind, range deletes among them; flushes; jobs of every planner, which change
+//! on the way, and jobs of random inputs; a watermark that rises; sub-jobs. After every install all keys are read at
 //! random bounds from the watermark up. Reads trust search order, as the tree's do: the first visible
 //! version wins.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use stratal_compaction::{
     SpanSet,
     gc::{GcContext, GcStream, GcSummary, JobTombstones},
-    plan::{Job, JobKind, Leveled, LeveledOptions, Place, Reason, Shape, Strategy, Table},
+    plan::{
+        Job, JobKind, LazyLeveledOptions, LeveledOptions, Place, Policy, Reason, Shape, Strategy,
+        StrategyOptions, Table, TieredOptions,
+    },
 };
 use stratal_testkit::{Model, Rng, concatenate};
 use stratal_types::{
@@ -346,23 +349,42 @@ fn span(rows: &[Row], tombstones: &Fragments, order: &dyn Comparator) -> Option<
     }
 }
 
-fn tiny_leveled() -> Leveled {
-    let options = LeveledOptions {
-        levels: 4,
-        level0_runs: 2,
-        level_base_len: 10,
-        ratio: 2,
-        job_len_max: 50,
-        ..LeveledOptions::default()
-    };
-    options.validate().unwrap()
+/// Every strategy that merges, for trees of a few rows.
+fn tiny_policies() -> [Policy; 3] {
+    let all = [
+        StrategyOptions::Leveled(LeveledOptions {
+            levels: 4,
+            level0_runs: 2,
+            level_base_len: 10,
+            ratio: 2,
+            job_len_max: 50,
+            ..LeveledOptions::default()
+        }),
+        StrategyOptions::Tiered(TieredOptions {
+            levels: 4,
+            runs: 2,
+            promote_len: 5,
+            job_len_max: 20,
+            ..TieredOptions::default()
+        }),
+        StrategyOptions::LazyLeveled(LazyLeveledOptions {
+            levels: 4,
+            runs: 2,
+            ratio: 2,
+            promote_len: 5,
+            job_len_max: 20,
+            ..LazyLeveledOptions::default()
+        }),
+    ];
+    all.map(|options| options.validate().unwrap())
 }
 
 fn lives(order: &Arc<dyn Comparator>, seeds: std::ops::Range<u64>, steps: u32) -> GcSummary {
     let mut total = GcSummary::default();
     let (mut installs, mut pieces) = (0, 0);
-    let leveled = tiny_leveled();
+    let policies = tiny_policies();
     for seed in seeds {
+        let mut policy = policies[usize::try_from(seed % 3).unwrap()];
         let mut tree = Tree::new(Arc::clone(order), seed);
         let mixes_jobs = tree.rng.chance(1, 2);
         for _ in 0..steps {
@@ -374,11 +396,12 @@ fn lives(order: &Arc<dyn Comparator>, seeds: std::ops::Range<u64>, steps: u32) -
                     let raised = low + tree.rng.below(u64::from(tree.next_seqno) - low + 1);
                     tree.shape.watermark = SeqNo::new(raised).unwrap();
                 }
+                85 => policy = *tree.rng.choose(&policies),
                 _ => {
                     let job = if mixes_jobs && tree.rng.chance(2, 3) {
                         tree.random_job()
                     } else {
-                        leveled.plan(&tree.shape, &**order)
+                        policy.plan(&tree.shape, &**order)
                     };
                     let Some(job) = job else { continue };
                     tree.run(&job);
