@@ -157,6 +157,8 @@ impl<T: Table> Run<T> {
                 "multi_get" => self.multi_get()?,
                 "next" => self.walk(true)?,
                 "prev" => self.walk(false)?,
+                "scan_once" => self.scan_once(&path)?,
+                "open" => self.open(&path)?,
                 _ => return Err(format!("--hot={row}").into()),
             }
         }
@@ -199,6 +201,9 @@ impl<T: Table> Run<T> {
     /// All rows into one file, which is synced.
     fn write(&mut self) -> Res<PathBuf> {
         let path = self.next_path();
+        // What was freed before would hide what is taken now.
+        // SAFETY: the call only gives free memory back to the system.
+        unsafe { libc::malloc_trim(0) };
         meter::reset_peak();
         let before = meter::rss_kb();
         let watch = Watch::start();
