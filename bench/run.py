@@ -12,13 +12,19 @@ import argparse, json, os, statistics as st, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-def b(n, t="target"): return os.path.join(HERE, t, "release", n)
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "target"))
+
+def b(n): return os.path.join(TARGET, "release", n)
 
 # name -> (binary, extra args, compressions it can do). Add an engine here.
 ENGINES = {
     "stratal":       (b("pb-stratal"), [], {"none", "lz4", "zstd"}),
     "lsmtree3":      (b("pb-lsmtree3"), [], {"none", "lz4"}),
     "fjall3":        (b("pb-fjall3"), [], {"none", "lz4"}),
+    "coord7":        (b("pb-coord7"), [], {"none", "lz4", "zstd"}),
+    "rocksdb7":      (b("pb-rocksdb7"), [], {"none", "lz4", "zstd"}),
+    "rocksdb7-nolog": (b("pb-rocksdb7"), ["--wal=0", "--suffix=-nolog"], {"none", "lz4", "zstd"}),
+    "redb4":         (b("pb-redb4"), [], {"none"}),
     "btreemap":      (b("pb-reference"), [], {"none"}),
 }
 SUITE_ARGS = {"rand": [], "seq": [], "blob": ["--n=16000", "--reads=20000"], "grow": ["--n=5000000"]}
@@ -139,8 +145,7 @@ def table(a):
             if (r["suite"], r["comp"].lower(), r["n"]) == k and r["engine"] not in es: es.append(r["engine"])
         es.sort(key=lambda e: list(ENGINES).index(e) if e in ENGINES else 99)
         ranked = [e for e in es if e != "btreemap"]
-        # sled has no compaction call: its "major" rows mean nothing.
-        nomajor = {"sled034", "btreemap"}
+        nomajor = {"btreemap"}
         print(f"\n### suite {k[0]}, compression {k[1]}, n = {k[2]:,}\n")
         last = " | spread |" if a.compact else " |"
         print("| workload | unit | " + " | ".join(es) + last)
