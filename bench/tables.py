@@ -31,6 +31,7 @@ ROWS = {
     "get_miss":     ("get, miss, cached", False),
     "get_uncached": ("get, hit, small cache", False),
     "multi_get":    ("get of 32 at once, cached", False),
+    "multi_get_uncached": ("get of 32 at once, small cache", False),
     "seek":         ("seek, cached", False),
     "next":         ("next, cached", False),
     "prev":         ("previous, cached", False),

@@ -379,7 +379,7 @@ struct Run {
     bad += wrong;
   }
 
-  void multi_get() {
+  void multi_get(const char* name) {
     if (!is_db) return;
     uint64_t right = 0;
     size_t batches = rows.probes.size() / BATCH;
@@ -397,7 +397,7 @@ struct Run {
       for (size_t k = 0; k < BATCH; k++)
         right += statuses[k].ok() && is_right(b + k, rows.probes[b * BATCH + k], values[k]);
     }
-    emit_ns("multi_get", batches * BATCH, watch);
+    emit_ns(name, batches * BATCH, watch);
     bad += batches * BATCH - right;
   }
 
@@ -427,12 +427,14 @@ struct Run {
     get_hit("get_hit");
     get_miss("get_miss");
     seek();
-    multi_get();
+    multi_get("multi_get");
     walk(true);
     walk(false);
 
     open_table(path, small_len);
     get_hit("get_uncached");
+    open_table(path, small_len);
+    multi_get("multi_get_uncached");
 
     table.reset();
     scan_once(path);
@@ -514,14 +516,14 @@ struct Run {
       return;
     }
     std::string path = write();
-    open_table(path, row == "get_uncached" ? small_len : cache_len);
+    open_table(path, row.find("uncached") != row.npos ? small_len : cache_len);
     verify();
     Watch watch;
     while (watch.secs() * 1e3 < ms) {
       if (row == "get_hit" || row == "get_uncached") get_hit(row.c_str());
       else if (row == "get_miss") get_miss(row.c_str());
       else if (row == "seek") seek();
-      else if (row == "multi_get") multi_get();
+      else if (row == "multi_get" || row == "multi_get_uncached") multi_get(row.c_str());
       else if (row == "next") walk(true);
       else if (row == "prev") walk(false);
       else if (row == "scan_once") scan_once(path);

@@ -122,7 +122,7 @@ impl<T: Table> Run<T> {
         self.get_hit("get_hit")?;
         self.get_miss("get_miss")?;
         self.seek()?;
-        self.multi_get()?;
+        self.multi_get("multi_get")?;
         self.walk(true)?;
         self.walk(false)?;
         self.table = None;
@@ -145,7 +145,7 @@ impl<T: Table> Run<T> {
             return Ok(());
         }
         let path = self.write()?;
-        let cache = T::cache(if row == "get_uncached" { self.small } else { self.cache });
+        let cache = T::cache(if row.ends_with("uncached") { self.small } else { self.cache });
         self.table = Some((T::open(&path, 1, &cache)?, cache));
         self.verify()?;
         let began = Instant::now();
@@ -154,7 +154,7 @@ impl<T: Table> Run<T> {
                 "get_hit" | "get_uncached" => self.get_hit(row)?,
                 "get_miss" => self.get_miss(row)?,
                 "seek" => self.seek()?,
-                "multi_get" => self.multi_get()?,
+                "multi_get" | "multi_get_uncached" => self.multi_get(row)?,
                 "next" => self.walk(true)?,
                 "prev" => self.walk(false)?,
                 "scan_once" => self.scan_once(&path)?,
@@ -290,7 +290,7 @@ impl<T: Table> Run<T> {
         Ok(())
     }
 
-    fn multi_get(&mut self) -> Res<()> {
+    fn multi_get(&mut self, row: &str) -> Res<()> {
         if !T::MULTI_GET {
             return Ok(());
         }
@@ -307,7 +307,7 @@ impl<T: Table> Run<T> {
             })?;
             bad += BATCH as u64 - right;
         }
-        self.emit_ns("multi_get", (self.rows.probes().len() / BATCH * BATCH) as u64, &watch);
+        self.emit_ns(row, (self.rows.probes().len() / BATCH * BATCH) as u64, &watch);
         self.bad += bad;
         Ok(())
     }
@@ -335,9 +335,15 @@ impl<T: Table> Run<T> {
 
     /// Gets from a table just opened, through a cache that holds little of it.
     fn uncached(&mut self, path: &Path) -> Res<()> {
-        let cache = T::cache(self.small);
-        self.table = Some((T::open(path, 1, &cache)?, cache));
+        let open = || -> Res<_> {
+            let cache = T::cache(self.small);
+            Ok(Some((T::open(path, 1, &cache)?, cache)))
+        };
+        let (first, second) = (open()?, open()?);
+        self.table = first;
         self.get_hit("get_uncached")?;
+        self.table = second;
+        self.multi_get("multi_get_uncached")?;
         self.table = None;
         Ok(())
     }

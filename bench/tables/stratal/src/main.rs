@@ -14,6 +14,7 @@ impl pb_tables::Table for Stratal {
     const NAME: &'static str = "stratal";
     const VERSION: &'static str = concat!("stratal-sst ", env!("CARGO_PKG_VERSION"));
     const COMPS: &'static [Comp] = &[Comp::None, Comp::Lz4, Comp::Zstd];
+    const MULTI_GET: bool = true;
 
     type Cache = TableContext;
     type Seeker<'a> = TableCursor;
@@ -70,13 +71,11 @@ impl pb_tables::Table for Stratal {
     }
 
     fn forward(&self, f: &mut impl FnMut(&[u8], &[u8])) -> Res<()> {
-        let mut cursor = self.0.cursor();
-        cursor.seek_to_first()?;
-        while let Some(entry) = cursor.entry() {
-            f(entry.key, entry.value);
-            cursor.advance()?;
-        }
-        Ok(())
+        walk(self.0.cursor(), f)
+    }
+
+    fn forward_once(&self, f: &mut impl FnMut(&[u8], &[u8])) -> Res<()> {
+        walk(self.0.scanner(), f)
     }
 
     fn backward(&self, f: &mut impl FnMut(&[u8], &[u8])) -> Res<()> {
@@ -88,6 +87,22 @@ impl pb_tables::Table for Stratal {
         }
         Ok(())
     }
+
+    fn multi_get(&self, keys: &[&[u8]], f: &mut impl FnMut(usize, Option<&[u8]>)) -> Res<()> {
+        for (i, value) in self.0.multi_get(keys)?.iter().enumerate() {
+            f(i, value.as_deref());
+        }
+        Ok(())
+    }
+}
+
+fn walk(mut cursor: TableCursor, f: &mut impl FnMut(&[u8], &[u8])) -> Res<()> {
+    cursor.seek_to_first()?;
+    while let Some(entry) = cursor.entry() {
+        f(entry.key, entry.value);
+        cursor.advance()?;
+    }
+    Ok(())
 }
 
 fn main() {
