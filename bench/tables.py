@@ -15,6 +15,7 @@ TARGET = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "tar
 # name -> (binary, extra arguments, compressions it can do). Add an implementation here.
 TABLES = {
     "stratal":    ("pb-tables-stratal", [], {"none", "lz4", "zstd"}),
+    "stratal-div": ("pb-tables-stratal", ["--divided=1", "--suffix=-div"], {"none", "lz4", "zstd"}),
     "lsmtree3":   ("pb-tables-lsmtree3", [], {"none", "lz4"}),
     "coord7":     ("pb-tables-coord7", [], {"none", "lz4", "zstd"}),
     "coord7-rows": ("pb-tables-coord7", ["--row-cache=1", "--suffix=-rows"], {"none", "lz4", "zstd"}),

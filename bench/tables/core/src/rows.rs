@@ -201,3 +201,51 @@ fn hash_of(bytes: &[u8]) -> u64 {
     mix(u64::from_le_bytes(last));
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: [(&[u8], &[u8]); 3] =
+        [(b"a", b""), (b"bb", b"twenty-one bytes or so"), (b"ccc", b"another of those values")];
+
+    fn saved(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("{name}-{}.rows", std::process::id()));
+        let mut builder = RowsBuilder::default();
+        for (key, value) in ROWS {
+            builder.row(key, value).unwrap();
+        }
+        builder.probe(2, b"cc").unwrap();
+        builder.probe(1, b"").unwrap();
+        builder.save(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn rows_and_probes_are_read_as_they_were_written() {
+        let path = saved("read");
+        let rows = Rows::load(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        assert!(rows.iter().eq(ROWS));
+        assert_eq!(rows.plain_len, ROWS.iter().map(|(k, v)| (k.len() + v.len()) as u64).sum());
+        let probes = rows.probes().iter().map(|&probe| {
+            assert_eq!(probe.check, check_word(ROWS[probe.row].1));
+            (rows.present(probe), rows.absent(probe))
+        });
+        assert!(probes.eq([(&b"ccc"[..], &b"cc"[..]), (b"bb", b"")]));
+        assert_ne!(check_word(ROWS[1].1), check_word(ROWS[2].1));
+    }
+
+    #[test]
+    fn a_file_with_any_byte_changed_is_refused() {
+        let path = saved("changed");
+        let bytes = fs::read(&path).unwrap();
+        for i in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[i] ^= 0x10;
+            fs::write(&path, changed).unwrap();
+            assert!(Rows::load(&path).is_err(), "byte {i}");
+        }
+        fs::remove_file(path).unwrap();
+    }
+}

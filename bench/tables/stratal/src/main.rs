@@ -5,7 +5,9 @@ use pb_tables::{Comp, Res};
 use stratal_block::Compression;
 use stratal_cache::Cache;
 use stratal_fs::{Access, Fs as _, NewFile, StdFs};
-use stratal_sst::{FileSource, Table, TableContext, TableCursor, TableOptions, TableWriter};
+use stratal_sst::{
+    FileSource, Partitioning, Table, TableContext, TableCursor, TableOptions, TableWriter,
+};
 use stratal_types::{Cursor as _, FileUid, SeqNo};
 
 struct Stratal(Table);
@@ -34,7 +36,13 @@ impl pb_tables::Table for Stratal {
             Comp::Lz4 => Compression::Lz4,
             Comp::Zstd => Compression::Zstd { level: 3 },
         };
-        let spec = Arc::new(TableOptions { compression, ..TableOptions::default() }.validate()?);
+        // By default it depends on the number of keys, and a million are not enough.
+        let partitioning = match std::env::args().any(|arg| arg == "--divided=1") {
+            true => Partitioning::Always,
+            false => Partitioning::default(),
+        };
+        let options = TableOptions { compression, partitioning, ..TableOptions::default() };
+        let spec = Arc::new(options.validate()?);
         let sink = NewFile::create(&StdFs, path)?;
         let uid = FileUid(u128::from(id).to_le_bytes());
         let mut writer = TableWriter::new(&TableContext::default(), sink, uid, spec)?;
