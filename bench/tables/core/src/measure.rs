@@ -445,3 +445,6 @@ fn heap() -> u64 {
     let info = unsafe { libc::mallinfo2() };
     (info.uordblks + info.hblkhd) as u64
 }
+
+#[cfg(test)]
+mod tests;
