@@ -119,8 +119,8 @@ def table(a):
             spread = f"{st.median(spreads) * 100:.0f} %" if spreads else "–"
             print(f"| {title} | {' '.join(sorted(units))} | " + " | ".join(shown) + f" | {spread} |")
     what = "processor time where it was measured (for a busy machine)" if a.cpu else "wall time"
-    print(f"\nMedians over rounds, {what}; bold = best of the row; 1.50× = so many times worse than the best; "
-          "spread = (max − min) ÷ median over rounds, median of the implementations.")
+    print(f"\nMedians over rounds and repetitions, {what}; bold = best of the row; 1.50× = so many times worse than the best; "
+          "spread = (max − min) ÷ median, median of the implementations.")
     print("\n" + ", ".join(sorted({l["ver"] for l in lines})) + ".")
     bad = sorted({(l["table"], l["rows"], l["comp"], l["round"]) for l in lines if l.get("bad")})
     print(f"\nWRONG ANSWERS (void): {bad}" if bad else "\nEvery answer was right.")
