@@ -107,7 +107,7 @@ impl Table {
     /// };
     /// let options = TableOptions { filter_membership: FilterMembership::Both, ..Default::default() };
     /// let mut writer =
-    ///     TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), Arc::new(options.validate()?));
+    ///     TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), Arc::new(options.validate()?))?;
     /// writer.put(b"AD/Vila", b"1418")?;
     /// let table = Table::open(&ctx, Arc::new(bytes::Bytes::from(writer.finish()?.sink)))?;
     /// assert!(table.may_contain_prefix(b"AD/")?);

@@ -324,7 +324,7 @@ impl Table {
     /// # use stratal_types::{Cursor, FileUid};
     /// # let ctx = TableContext::default();
     /// # let spec = Arc::new(TableOptions::default().validate()?);
-    /// # let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec);
+    /// # let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec)?;
     /// # writer.put(b"AD/Canillo", b"3292")?;
     /// # writer.put(b"AD/Vila", b"1418")?;
     /// # let table = Table::open(&ctx, Arc::new(bytes::Bytes::from(writer.finish()?.sink)))?;
