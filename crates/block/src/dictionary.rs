@@ -120,6 +120,15 @@ impl Dictionary {
     }
 }
 
+/// Two are equal if their bytes are.
+impl PartialEq for Dictionary {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Dictionary {}
+
 impl fmt::Debug for Dictionary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { id, bytes, .. } = &*self.0;

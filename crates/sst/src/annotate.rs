@@ -73,6 +73,7 @@ impl Table {
                 section::INDEX => (TableBlock::Index, ordinal::INDEX),
                 section::PROPERTIES => (TableBlock::Properties, ordinal::PROPERTIES),
                 section::TOMBSTONES => (TableBlock::Tombstones, ordinal::TOMBSTONES),
+                section::DICTIONARY => (TableBlock::Dictionary, ordinal::DICTIONARY),
                 section::FILTER => (TableBlock::Filter, [ordinal::FILTER; 2]),
                 section::LOCATOR => (TableBlock::Locator, [ordinal::LOCATOR; 2]),
                 _ => continue,

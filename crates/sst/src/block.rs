@@ -3,7 +3,7 @@
 use std::{hint::black_box, num::NonZeroU64};
 
 use bytes::Bytes;
-use stratal_block::SortedBlock;
+use stratal_block::{BlockCodec, SortedBlock};
 use stratal_cache::Resident;
 use stratal_filter::Filter;
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
@@ -105,6 +105,17 @@ impl CachedBlock {
     /// What row `i` of the upper level of an index says of its partition.
     pub(crate) fn partition(&self, i: usize) -> Option<PartitionFence> {
         PartitionFence::decode(self.rows.value(i)?)
+    }
+}
+
+/// What opens blocks that need a dictionary, and the dictionary's length in bytes.
+#[derive(Debug)]
+pub(crate) struct CachedDictionary(pub(crate) BlockCodec, pub(crate) usize);
+
+impl Resident for CachedDictionary {
+    fn weight(&self) -> usize {
+        // Beside the bytes, the tables that the decoder makes of them.
+        size_of::<Self>() + self.1 * 2 + (32 << 10)
     }
 }
 

@@ -56,6 +56,7 @@ mod options;
 mod identity;
 mod context;
 mod seal;
+mod training;
 mod writer;
 mod completed;
 mod pool;
@@ -98,7 +99,7 @@ pub use identity::TableIdentity;
 pub use membership::FilterMembership;
 pub use merge_tables::{Keep, MergeError, MergeSummary, TableOutput, merge_tables};
 pub use open::{OpenMode, OpenOptions};
-pub use options::{Partitioning, TableOptions, TableSpec};
+pub use options::{Partitioning, TableDictionary, TableOptions, TableSpec};
 pub use pool::BlockPool;
 #[cfg(feature = "rayon")]
 pub use pool::RayonPool;

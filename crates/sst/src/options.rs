@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 
 use stratal_block::{
-    BlockCodec, BlockContext, BlockSpec, Checksum, Compression, FileKey, Parity, Seal,
+    BlockCodec, BlockContext, BlockSpec, Checksum, Compression, Dictionary, FileKey, Parity, Seal,
 };
 use stratal_filter::FilterSpec;
 
@@ -18,6 +18,9 @@ pub struct TableOptions {
     pub block_len_target: u32,
     /// How data blocks are compressed. Default LZ4. Index, filter and properties are stored raw.
     pub compression: Compression,
+    /// What data blocks have in common, which both sides of zstd then know beforehand. Default nothing.
+    /// Compression other than zstd does without.
+    pub dictionary: TableDictionary,
     /// What finds damage to blocks. Default XXH3.
     pub checksum: Checksum,
     /// What blocks are encrypted with, all of them, under a key of the table's own. Default not at
@@ -41,6 +44,40 @@ pub struct TableOptions {
     /// Default 64 KiB, 512 bytes to 16 MiB.
     pub partition_len_target: u32,
 }
+
+/// Where a table has the dictionary from that its data blocks are compressed with. It is stored with
+/// the table, twice, and read with the first data block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableDictionary {
+    /// It has none.
+    #[default]
+    None,
+    /// The writer makes it of the table's first data blocks, which it holds until then. If they are
+    /// too few, or what it saves is not worth it, the table has none, and its properties say why.
+    Train {
+        /// Longest dictionary, in bytes: 256 to 1 MiB.
+        len_max: u32,
+        /// Bytes of data blocks that it is made of; a hundred times `len_max` are a good measure.
+        /// From `len_max` to 256 MiB.
+        sample_len: u32,
+    },
+    /// This one.
+    Given(Dictionary),
+}
+
+impl TableDictionary {
+    /// Of 16 KiB, made of the first 1.5 MiB.
+    pub const TRAINED: Self = Self::Train { len_max: 16 << 10, sample_len: 3 << 19 };
+    /// Smallest `len_max`, in bytes.
+    pub const LEN_MAX_MIN: u32 = 256;
+    /// Largest `len_max`, in bytes.
+    pub const LEN_MAX_MAX: u32 = 1 << 20;
+    /// Largest `sample_len`, in bytes.
+    pub const SAMPLE_LEN_MAX: u32 = 256 << 20;
+}
+
+const _: () = assert!(TableDictionary::LEN_MAX_MAX as usize == Dictionary::LEN_MAX);
 
 /// When index and filter are divided into partitions, which stand between the data blocks and are
 /// read one by one: so that neither the writer nor a reader of a large table holds all of them.
@@ -94,6 +131,7 @@ impl Default for TableOptions {
         Self {
             block_len_target: Self::BLOCK_LEN_TARGET_DEFAULT,
             compression: Compression::Lz4,
+            dictionary: TableDictionary::None,
             checksum: Checksum::Xxh3,
             seal: Seal::None,
             parity: Parity::None,
@@ -142,6 +180,18 @@ impl TableOptions {
         if let Some(filter) = self.filter {
             filter.validate().map_err(|error| invalid("filter", &filter, &error))?;
         }
+        if let TableDictionary::Train { len_max, sample_len } = self.dictionary {
+            let (min, max) = (TableDictionary::LEN_MAX_MIN, TableDictionary::LEN_MAX_MAX);
+            in_range("dictionary", len_max, min..=max)?;
+            in_range("dictionary", sample_len, len_max..=TableDictionary::SAMPLE_LEN_MAX)?;
+        }
+        if let Compression::ZstdDictionary { .. } = self.compression {
+            return Err(Error::InvalidOption {
+                option: "compression",
+                value: format!("{:?}", self.compression),
+                allowed: "Zstd, with the dictionary as option `dictionary`".to_owned(),
+            });
+        }
         let Self { compression, checksum, seal, parity, .. } = self;
         let spec = BlockSpec { checksum, ..BlockSpec::default() };
         BlockSpec { compression, ..spec }
@@ -175,13 +225,42 @@ impl TableSpec {
         PartitionLimits { index_len: target as usize, hashes: hashes.max(1) }
     }
 
-    /// What seals the blocks of a table with this key.
-    pub(crate) fn codecs(&self, key: Option<FileKey>) -> Result<TableCodecs, stratal_block::Error> {
+    /// What seals the blocks of a table with this key and this dictionary.
+    pub(crate) fn codecs(
+        &self,
+        key: Option<FileKey>,
+        dictionary: Option<&Dictionary>,
+    ) -> Result<TableCodecs, stratal_block::Error> {
         let TableOptions { compression, checksum, seal, parity, .. } = self.options;
-        let context = BlockContext { key, ..BlockContext::default() };
+        let compression = match (compression, dictionary) {
+            (Compression::Zstd { level }, Some(dictionary)) => {
+                Compression::ZstdDictionary { level, id: dictionary.id() }
+            }
+            (compression, _) => compression,
+        };
+        let dictionaries = dictionary.cloned().into_iter().collect();
+        let context = BlockContext { key, dictionaries, ..BlockContext::default() };
         let meta = BlockSpec { checksum, seal, parity, compression: Compression::None };
         let data = BlockSpec { compression, ..meta };
         Ok(TableCodecs { data: data.resolve(&context)?, meta: meta.resolve(&context)? })
+    }
+
+    /// The dictionary, if it is given and of use.
+    pub(crate) fn given_dictionary(&self) -> Option<&Dictionary> {
+        match (&self.options.dictionary, self.options.compression) {
+            (TableDictionary::Given(dictionary), Compression::Zstd { .. }) => Some(dictionary),
+            _ => None,
+        }
+    }
+
+    /// How a dictionary is to be made: for which level of zstd, how long, of how many bytes.
+    pub(crate) fn training(&self) -> Option<(i32, u32, u32)> {
+        match (&self.options.dictionary, self.options.compression) {
+            (TableDictionary::Train { len_max, sample_len }, Compression::Zstd { level }) => {
+                Some((level, *len_max, *sample_len))
+            }
+            _ => None,
+        }
     }
 }
 

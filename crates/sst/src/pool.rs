@@ -25,7 +25,7 @@ use std::fmt::Debug;
 /// # use stratal_types::FileUid;
 /// let ctx = TableContext { pool: Some(Arc::new(Threads)), ..TableContext::default() };
 /// let spec = Arc::new(TableOptions::default().validate()?);
-/// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec);
+/// let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec)?;
 /// writer.put(b"AD/Vila", b"1418")?;
 /// # writer.finish()?;
 /// # Ok::<(), stratal_sst::Error>(())

@@ -19,6 +19,9 @@ pub struct Properties {
     pub filter: String,
     /// Name of the extractor whose prefixes the filter is over; empty if it is over none.
     pub prefix_extractor: String,
+    /// The id of the dictionary that data blocks were compressed with, as text; empty if none was asked
+    /// for, and otherwise `none: ` and the reason.
+    pub dictionary: String,
     /// Stored versions.
     pub entries: u64,
     /// Distinct user keys.
@@ -59,6 +62,8 @@ pub struct Properties {
     pub filter_bytes: u64,
     /// Bytes of the locator as stored; 0 if there is none.
     pub locator_bytes: u64,
+    /// Bytes of the dictionary block as stored, one copy.
+    pub dictionary_bytes: u64,
     /// Bytes at which data blocks were closed.
     pub block_len_target: u64,
     /// The first user key in the table's order; empty if there are only range tombstones.
@@ -74,7 +79,7 @@ pub struct Properties {
 }
 
 /// How many numeric properties there are.
-const NUMBERS: usize = 21;
+const NUMBERS: usize = 22;
 
 /// Before the names of the properties that callers add.
 const USER_PREFIX: &str = "user.";
@@ -141,6 +146,7 @@ impl Properties {
             ("data_blocks", &mut self.data_blocks),
             ("data_bytes", &mut self.data_bytes),
             ("deletes", &mut self.deletes),
+            ("dictionary_bytes", &mut self.dictionary_bytes),
             ("entries", &mut self.entries),
             ("entry_seqno_max", &mut self.entry_seqno_max),
             ("filter_bytes", &mut self.filter_bytes),
@@ -161,10 +167,11 @@ impl Properties {
         ]
     }
 
-    fn texts_mut(&mut self) -> [(&'static str, &mut String); 4] {
+    fn texts_mut(&mut self) -> [(&'static str, &mut String); 5] {
         [
             ("comparator", &mut self.comparator),
             ("compression", &mut self.compression),
+            ("dictionary", &mut self.dictionary),
             ("filter", &mut self.filter),
             ("prefix_extractor", &mut self.prefix_extractor),
         ]

@@ -20,8 +20,12 @@ pub(crate) const FILTER: SectionTag = SectionTag(*b"filt");
 /// Which data block a key is in: one block. A reader may do without.
 pub(crate) const LOCATOR: SectionTag = SectionTag(*b"loca");
 
+/// What data blocks are compressed with, if the table has such a thing: one block. Stands twice.
+pub(crate) const DICTIONARY: SectionTag = SectionTag(*b"DICT");
+
 /// Every section this version knows.
-pub(crate) const KNOWN: [SectionTag; 6] = [DATA, INDEX, PROPERTIES, TOMBSTONES, FILTER, LOCATOR];
+pub(crate) const KNOWN: [SectionTag; 7] =
+    [DATA, INDEX, PROPERTIES, TOMBSTONES, FILTER, LOCATOR, DICTIONARY];
 
 /// What a block of a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +47,8 @@ pub enum TableBlock {
     FilterPartition,
     /// The number of the data block that a key is in.
     Locator,
+    /// The dictionary that data blocks are compressed with.
+    Dictionary,
 }
 
 impl TableBlock {
@@ -56,6 +62,7 @@ impl TableBlock {
             Self::Tombstones => 5,
             Self::IndexPartition => 6,
             Self::FilterPartition => 7,
+            Self::Dictionary => 8,
             Self::Locator => 9,
         }
     }
@@ -71,11 +78,12 @@ impl TableBlock {
             Self::IndexPartition => "index partition",
             Self::FilterPartition => "filter partition",
             Self::Locator => "locator",
+            Self::Dictionary => "dictionary",
         }
     }
 
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Data,
         Self::Index,
         Self::Filter,
@@ -84,6 +92,7 @@ impl TableBlock {
         Self::IndexPartition,
         Self::FilterPartition,
         Self::Locator,
+        Self::Dictionary,
     ];
 
     /// The kind with this byte on disk.
@@ -100,6 +109,7 @@ impl TableBlock {
             Self::Locator => LOCATOR,
             Self::Properties => PROPERTIES,
             Self::Tombstones => TOMBSTONES,
+            Self::Dictionary => DICTIONARY,
         }
     }
 
@@ -114,6 +124,7 @@ impl TableBlock {
             Self::Locator => ordinal::LOCATOR,
             Self::Properties => ordinal::PROPERTIES[copy as usize],
             Self::Tombstones => ordinal::TOMBSTONES[copy as usize],
+            Self::Dictionary => ordinal::DICTIONARY[copy as usize],
         })
     }
 
@@ -135,6 +146,9 @@ impl TableBlock {
                 let bytes = dump.remaining();
                 stratal_filter::annotate(bytes.get(..len).unwrap_or(bytes), dump);
             }
+            Self::Dictionary => {
+                dump.field(len, "dictionary");
+            }
             _ => annotate_sorted_block(dump, len),
         }
     }
@@ -153,6 +167,8 @@ pub(crate) mod ordinal {
     pub(crate) const LOCATOR: u64 = 5;
     /// The range tombstones, by copy.
     pub(crate) const TOMBSTONES: [u64; 2] = [6, 7];
+    /// The dictionary, by copy.
+    pub(crate) const DICTIONARY: [u64; 2] = [8, 9];
     /// The first data block, from which they count up.
     pub(crate) const FIRST_DATA: u64 = 16;
     /// The first partition of index or filter, from which they count up together.

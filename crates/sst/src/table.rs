@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use stratal_archive::{Half, Part, SectionTag, Toc, TocEntry};
-use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
+use stratal_block::{BlockCodec, BlockContext, BlockSpec, Dictionary, FileKey, Outcome};
 use stratal_cache::{CacheKey, FileId, Priority};
 use stratal_filter::{Filter, Retrieval};
 use stratal_types::{
@@ -15,7 +15,7 @@ use stratal_types::{
 use crate::{
     Error, OpenMode, OpenOptions, Properties, ReadAt, Scan, TableContext, TableCursor, TableInfo,
     TableRange,
-    block::{CachedBlock, CachedFilter},
+    block::{CachedBlock, CachedDictionary, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
     locator::CachedLocator,
@@ -44,7 +44,10 @@ struct Inner {
     file: FileId,
     toc: Toc,
     properties: Properties,
+    key: Option<FileKey>,
+    /// Opens every block but those that need the dictionary.
     codec: BlockCodec,
+    has_dictionary: bool,
     /// The end of the file, while the table is being opened.
     tail: Option<Tail>,
     /// The number at which everything is seen.
@@ -102,8 +105,9 @@ impl Table {
             toc.require_known(&section::KNOWN)?;
         }
         let key = seal::open(ctx, &toc.header)?;
+        let has_dictionary = toc.find(section::DICTIONARY).next().is_some();
         let codec = BlockSpec::default()
-            .resolve(&BlockContext { key, ..BlockContext::default() })
+            .resolve(&BlockContext { key: key.clone(), ..BlockContext::default() })
             .map_err(|source| Error::Block { kind: "any", offset: 0, source })?;
         let mut inner = Inner {
             ctx: ctx.clone(),
@@ -111,7 +115,9 @@ impl Table {
             file: FileId::next(),
             toc,
             properties: Properties::default(),
+            key,
             codec,
+            has_dictionary,
             tail,
             overlay: options.overlay,
             lacks_properties: false,
@@ -612,6 +618,24 @@ impl Inner {
         Ok(())
     }
 
+    /// What opens the data blocks of a table with a dictionary.
+    fn dictionary(&self) -> Result<Arc<CachedDictionary>, Error> {
+        let kind = TableBlock::Dictionary;
+        self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
+            self.load_doubled(section::DICTIONARY, kind, ordinal::DICTIONARY, |plain, offset| {
+                let resolve = || {
+                    let dictionaries = vec![Dictionary::new(&plain)?];
+                    let key = self.key.clone();
+                    let context = BlockContext { key, dictionaries, ..BlockContext::default() };
+                    BlockSpec::default().resolve(&context)
+                };
+                resolve()
+                    .map(|codec| CachedDictionary(codec, plain.len()))
+                    .map_err(|source| Error::Block { kind: kind.name(), offset, source })
+            })
+        })
+    }
+
     fn filter(&self) -> Result<Option<Arc<CachedFilter>>, Error> {
         let Some(entry) = self.toc.find(section::FILTER).next() else { return Ok(None) };
         let kind = TableBlock::Filter;
@@ -787,11 +811,24 @@ impl Inner {
     ) -> Result<(Bytes, Outcome), Error> {
         self.ctx.metrics.add(Counter::BlocksRead, 1);
         let id = kind.id(self.toc.header.uid, handle.ordinal);
-        let opened = self.codec.open(id, stored).map_err(|source| Error::Block {
-            kind: kind.name(),
-            offset: handle.offset,
-            source,
-        })?;
+        let damage = |source| Error::Block { kind: kind.name(), offset: handle.offset, source };
+        let dictionary;
+        let opened = if kind == TableBlock::Data && self.has_dictionary {
+            match self.dictionary() {
+                Ok(found) => {
+                    dictionary = found;
+                    dictionary.0.open(id, stored).map_err(damage)?
+                }
+                Err(error @ Error::Read { .. }) => return Err(error),
+                // It is lost; a block that does not shrink does without.
+                Err(error) => match self.codec.open(id, stored) {
+                    Err(stratal_block::Error::MissingDictionary { .. }) => return Err(error),
+                    opened => opened.map_err(damage)?,
+                },
+            }
+        } else {
+            self.codec.open(id, stored).map_err(damage)?
+        };
         if opened.outcome == Outcome::Healed {
             self.ctx.metrics.add(Counter::BlocksHealed, 1);
         }

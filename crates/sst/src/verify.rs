@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use stratal_archive::{Part, SectionTag, TocEntry};
-use stratal_block::SortedCursor;
+use stratal_block::{Dictionary, SortedCursor};
 use stratal_filter::{Filter, Retrieval};
 use stratal_types::{EntryRef, InternalKey, Trailer, key_hash};
 
@@ -72,6 +72,9 @@ impl Table {
         if properties.range_tombstones > 0 {
             verifier.doubled(section::TOMBSTONES, TableBlock::Tombstones, ordinal::TOMBSTONES)?;
             verifier.tombstones()?;
+        }
+        if properties.dictionary_bytes > 0 {
+            verifier.doubled(section::DICTIONARY, TableBlock::Dictionary, ordinal::DICTIONARY)?;
         }
         verifier.load_filter()?;
         verifier.load_locator()?;
@@ -163,6 +166,13 @@ impl<'a> Verifier<'a> {
                     let comparator = self.table.comparator();
                     tombstones::decode(&plain, entry.offset, comparator).map(|_| plain)
                 }
+                TableBlock::Dictionary => match Dictionary::new(&plain) {
+                    Ok(_) => Ok(plain),
+                    Err(source) => {
+                        let (kind, offset) = (kind.name(), entry.offset);
+                        Err(Error::Block { kind, offset, source })
+                    }
+                },
                 _ => self.check_sorted(&plain, kind, entry.offset).map(|_| plain),
             });
             match checked {

@@ -4,7 +4,10 @@ use std::{
 };
 
 use stratal_archive::{ArchiveHeader, ArchiveWriter, SectionTag, WriteError};
-use stratal_block::{Compression, SortedBlockBuilder, SortedBlockOptions};
+use stratal_block::{
+    Compression, Dictionary, FileKey, SortedBlock, SortedBlockBuilder, SortedBlockOptions,
+    SortedCursor,
+};
 use stratal_filter::FilterBuilder;
 use stratal_types::{
     Counter, EntryKind, EntryRef, FileUid, Fragments, InternalKey, KEY_LEN_MAX, SeqNo, Trailer,
@@ -26,13 +29,15 @@ use crate::{
     seal_queue::SealQueue,
     section::{self, TableBlock, ordinal},
     tombstones,
+    training::{Training, train},
 };
 
 /// Writes one table. Rotating to the next is a second [`new`](Self::new) with the same spec.
 ///
 /// Entries are added in internal order. The writer holds one data block, and index (some 20 bytes a
 /// block) and filter hashes (8 bytes a key) of the blocks before it, until the table is large enough
-/// to be divided: from then on, of one partition. Everything else has gone to the sink.
+/// to be divided: from then on, of one partition. Where a dictionary is made, the writer also holds what it is
+/// made of. Everything else has gone to the sink.
 ///
 /// The same entries, options, identity and context give the same bytes.
 ///
@@ -43,7 +48,11 @@ pub struct TableWriter<W> {
     ctx: TableContext,
     spec: Arc<TableSpec>,
     header: ArchiveHeader,
+    key: Option<FileKey>,
     codecs: TableCodecs,
+    dictionary: Option<Dictionary>,
+    /// What came before there is a dictionary, if one is to be made.
+    training: Option<Training>,
     output: Output<W>,
     block: SortedBlockBuilder,
     /// Of the entries in `block`.
@@ -121,18 +130,18 @@ impl<W: io::Write> TableWriter<W> {
     ) -> Result<Self, Error> {
         let identity = identity.into();
         let (key, seal) = seal::begin(ctx, identity, spec.options().seal)?.unzip();
-        let codecs = spec.codecs(key).map_err(|source| Error::Block {
-            kind: TableBlock::Data.name(),
-            offset: 0,
-            source,
-        })?;
+        let dictionary = spec.given_dictionary().cloned();
+        let codecs = spec
+            .codecs(key.clone(), dictionary.as_ref())
+            .map_err(|source| Error::Block { kind: TableBlock::Data.name(), offset: 0, source })?;
         let heads = ctx.comparator.is_bytewise();
+        let block_options = SortedBlockOptions { heads, ..SortedBlockOptions::default() };
+        let training = spec.training().map(|(_, _, sample_len)| {
+            Training::new(block_options, spec.options().block_len_target, sample_len)
+        });
         let filter_hashes = FilterHashes::new(spec.options().filter_membership, ctx);
         Ok(Self {
-            block: SortedBlockBuilder::new(SortedBlockOptions {
-                heads,
-                ..SortedBlockOptions::default()
-            }),
+            block: SortedBlockBuilder::new(block_options),
             stats: Stats::NONE,
             partitions: Partitions::new(spec.partition_limits(), ctx.comparator.as_ref()),
             top: IndexBuilder::new(ctx.comparator.as_ref()),
@@ -154,7 +163,10 @@ impl<W: io::Write> TableWriter<W> {
                 uid: identity.uid,
                 seal,
             },
+            key,
             codecs,
+            dictionary,
+            training,
             last_key: Vec::new(),
             last_trailer: Trailer::new(SeqNo::MAX, EntryKind::Put),
             unfenced: None,
@@ -189,6 +201,49 @@ impl<W: io::Write> TableWriter<W> {
         if matches!(self.output, Output::Failed) {
             return Err(Error::WriterFailed);
         }
+        if let Some(training) = &mut self.training {
+            let added = training.add(entry);
+            let is_full = added.map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+            self.last_key.clear();
+            self.last_key.extend_from_slice(entry.key);
+            self.last_trailer = entry.trailer;
+            return if is_full { self.end_training(false) } else { Ok(()) };
+        }
+        self.add_in_order(entry, new_key)
+    }
+
+    /// Makes the dictionary and writes what came before it; `ends` if nothing follows.
+    fn end_training(&mut self, ends: bool) -> Result<(), Error> {
+        let Some(training) = self.training.take() else { return Ok(()) };
+        let Some((level, len_max, _)) = self.spec.training() else { return Ok(()) };
+        let blocks = training.into_blocks();
+        match train(&blocks, level, len_max, ends) {
+            Ok(dictionary) => {
+                self.codecs = self
+                    .spec
+                    .codecs(self.key.clone(), Some(&dictionary))
+                    .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+                self.dictionary = Some(dictionary);
+            }
+            Err(reason) => self.properties.dictionary = format!("none: {reason}"),
+        }
+        self.last_key.clear();
+        for plain in blocks {
+            let rows = SortedBlock::parse(plain)
+                .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+            let mut rows = SortedCursor::new(rows);
+            rows.seek_to_first();
+            while let Some(entry) = rows.entry() {
+                let new_key = self.last_key != entry.key;
+                self.add_in_order(entry, new_key)?;
+                rows.advance();
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an entry, which is in order; `new_key` if it is the first version of its key.
+    fn add_in_order(&mut self, entry: EntryRef<'_>, new_key: bool) -> Result<(), Error> {
         let len = entry.key.len() + entry.value.len();
         let target = self.spec.options().block_len_target as usize;
         if !self.block.is_empty() && !self.block.has_room_for(len, target) {
@@ -247,7 +302,9 @@ impl<W: io::Write> TableWriter<W> {
             _ => 0,
         };
         let under_way = self.queue.payload_len() + self.unfenced_len();
-        written.saturating_add(under_way as u64).saturating_add(self.block.estimated_len() as u64)
+        let waiting = self.training.as_ref().map_or(0, Training::len);
+        let held = under_way + waiting + self.block.estimated_len();
+        written.saturating_add(held as u64)
     }
 
     fn unfenced_len(&self) -> usize {
@@ -262,12 +319,13 @@ impl<W: io::Write> TableWriter<W> {
         // Rows take more than they will as a block.
         let rows = self.block.estimated_len().saturating_mul(2);
         let locator = self.locator.as_ref().map_or(0, LocatorBuilder::memory);
-        buffers + rows + self.top.memory() + self.partitions.memory() + locator
+        let waiting = self.training.as_ref().map_or(0, Training::len);
+        buffers + rows + waiting + self.top.memory() + self.partitions.memory() + locator
     }
 
     /// Entries added so far.
     pub fn entries(&self) -> u64 {
-        self.properties.entries
+        self.properties.entries + self.training.as_ref().map_or(0, Training::entries)
     }
 
     /// Writes what is left. A table without entries and range tombstones leaves the sink untouched.
@@ -276,6 +334,7 @@ impl<W: io::Write> TableWriter<W> {
     ///
     /// [`Error::Write`] and [`Error::Block`]; the file is then unusable.
     pub fn finish(mut self) -> Result<Finished<W>, Error> {
+        self.end_training(true)?;
         match self.output {
             Output::Untouched(sink)
                 if self.properties.entries == 0 && self.tombstones.is_empty() =>
@@ -297,6 +356,7 @@ impl<W: io::Write> TableWriter<W> {
                 self.write_whole()?;
             }
         }
+        self.write_dictionary()?;
         self.write_tombstones()?;
         self.write_properties()?;
         let archive = self.take_archive()?;
@@ -314,7 +374,7 @@ impl<W: io::Write> TableWriter<W> {
 
     /// Whether `entry` begins a new user key, or an error if it does not stand behind the last one.
     pub(crate) fn check_order(&self, entry: EntryRef<'_>) -> Result<bool, Error> {
-        if self.properties.entries == 0 {
+        if self.last_key.is_empty() {
             return Ok(true);
         }
         let last = InternalKey::new(&self.last_key, self.last_trailer);
@@ -511,6 +571,19 @@ impl<W: io::Write> TableWriter<W> {
         let handle = self.write_doubled(section::INDEX, kind, ordinal::INDEX, bytes)?;
         self.properties.index_bytes += u64::from(handle.len);
         self.properties.index_levels = levels;
+        Ok(())
+    }
+
+    fn write_dictionary(&mut self) -> Result<(), Error> {
+        let Some(dictionary) = self.dictionary.take() else { return Ok(()) };
+        if self.properties.entries == 0 {
+            return Ok(());
+        }
+        let kind = TableBlock::Dictionary;
+        let bytes = dictionary.bytes();
+        let handle = self.write_doubled(section::DICTIONARY, kind, ordinal::DICTIONARY, bytes)?;
+        self.properties.dictionary = dictionary.id().to_string();
+        self.properties.dictionary_bytes = handle.len.into();
         Ok(())
     }
 

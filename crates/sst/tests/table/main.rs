@@ -22,3 +22,4 @@ mod reading;
 mod overlay;
 mod seal;
 mod heal;
+mod dictionary;

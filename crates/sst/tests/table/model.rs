@@ -7,7 +7,10 @@ use crate::support::{
 };
 use proptest::prelude::*;
 use stratal_filter::{FilterKind, FilterSize, FilterSpec};
-use stratal_sst::{Checksum, Compression, Parity, Partitioning, Seal, Table, TableOptions};
+use stratal_sst::{
+    Checksum, Compression, Dictionary, Parity, Partitioning, Seal, Table, TableDictionary,
+    TableOptions,
+};
 use stratal_testkit::{Model, Op, concatenate, strategies};
 use stratal_types::{
     Bytewise, Comparator, Cursor, KeyRange, PrefixRange, Reverse, SeqNo, Shortlex, key_hash,
@@ -16,9 +19,17 @@ use stratal_types::{
 fn options() -> impl Strategy<Value = TableOptions> {
     let block_len_target = prop_oneof![Just(512u32), Just(700), Just(4096), Just(1 << 20)];
     let compression = prop_oneof![
-        Just(Compression::None),
-        Just(Compression::Lz4),
-        Just(Compression::Zstd { level: 1 }),
+        2 => Just((Compression::None, TableDictionary::None)),
+        2 => Just((Compression::Lz4, TableDictionary::None)),
+        1 => Just((Compression::Zstd { level: 1 }, TableDictionary::None)),
+        2 => Just((
+            Compression::Zstd { level: 1 },
+            TableDictionary::Train { len_max: 256, sample_len: 6000 },
+        )),
+        1 => Just((
+            Compression::Zstd { level: 1 },
+            TableDictionary::Given(Dictionary::new(b"what keys and values have in common").unwrap()),
+        )),
     ];
     let checksum = || prop_oneof![Just(Checksum::Xxh3), Just(Checksum::Crc32c)];
     let filter = prop_oneof![
@@ -51,9 +62,11 @@ fn options() -> impl Strategy<Value = TableOptions> {
         |(block_len_target, compression, filter, partitions, seal, protection)| {
             let (partitioning, partition_len_target, locator) = partitions;
             let (checksum, parity) = protection;
+            let (compression, dictionary) = compression;
             TableOptions {
                 block_len_target,
                 compression,
+                dictionary,
                 checksum,
                 seal,
                 parity,
