@@ -1,10 +1,10 @@
 use std::ops::RangeBounds;
 
 use bytes::Bytes;
-use stratal_engine::{Snapshot, TreeRange, TreeStats};
+use stratal_engine::{Snapshot, TreeOptions, TreeRange, TreeStats};
 use stratal_types::sync::Arc;
 
-use crate::{Database, Error, Ticket, inner::Core};
+use crate::{Database, Error, Ticket, inner::Core, work::Role};
 
 /// How a keyspace is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -316,6 +316,34 @@ impl Keyspace {
     /// As [`flush`](Self::flush).
     pub fn compact(&self) -> Result<(), Error> {
         self.database.inner().compact(&self.core)
+    }
+
+    /// Keeps it in another way until the database is closed: another strategy, other lengths, other
+    /// compression or filters. What is flushed or merged next goes by `options`; nothing that is there
+    /// is rewritten for them.
+    ///
+    /// ```
+    /// use stratal::{Database, LazyLeveledOptions, StrategyOptions, TreeOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Database::builder(dir.path()).open()?;
+    /// let strategy = StrategyOptions::LazyLeveled(LazyLeveledOptions::default());
+    /// let options = TreeOptions { strategy, ..TreeOptions::default() };
+    /// db.open_keyspace("default")?.set_options(options)?;
+    /// # db.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`], naming the option, and then nothing has changed.
+    pub fn set_options(&self, options: TreeOptions) -> Result<(), Error> {
+        let inner = self.database.inner();
+        inner.check_writable()?;
+        let spec = options.validate().map_err(|error| inner.engine_error(error))?;
+        self.core.tree.set_spec(spec);
+        self.core.note_pressure();
+        inner.work.want(Role::Merge);
+        Ok(())
     }
 
     /// What it holds.

@@ -6,7 +6,10 @@ mod common;
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use common::{DIR, KEYSPACES, State, small, small_trees};
-use stratal::{Database, Durability, Error, Executor, Health, KeyspaceOptions};
+use stratal::{
+    Database, Durability, Error, Executor, FifoOptions, Health, KeyspaceOptions, StrategyOptions,
+    TreeOptions,
+};
 use stratal_fs::{
     CrashPolicy, Fs, MemFs, SimFs,
     sim_fs::{Fault, FaultKind, OpKind, OsError},
@@ -18,6 +21,34 @@ fn options(comparator: &str) -> KeyspaceOptions {
 
 fn mem() -> Arc<dyn Fs> {
     Arc::new(MemFs::new())
+}
+
+#[test]
+fn a_keyspace_changes_its_strategy_while_it_is_used() {
+    let db = small(mem()).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    let write = || {
+        for number in 0..200 {
+            keyspace.put(format!("key{number:04}"), [7; 40]).unwrap();
+        }
+        keyspace.flush().unwrap();
+        while db.step().unwrap() {}
+    };
+    let runs = || keyspace.stats().levels.iter().map(|level| level.runs).sum::<usize>();
+    (0..3).for_each(|_| write());
+    let leveled = runs();
+    let with = |strategy| TreeOptions { strategy, ..small_trees() };
+    // Keeps everything.
+    let fifo = FifoOptions { len_max: u64::MAX, ttl_ms: 0 };
+    keyspace.set_options(with(StrategyOptions::Fifo(fifo))).unwrap();
+    (0..50).for_each(|_| write());
+    assert!(runs() >= leveled + 50, "nothing is merged, and no writer waits for that");
+    keyspace.set_options(small_trees()).unwrap();
+    while db.step().unwrap() {}
+    assert!(runs() <= leveled + 2, "{} and {leveled} runs", runs());
+    assert_eq!(keyspace.range::<&[u8]>(..).unwrap().map(Result::unwrap).count(), 200);
+    let invalid = with(StrategyOptions::Fifo(FifoOptions { len_max: 0, ttl_ms: 0 }));
+    assert!(matches!(keyspace.set_options(invalid), Err(Error::InvalidArgument { .. })));
 }
 
 #[test]
