@@ -28,6 +28,10 @@ pub struct TableOptions {
     pub seal: Seal,
     /// What a damaged block is repaired from, of whatever sort it is. Default nothing.
     pub parity: Parity,
+    /// Whether each entry carries a digest of its own, 4 bytes, which [`verify`](crate::Table::verify)
+    /// checks and reads do not. Default not. It finds what happened to an entry before its block was
+    /// sealed: in memory, or on its way from one table to the next.
+    pub entry_digests: bool,
     /// How the filter works, and how large, or how sharp, it is; `None` writes none. Default blocked
     /// Bloom, 10 bits per key.
     pub filter: Option<FilterSpec>,
@@ -135,6 +139,7 @@ impl Default for TableOptions {
             checksum: Checksum::Xxh3,
             seal: Seal::None,
             parity: Parity::None,
+            entry_digests: false,
             filter: Some(FilterSpec::default()),
             filter_membership: FilterMembership::default(),
             locator: false,

@@ -62,6 +62,8 @@ pub struct Properties {
     pub filter_bytes: u64,
     /// Bytes of the locator as stored; 0 if there is none.
     pub locator_bytes: u64,
+    /// Whether entries carry digests: 1 or 0.
+    pub entry_digests: u64,
     /// Bytes of the dictionary block as stored, one copy.
     pub dictionary_bytes: u64,
     /// Bytes at which data blocks were closed.
@@ -79,7 +81,7 @@ pub struct Properties {
 }
 
 /// How many numeric properties there are.
-const NUMBERS: usize = 22;
+const NUMBERS: usize = 23;
 
 /// Before the names of the properties that callers add.
 const USER_PREFIX: &str = "user.";
@@ -148,6 +150,7 @@ impl Properties {
             ("deletes", &mut self.deletes),
             ("dictionary_bytes", &mut self.dictionary_bytes),
             ("entries", &mut self.entries),
+            ("entry_digests", &mut self.entry_digests),
             ("entry_seqno_max", &mut self.entry_seqno_max),
             ("filter_bytes", &mut self.filter_bytes),
             ("filter_partitions", &mut self.filter_partitions),

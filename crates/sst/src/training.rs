@@ -4,7 +4,7 @@ use stratal_block::{
     BlockContext, BlockId, BlockSpec, Compression, Dictionary, SortedBlockBuilder,
     SortedBlockOptions,
 };
-use stratal_types::{EntryRef, FileUid};
+use stratal_types::{EntryDigest, EntryRef, FileUid, key_hash};
 
 use crate::section::TableBlock;
 
@@ -38,12 +38,16 @@ impl Training {
     }
 
     /// Takes one more entry; says whether the samples are enough.
-    pub(crate) fn add(&mut self, entry: EntryRef<'_>) -> Result<bool, stratal_block::Error> {
+    pub(crate) fn add(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
+    ) -> Result<bool, stratal_block::Error> {
         let len = entry.key.len() + entry.value.len();
         if !self.block.is_empty() && !self.block.has_room_for(len, self.block_len_target) {
             self.close_block();
         }
-        self.block.add(entry.key, entry.trailer, entry.value)?;
+        add_entry(&mut self.block, entry, key_hash(entry.key), digest)?;
         self.entries += 1;
         Ok(self.len() >= self.sample_len)
     }
@@ -70,6 +74,20 @@ impl Training {
             self.close_block();
         }
         self.blocks
+    }
+}
+
+/// Adds `entry` to `block`, with the digest that it came with if it came with one.
+pub(crate) fn add_entry(
+    block: &mut SortedBlockBuilder,
+    entry: EntryRef<'_>,
+    hash: u64,
+    digest: Option<EntryDigest>,
+) -> Result<(), stratal_block::Error> {
+    let EntryRef { key, trailer, value } = entry;
+    match digest {
+        Some(digest) => block.add_with_digest(key, hash, digest, trailer, value),
+        None => block.add_with_hash(key, hash, trailer, value),
     }
 }
 

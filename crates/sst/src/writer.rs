@@ -10,8 +10,8 @@ use stratal_block::{
 };
 use stratal_filter::FilterBuilder;
 use stratal_types::{
-    Counter, EntryKind, EntryRef, FileUid, Fragments, InternalKey, KEY_LEN_MAX, SeqNo, Trailer,
-    VALUE_LEN_MAX, key_hash,
+    Counter, EntryDigest, EntryKind, EntryRef, FileUid, Fragments, InternalKey, KEY_LEN_MAX, SeqNo,
+    Trailer, VALUE_LEN_MAX, key_hash,
 };
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     seal_queue::SealQueue,
     section::{self, TableBlock, ordinal},
     tombstones,
-    training::{Training, train},
+    training::{Training, add_entry, train},
 };
 
 /// Writes one table. Rotating to the next is a second [`new`](Self::new) with the same spec.
@@ -135,7 +135,8 @@ impl<W: io::Write> TableWriter<W> {
             .codecs(key.clone(), dictionary.as_ref())
             .map_err(|source| Error::Block { kind: TableBlock::Data.name(), offset: 0, source })?;
         let heads = ctx.comparator.is_bytewise();
-        let block_options = SortedBlockOptions { heads, ..SortedBlockOptions::default() };
+        let digests = spec.options().entry_digests;
+        let block_options = SortedBlockOptions { heads, digests, ..SortedBlockOptions::default() };
         let training = spec.training().map(|(_, _, sample_len)| {
             Training::new(block_options, spec.options().block_len_target, sample_len)
         });
@@ -195,6 +196,30 @@ impl<W: io::Write> TableWriter<W> {
     /// [`Error::OutOfOrder`] and [`Error::Length`] refuse the entry and change nothing.
     /// [`Error::Write`] and [`Error::Block`] end the table.
     pub fn add(&mut self, entry: EntryRef<'_>) -> Result<(), Error> {
+        self.add_checked(entry, None)
+    }
+
+    /// Like [`add`](Self::add), for a caller to whom the entry's digest came with the entry, perhaps
+    /// since it was inserted: it is stored as it is, so that [`verify`](crate::Table::verify) finds
+    /// what happened to the entry since. Without [`entry_digests`](crate::TableOptions::entry_digests)
+    /// it is not stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add). The digest is not verified.
+    pub fn add_with_digest(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: EntryDigest,
+    ) -> Result<(), Error> {
+        self.add_checked(entry, Some(digest))
+    }
+
+    fn add_checked(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
+    ) -> Result<(), Error> {
         check_len("key", entry.key.len(), 1, KEY_LEN_MAX)?;
         check_len("value", entry.value.len(), 0, VALUE_LEN_MAX)?;
         let new_key = self.check_order(entry)?;
@@ -202,14 +227,14 @@ impl<W: io::Write> TableWriter<W> {
             return Err(Error::WriterFailed);
         }
         if let Some(training) = &mut self.training {
-            let added = training.add(entry);
+            let added = training.add(entry, digest);
             let is_full = added.map_err(|source| self.abandon_block(TableBlock::Data, source))?;
             self.last_key.clear();
             self.last_key.extend_from_slice(entry.key);
             self.last_trailer = entry.trailer;
             return if is_full { self.end_training(false) } else { Ok(()) };
         }
-        self.add_in_order(entry, new_key)
+        self.add_in_order(entry, new_key, digest)
     }
 
     /// Makes the dictionary and writes what came before it; `ends` if nothing follows.
@@ -235,7 +260,8 @@ impl<W: io::Write> TableWriter<W> {
             rows.seek_to_first();
             while let Some(entry) = rows.entry() {
                 let new_key = self.last_key != entry.key;
-                self.add_in_order(entry, new_key)?;
+                let digest = rows.row().and_then(|row| rows.block().digest(row));
+                self.add_in_order(entry, new_key, digest)?;
                 rows.advance();
             }
         }
@@ -243,7 +269,12 @@ impl<W: io::Write> TableWriter<W> {
     }
 
     /// Adds an entry, which is in order; `new_key` if it is the first version of its key.
-    fn add_in_order(&mut self, entry: EntryRef<'_>, new_key: bool) -> Result<(), Error> {
+    fn add_in_order(
+        &mut self,
+        entry: EntryRef<'_>,
+        new_key: bool,
+        digest: Option<EntryDigest>,
+    ) -> Result<(), Error> {
         let len = entry.key.len() + entry.value.len();
         let target = self.spec.options().block_len_target as usize;
         if !self.block.is_empty() && !self.block.has_room_for(len, target) {
@@ -255,8 +286,7 @@ impl<W: io::Write> TableWriter<W> {
         if self.filter.is_some() {
             self.add_hashes(entry.key, hash, new_key);
         }
-        self.block
-            .add_with_hash(entry.key, hash, entry.trailer, entry.value)
+        add_entry(&mut self.block, entry, hash, digest)
             .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
         let block = self.next_data_ordinal - ordinal::FIRST_DATA;
         if new_key && self.locator.as_mut().is_some_and(|locator| !locator.add(hash, block)) {
@@ -600,6 +630,7 @@ impl<W: io::Write> TableWriter<W> {
     }
 
     fn write_properties(&mut self) -> Result<(), Error> {
+        self.properties.entry_digests = self.spec.options().entry_digests.into();
         self.properties.comparator = self.ctx.comparator.name().to_owned();
         self.properties.compression = compression_name(self.spec.options().compression);
         self.properties.block_len_target = self.spec.options().block_len_target.into();

@@ -23,3 +23,4 @@ mod overlay;
 mod seal;
 mod heal;
 mod dictionary;
+mod digests;

@@ -58,8 +58,10 @@ fn options() -> impl Strategy<Value = TableOptions> {
         (checksum(), Just(Parity::Xor { data: 3 })),
         (Just(Checksum::Xxh3), Just(Parity::ReedSolomon { data: 4, parity: 2 })),
     ];
+    let seal = (seal, any::<bool>());
     (block_len_target, compression, filter, partitions, seal, protection).prop_map(
         |(block_len_target, compression, filter, partitions, seal, protection)| {
+            let (seal, entry_digests) = seal;
             let (partitioning, partition_len_target, locator) = partitions;
             let (checksum, parity) = protection;
             let (compression, dictionary) = compression;
@@ -70,6 +72,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
                 checksum,
                 seal,
                 parity,
+                entry_digests,
                 filter,
                 partitioning,
                 partition_len_target,
@@ -122,6 +125,24 @@ fn check(table: &Table, model: &Model, probes: &[Vec<u8>]) {
     let report = table.verify().unwrap();
     assert!(report.is_ok(), "{:?}", report.damage);
     assert_eq!(report.entries, entries.len() as u64);
+    check_blocks(table);
+}
+
+/// Each block of the file has a nonce of its own, none is missed, and a scrub copies the file.
+fn check_blocks(table: &Table) {
+    let blocks = table.blocks().unwrap();
+    let mut ordinals: Vec<u64> = blocks.iter().map(|block| block.ordinal).collect();
+    ordinals.sort_unstable();
+    ordinals.dedup();
+    assert_eq!(ordinals.len(), blocks.len());
+    assert!(ordinals.iter().all(|&ordinal| ordinal < 1 << 32));
+    let in_blocks: u64 = blocks.iter().map(|block| u64::from(block.len)).sum();
+    let in_sections: u64 = table.contents().entries.iter().map(|entry| entry.len).sum();
+    assert_eq!(in_blocks, in_sections);
+    let mut copy = Vec::new();
+    let report = table.scrub(&mut copy).unwrap();
+    assert!(report.is_whole() && report.healed.is_empty(), "{report:?}");
+    assert_eq!(copy.len() as u64, table.info().file_len);
 }
 
 /// Everything in the table lies in its span.
