@@ -426,6 +426,28 @@ pub fn annotate_frame_with(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'
     }
 }
 
+/// Describes all that `dump` has as a frame whose header cannot be trusted: the fields where they would
+/// stand, without their values, and the last bytes as its check. What lies between is for `payload`,
+/// which is given its length. Nothing is described if there are too few bytes for a frame.
+pub fn annotate_broken_frame(dump: &mut Dump<'_>, payload: impl FnOnce(&mut Dump<'_>, usize)) {
+    let Some(payload_len) = dump.remaining().len().checked_sub(Frame::OVERHEAD) else { return };
+    for (name, len) in [
+        ("magic", 2),
+        ("version", 1),
+        ("kind", 1),
+        ("codec", 1),
+        ("flags", 1),
+        ("shards of data", 1),
+        ("shards of parity", 1),
+        ("stored_len", 4),
+        ("plain_len", 4),
+    ] {
+        dump.field(len, name);
+    }
+    payload(dump, payload_len);
+    dump.field(CHECK_LEN, "check");
+}
+
 const fn seal_name(seal: Seal) -> &'static str {
     match seal {
         Seal::None => "",

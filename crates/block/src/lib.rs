@@ -84,7 +84,8 @@ pub use compression::Compression;
 pub use dictionary::{Dictionary, DictionaryId};
 pub use error::Error;
 pub use frame::{
-    Codec, Frame, FrameHeader, annotate_frame, annotate_frame_with, reidentify, verify,
+    Codec, Frame, FrameHeader, annotate_broken_frame, annotate_frame, annotate_frame_with,
+    reidentify, verify,
 };
 pub use heal::{Opened, Outcome, Scrubbed, scrub};
 pub use identity::{BlockId, BlockKind};

@@ -10,7 +10,7 @@
 
 use stratal_block::{
     BlockContext, BlockId, BlockKind, BlockSpec, Compression, Dictionary, FileKey, FileKeyInfo,
-    Parity, RootKey, Seal, annotate_frame,
+    Frame, Parity, RootKey, Seal, annotate_broken_frame, annotate_frame,
 };
 use stratal_testkit::{golden, read_golden};
 use stratal_types::{
@@ -111,4 +111,41 @@ fn reads(name: &str, spec: BlockSpec, context: &BlockContext, plain: &[u8]) -> (
 
 fn path(name: &str) -> String {
     format!("{}/tests/golden/{name}.dump", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Who must describe a frame without trusting its header names the fields where the writer put them.
+#[test]
+fn a_broken_frame_has_the_fields_of_a_whole_one() {
+    let codec = BlockSpec::default().resolve(&BlockContext::default()).unwrap();
+    let described = |bytes: &[u8]| {
+        let mut dump = Dump::new(bytes);
+        annotate_broken_frame(&mut dump, |dump, len| {
+            dump.field(len, "payload");
+        });
+        dump.finish()
+    };
+    let names = ["magic", "version", "kind", "codec", "flags", "shards", "shards", "stored_len"];
+    for plain in [&b"some payload"[..], b""] {
+        let mut stored = codec.seal(ID, plain).unwrap();
+        let mut dump = Dump::new(&stored);
+        annotate_frame(&mut dump);
+        let whole = dump.finish();
+        stored[0] ^= 1;
+        let broken = described(&stored);
+        assert_eq!(bytes_of(&broken).unwrap(), stored);
+        let fields: Vec<_> = broken.lines().collect();
+        assert!(names.iter().zip(&fields).all(|(name, line)| line.contains(name)), "{broken}");
+        // Both shards are one field of a whole frame; all else begins and ends alike.
+        let range = |line: &str| line.split(' ').next().unwrap().to_owned();
+        let ranges = |text: &str| text.lines().map(range).collect::<Vec<_>>();
+        let (whole, mut broken) = (ranges(&whole), ranges(&broken));
+        let second = broken.remove(6);
+        let both = format!("{}..{}", &broken[5][..4], &second[6..]);
+        broken[5] = both;
+        assert_eq!(broken, whole);
+    }
+    for len in 0..Frame::OVERHEAD {
+        let short = described(&[7; 64][..len]);
+        assert!(!short.contains("magic") && !short.contains("check"), "{short}");
+    }
 }

@@ -47,18 +47,28 @@ pub fn annotate_manifest(dump: &mut Dump<'_>) {
     }
 }
 
+/// Describes what `dump` has to its end as one record, whole or not and checked or not: the fields as
+/// they stand, and everything behind them as payload and padding.
+///
+/// For a record behind damage, or what a crash left of one; [`annotate_manifest`] knows those in their
+/// place.
+pub fn annotate_record(dump: &mut Dump<'_>) {
+    if dump.remaining().len() >= Record::HEADER_LEN {
+        fields(dump);
+    }
+    let rest = dump.remaining().len();
+    if rest > 0 {
+        dump.field(rest, "payload and padding");
+    }
+}
+
 fn record(dump: &mut Dump<'_>, record: &Record<'_>) {
     dump.note(match record.kind {
         RecordKind::Snapshot => "snapshot",
         RecordKind::Edit => "edit",
         RecordKind::End => "end",
     });
-    number64(dump, "payload_len");
-    dump.field(4, "check").field(4, "salt");
-    number32(dump, "kind");
-    dump.field(4, "zero");
-    number64(dump, "sequence");
-    number64(dump, "synced_len");
+    fields(dump);
     let len = record.payload.len();
     let (mut rest, mut last) = (record.payload, 0);
     while record.kind != RecordKind::End && !rest.is_empty() {
@@ -76,6 +86,16 @@ fn record(dump: &mut Dump<'_>, record: &Record<'_>) {
     if padding > 0 {
         dump.field(padding, "zeros");
     }
+}
+
+/// The fields that a record begins with, as they stand.
+fn fields(dump: &mut Dump<'_>) {
+    number64(dump, "payload_len");
+    dump.field(4, "check").field(4, "salt");
+    number32(dump, "kind");
+    dump.field(4, "zero");
+    number64(dump, "sequence");
+    number64(dump, "synced_len");
 }
 
 fn number32(dump: &mut Dump<'_>, name: &str) {

@@ -105,7 +105,7 @@ mod annotate;
 mod bytes;
 mod error;
 
-pub use annotate::annotate_manifest;
+pub use annotate::{annotate_manifest, annotate_record};
 pub use edit::{AddedTable, MovedTable, NewTree, Place, VersionEdit};
 pub use error::Error;
 pub use file_name::FileName;

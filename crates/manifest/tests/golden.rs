@@ -8,8 +8,8 @@ use std::sync::Arc;
 use common::{DB, comparators, contents, context, current_file, synced, table};
 use stratal_fs::SimFs;
 use stratal_manifest::{
-    Manifest, ManifestContext, ManifestOptions, NewTree, Place, RecoveryMode, TreeId, Version,
-    VersionEdit, annotate_manifest, read_version,
+    Manifest, ManifestContext, ManifestHeader, ManifestOptions, NewTree, Place, RecoveryMode,
+    TreeId, Version, VersionEdit, annotate_manifest, annotate_record, read_version,
 };
 use stratal_testkit::golden;
 use stratal_types::{
@@ -100,5 +100,35 @@ fn damage_is_described_and_stops_nothing() {
         let mut dump = Dump::new(&bytes[..len]);
         annotate_manifest(&mut dump);
         assert_eq!(bytes_of(&dump.finish()).unwrap(), &bytes[..len]);
+    }
+}
+
+/// A record is described by the same fields wherever it is found, and whatever is wrong with it.
+#[test]
+fn a_record_out_of_its_place_is_described_as_in_it() {
+    let fs = SimFs::new(1);
+    create(&fs);
+    let (_, bytes) = current_file(&fs);
+    let mut dump = Dump::new(&bytes);
+    annotate_manifest(&mut dump);
+    let manifest = dump.finish();
+    let fields: Vec<_> =
+        manifest.lines().skip_while(|line| *line != "# snapshot").skip(1).take(7).collect();
+    assert!(fields[6].contains("synced_len"), "{fields:?}");
+
+    let at = ManifestHeader::LEN;
+    let described = |bytes: &[u8]| {
+        let mut dump = Dump::at(at, bytes);
+        annotate_record(&mut dump);
+        dump.finish()
+    };
+    let record = &bytes[at..];
+    assert_eq!(described(record).lines().take(7).collect::<Vec<_>>(), fields);
+    for len in 0..record.len() {
+        assert_eq!(bytes_of(&described(&record[..len])).unwrap(), &record[..len]);
+        let mut damaged = record.to_vec();
+        damaged[len] ^= 0xff;
+        assert_eq!(bytes_of(&described(&damaged)).unwrap(), damaged);
+        assert!(described(&damaged).contains("synced_len"));
     }
 }

@@ -3,7 +3,7 @@ use stratal_types::{
     fields::{take_u32, take_u64},
 };
 
-use crate::{Lsn, Record, RecordHeader, RecordKind, SegmentHeader};
+use crate::{Record, RecordHeader, RecordKind, SegmentHeader};
 
 /// Describes a segment from its first byte to the end of `dump`, or to where records end. Damage is
 /// no obstacle: the fields stand where they stand, and a check that does not hold is named.
@@ -48,25 +48,35 @@ fn header(dump: &mut Dump<'_>) {
     number32(dump, "version");
     dump.field(4, "salt").field(16, "db_id");
     for name in ["number", "predecessor", "start", "synced_lsn", "carried_len"] {
-        let value = take_u64(&mut dump.remaining()).unwrap_or(0);
-        dump.field(8, format_args!("{name} {value}"));
+        number64(dump, name);
     }
     dump.field(8, "carried_check").field(8, "zero").field(8, "check");
 }
 
+/// Describes what `dump` has to its end as one record, whole or not and checked or not: the fields as
+/// they stand, and everything behind them as payload and padding.
+///
+/// For a record behind damage, or what a crash left of one; [`annotate_segment`] knows those in their
+/// place.
+pub fn annotate_record(dump: &mut Dump<'_>) {
+    if dump.remaining().len() >= RecordHeader::LEN {
+        fields(dump);
+    }
+    let rest = dump.remaining().len();
+    if rest > 0 {
+        dump.field(rest, "payload and padding");
+    }
+}
+
 fn record(dump: &mut Dump<'_>, record: &Record<'_>) {
-    let Record { kind, lsn, synced: Lsn(synced), payload, .. } = record;
+    let Record { kind, lsn, payload, .. } = record;
     let name = match kind {
         RecordKind::Group => "group",
         RecordKind::Mark => "mark",
         RecordKind::End => "end",
     };
     dump.note(format_args!("record at LSN {lsn}: {name}"));
-    number32(dump, "payload_len");
-    dump.field(4, "check").field(4, "salt");
-    number32(dump, "flags");
-    number32(dump, "count");
-    dump.field(8, format_args!("lsn {lsn}")).field(8, format_args!("synced_lsn {synced}"));
+    fields(dump);
     if !payload.is_empty() {
         dump.field(payload.len(), "payload");
     }
@@ -74,6 +84,21 @@ fn record(dump: &mut Dump<'_>, record: &Record<'_>) {
     if !unpadded.is_multiple_of(8) {
         dump.field(unpadded.next_multiple_of(8) - unpadded, "zeros");
     }
+}
+
+/// The fields that a record begins with, as they stand.
+fn fields(dump: &mut Dump<'_>) {
+    number32(dump, "payload_len");
+    dump.field(4, "check").field(4, "salt");
+    number32(dump, "flags");
+    number32(dump, "count");
+    number64(dump, "lsn");
+    number64(dump, "synced_lsn");
+}
+
+fn number64(dump: &mut Dump<'_>, name: &str) {
+    let value = take_u64(&mut dump.remaining()).unwrap_or(0);
+    dump.field(8, format_args!("{name} {value}"));
 }
 
 fn number32(dump: &mut Dump<'_>, name: &str) {

@@ -80,7 +80,7 @@ mod replay;
 mod annotate;
 mod error;
 
-pub use annotate::annotate_segment;
+pub use annotate::{annotate_record, annotate_segment};
 pub use error::Error;
 pub use header::SegmentHeader;
 pub use lsn::Lsn;

@@ -12,7 +12,10 @@ use stratal_fs::{
 };
 use stratal_testkit::golden;
 use stratal_types::dump::{Dump, bytes_of as bytes_of_dump};
-use stratal_wal::{AppendMode, Wal, WalContext, WalOptions, annotate_segment, segment_file_name};
+use stratal_wal::{
+    AppendMode, RecordHeader, SegmentHeader, Wal, WalContext, WalOptions, annotate_record,
+    annotate_segment, segment_file_name,
+};
 
 fn create(fs: &SimFs) -> Wal {
     let salt = AtomicU32::new(0x5a17_0001);
@@ -101,5 +104,37 @@ fn damage_is_described_and_stops_nothing() {
         let mut dump = Dump::new(&bytes[..len]);
         annotate_segment(&mut dump);
         assert_eq!(bytes_of_dump(&dump.finish()).unwrap(), &bytes[..len]);
+    }
+}
+
+/// A record is described by the same fields wherever it is found, and whatever is wrong with it.
+#[test]
+fn a_record_out_of_its_place_is_described_as_in_it() {
+    let fs = SimFs::new(1);
+    let mut wal = create(&fs);
+    wal.append(3, &[b"group"], AppendMode::Through).unwrap();
+    let bytes = bytes_of(&fs, &segment_file_name(1));
+    let at = usize::try_from(SegmentHeader::DATA_OFFSET).unwrap();
+    let end = at + (RecordHeader::LEN + b"group".len()).next_multiple_of(8);
+    let mut dump = Dump::new(&bytes);
+    annotate_segment(&mut dump);
+    let segment = dump.finish();
+    let fields: Vec<_> =
+        segment.lines().skip_while(|line| !line.starts_with("# record")).skip(1).take(7).collect();
+    assert!(fields[6].contains("synced_lsn"), "{fields:?}");
+
+    let described = |bytes: &[u8]| {
+        let mut dump = Dump::at(at, bytes);
+        annotate_record(&mut dump);
+        dump.finish()
+    };
+    let record = &bytes[at..end];
+    assert_eq!(described(record).lines().take(7).collect::<Vec<_>>(), fields);
+    for len in 0..record.len() {
+        assert_eq!(bytes_of_dump(&described(&record[..len])).unwrap(), &record[..len]);
+        let mut damaged = record.to_vec();
+        damaged[len] ^= 0xff;
+        assert_eq!(bytes_of_dump(&described(&damaged)).unwrap(), damaged);
+        assert!(described(&damaged).contains("synced_lsn"));
     }
 }

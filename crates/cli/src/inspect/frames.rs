@@ -149,22 +149,7 @@ pub(super) fn dump_frame(
 /// Describes a frame whose header cannot be read: the fields stand where they stand.
 fn annotate_broken_frame(kind: TableBlock, error: &stratal_block::Error, dump: &mut Dump<'_>) {
     dump.note(format_args!("{error}; the fields as they stand"));
-    let Some(payload_len) = dump.remaining().len().checked_sub(Frame::OVERHEAD) else { return };
-    for (name, len) in [
-        ("magic", 2),
-        ("version", 1),
-        ("kind", 1),
-        ("codec", 1),
-        ("flags", 1),
-        ("shards of data", 1),
-        ("shards of parity", 1),
-        ("stored_len", 4),
-        ("plain_len", 4),
-    ] {
-        dump.field(len, name);
-    }
-    annotate_whole(kind, dump, payload_len);
-    dump.field(Frame::OVERHEAD, "check");
+    stratal_block::annotate_broken_frame(dump, |dump, len| annotate_whole(kind, dump, len));
 }
 
 /// Describes a payload of `len` bytes to its end, understood or not.

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::json;
 use stratal_manifest::FileName;
 use stratal_types::dump::Dump;
-use stratal_wal::{Error, Lsn, Record, RecordHeader, RecordKind, SegmentHeader, annotate_segment};
+use stratal_wal::{
+    Error, Lsn, Record, RecordHeader, RecordKind, SegmentHeader, annotate_record, annotate_segment,
+};
 
 use super::{
     Explained, Trouble,
@@ -259,15 +261,6 @@ fn dump(bytes: &[u8], explained: &Explained, number: usize) -> String {
 fn dump_record(offset: usize, bytes: &[u8], title: &str) -> String {
     let mut dump = Dump::at(offset, bytes);
     dump.note(title);
-    if let Some(Ok(fields)) = bytes.first_chunk().map(RecordHeader::decode) {
-        let RecordHeader { payload_len, flags, count, lsn, synced, .. } = fields;
-        dump.field(4, format_args!("payload_len {payload_len}")).field(4, "check").field(4, "salt");
-        dump.field(4, format_args!("flags {flags}")).field(4, format_args!("count {count}"));
-        dump.field(8, format_args!("lsn {lsn}")).field(8, format_args!("synced_lsn {synced}"));
-    }
-    let rest = dump.remaining().len();
-    if rest > 0 {
-        dump.field(rest, "payload and padding");
-    }
+    annotate_record(&mut dump);
     dump.finish()
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use serde_json::{Value, json};
 use stratal_manifest::{
     Comparators, Error, FileName, ManifestHeader, Record, RecordKind, RecoveryMode, TreeVersion,
-    annotate_manifest, read_version,
+    annotate_manifest, annotate_record, read_version,
 };
 use stratal_types::{comparator_named, dump::Dump};
 
@@ -137,25 +137,7 @@ fn dump_record(block: &Block, bytes: &[u8]) -> String {
         Some(label) => dump.note(format_args!("{}, {label}", block.kind)),
         None => dump.note("no whole record, its fields not verified"),
     };
-    if bytes.len() >= Record::HEADER_LEN {
-        for (name, len) in [
-            ("payload_len", 8),
-            ("check", 4),
-            ("salt", 4),
-            ("kind", 4),
-            ("zero", 4),
-            ("sequence", 8),
-            ("synced_len", 8),
-        ] {
-            let bytes = dump.remaining().get(..len).unwrap_or_default().iter().rev();
-            let value = bytes.fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-            dump.field(len, format_args!("{name} {value}"));
-        }
-    }
-    let rest = dump.remaining().len();
-    if rest > 0 {
-        dump.field(rest, "payload and padding");
-    }
+    annotate_record(&mut dump);
     dump.finish()
 }
 
