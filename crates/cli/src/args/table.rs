@@ -183,8 +183,7 @@ impl NewTableArgs {
     /// The options that they stand for, in a table made of `inputs`: what was encrypted stays so unless
     /// it is said.
     pub(crate) fn options(&self, inputs: &[Table]) -> TableOptions {
-        let seals = inputs.iter().map(seal_of);
-        let inherited = seals.filter(|seal| *seal != Seal::None).next_back();
+        let inherited = inputs.iter().map(seal_of).rfind(|seal| *seal != Seal::None);
         let filter = (self.filter_bits > 0.0).then(|| FilterSpec {
             kind: self.filter.into(),
             size: FilterSize::BitsPerKey(self.filter_bits),
