@@ -2,6 +2,7 @@
 //!
 //! A key is the sensor (2 bytes) and the time (8 bytes), both big-endian. Sensors ascend and times
 //! descend, so that the latest reading of a sensor is the first row of its prefix.
+#![allow(clippy::big_endian_bytes, reason = "keys whose order is that of the numbers")]
 
 use std::{cmp::Ordering, error::Error, ops::Bound, sync::Arc};
 

@@ -1,5 +1,6 @@
 //! A table served from a buffer in memory: from a file that was embedded, mapped or fetched, by as many
 //! threads as want to read it, with one budget for all that they keep.
+#![allow(clippy::big_endian_bytes, reason = "keys whose order is that of the numbers")]
 
 use std::{error::Error, io, ops::Range, sync::Arc, thread};
 

@@ -261,7 +261,8 @@ impl<W: io::Write> Salvage<'_, W> {
             };
             met += 1;
             let mut saved = self.block(handle)?;
-            for back in 1..=doubtful {
+            let most = doubtful;
+            for back in 1..=most {
                 if saved.is_ok() {
                     break;
                 }

@@ -78,7 +78,7 @@ impl<T> SealQueue<T> {
     }
 
     /// Takes out the oldest block, once it is sealed. `None` of a block if its thread died.
-    pub(crate) fn pop(&mut self) -> Option<(Option<Result<Vec<u8>, Error>>, T)> {
+    pub(crate) fn pop(&mut self) -> Option<(Option<Sealed>, T)> {
         let (job, kept) = self.jobs.pop_front()?;
         let (plain, sealed) = job.take();
         self.payload_len = self.payload_len.saturating_sub(plain.len());
@@ -96,6 +96,9 @@ impl<T> fmt::Debug for SealQueue<T> {
     }
 }
 
+/// A sealed block, or why it could not be.
+pub(crate) type Sealed = Result<Vec<u8>, Error>;
+
 /// A block that somebody is to seal.
 struct SealJob {
     codec: BlockCodec,
@@ -108,7 +111,7 @@ enum State {
     Waiting(Vec<u8>),
     Running,
     /// The payload's buffer, and the block, or why there is none; nothing if the thread died.
-    Done(Vec<u8>, Option<Result<Vec<u8>, Error>>),
+    Done(Vec<u8>, Option<Sealed>),
 }
 
 impl SealJob {
@@ -133,7 +136,7 @@ impl SealJob {
     }
 
     /// The payload's buffer and what became of it. Once per job.
-    fn take(&self) -> (Vec<u8>, Option<Result<Vec<u8>, Error>>) {
+    fn take(&self) -> (Vec<u8>, Option<Sealed>) {
         self.run();
         let mut state = self.state.lock();
         loop {
@@ -150,7 +153,7 @@ impl SealJob {
 struct Outcome<'a> {
     job: &'a SealJob,
     plain: Vec<u8>,
-    sealed: Option<Result<Vec<u8>, Error>>,
+    sealed: Option<Sealed>,
 }
 
 impl Drop for Outcome<'_> {

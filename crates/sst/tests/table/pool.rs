@@ -60,7 +60,9 @@ impl BlockPool for Pool {
             Conduct::Late => {
                 let before = kept.0.pop();
                 kept.0.push(job);
-                before.into_iter().for_each(|job| job());
+                if let Some(job) = before {
+                    job();
+                }
             }
         }
     }
@@ -97,6 +99,7 @@ fn files_are_the_same_with_any_pool() {
     let options = [
         base(),
         TableOptions { compression: Compression::Zstd { level: 1 }, filter, ..base() },
+        TableOptions { locator: true, ..base() },
         TableOptions { partitioning: Partitioning::Always, ..always() },
         TableOptions { partitioning: Partitioning::Auto { keys: 1500 }, ..always() },
         TableOptions {
