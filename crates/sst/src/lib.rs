@@ -104,7 +104,7 @@ pub use pool::BlockPool;
 #[cfg(feature = "rayon")]
 pub use pool::RayonPool;
 pub use properties::Properties;
-pub use range::TableRange;
+pub use range::{TableKeys, TableRange};
 pub use read_ahead::{CacheUse, ReadAhead, Scan};
 pub use salvage::SalvageReport;
 pub use scrub::{Healed, ScrubReport};

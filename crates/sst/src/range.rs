@@ -19,7 +19,26 @@ pub struct TableRange {
     prefix: Option<Vec<u8>>,
     /// The prefix for which the filter is still to be asked.
     unasked: Option<Vec<u8>>,
+    yields: Yields,
     done: bool,
+}
+
+/// The live keys of a range, in order: an iterator from both ends that owns what it yields and may be
+/// sent to another thread.
+///
+/// Each key is yielded once, if its newest version is no delete. What only a tree can resolve, an
+/// operand or a pointer, is a live key like others. After an error the iterator ends.
+#[derive(Debug)]
+pub struct TableKeys {
+    rows: TableRange,
+}
+
+/// What is wanted of each live key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Yields {
+    Rows,
+    /// Values stay where they are; those of the rows are empty.
+    Keys,
 }
 
 /// One end of what is left to yield.
@@ -36,7 +55,13 @@ impl TableRange {
     pub(crate) fn new(table: &Table, range: KeyRange) -> Self {
         let side = || Side { cursor: table.cursor(), passed: None };
         let done = range.is_empty(table.context().comparator.as_ref());
-        Self { front: side(), back: side(), range, prefix: None, unasked: None, done }
+        let (prefix, unasked, yields) = (None, None, Yields::Rows);
+        Self { front: side(), back: side(), range, prefix, unasked, yields, done }
+    }
+
+    /// The keys alone.
+    pub(crate) fn into_keys(self) -> TableKeys {
+        TableKeys { rows: Self { yields: Yields::Keys, ..self } }
     }
 
     pub(crate) fn of_prefix(table: &Table, prefix: &[u8]) -> Self {
@@ -74,7 +99,8 @@ impl TableRange {
             let key = Bytes::copy_from_slice(entry.key);
             self.front.passed = Some(key.clone());
             if self.wants(&key)
-                && let Some(row) = self.front.live_row(key, trailer, self.front.cursor.value())?
+                && let Some(row) =
+                    self.front.live_row(key, trailer, self.front.value(self.yields), self.yields)?
             {
                 return Ok(Some(row));
             }
@@ -98,9 +124,9 @@ impl TableRange {
             }
             let key = Bytes::copy_from_slice(entry.key);
             self.back.passed = Some(key.clone());
-            let (trailer, value) = self.back.newest_version(&key)?;
+            let (trailer, value) = self.back.newest_version(&key, self.yields)?;
             if self.wants(&key)
-                && let Some(row) = self.back.live_row(key, trailer, value)?
+                && let Some(row) = self.back.live_row(key, trailer, value, self.yields)?
             {
                 return Ok(Some(row));
             }
@@ -153,10 +179,14 @@ impl Side {
 
     /// Walks back over every version of `key`, on the oldest of which the cursor stands; returns the
     /// newest and leaves the cursor on the key before.
-    fn newest_version(&mut self, key: &[u8]) -> Result<(Trailer, Option<Bytes>), Error> {
+    fn newest_version(
+        &mut self,
+        key: &[u8],
+        yields: Yields,
+    ) -> Result<(Trailer, Option<Bytes>), Error> {
         let mut newest = (Trailer::new(SeqNo::ZERO, EntryKind::Delete), None);
         while let Some(entry) = self.cursor.entry().filter(|entry| entry.key == key) {
-            newest = (entry.trailer, self.cursor.value());
+            newest = (entry.trailer, self.value(yields));
             self.cursor.retreat()?;
         }
         Ok(newest)
@@ -168,12 +198,22 @@ impl Side {
         key: Bytes,
         trailer: Trailer,
         value: Option<Bytes>,
+        yields: Yields,
     ) -> Result<Option<Row>, Error> {
         match trailer.kind() {
             kind if kind.is_delete() => Ok(None),
             _ if self.cursor.table().hides(&key, trailer)? => Ok(None),
             EntryKind::Put | EntryKind::PutOverDelete => Ok(value.map(|value| (key, value))),
+            _ if yields == Yields::Keys => Ok(Some((key, Bytes::new()))),
             kind => Err(Error::NotAValue(kind)),
+        }
+    }
+
+    /// The value that the cursor stands on, if it is wanted.
+    fn value(&self, yields: Yields) -> Option<Bytes> {
+        match yields {
+            Yields::Rows => self.cursor.value(),
+            Yields::Keys => Some(Bytes::new()),
         }
     }
 }
@@ -201,3 +241,19 @@ impl DoubleEndedIterator for TableRange {
 }
 
 impl std::iter::FusedIterator for TableRange {}
+
+impl Iterator for TableKeys {
+    type Item = Result<Bytes, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rows.next().map(|row| row.map(|(key, _)| key))
+    }
+}
+
+impl DoubleEndedIterator for TableKeys {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.rows.next_back().map(|row| row.map(|(key, _)| key))
+    }
+}
+
+impl std::iter::FusedIterator for TableKeys {}

@@ -14,7 +14,7 @@ use stratal_types::{
 
 use crate::{
     Error, OpenMode, OpenOptions, Properties, ReadAt, Scan, TableContext, TableCursor, TableInfo,
-    TableRange,
+    TableKeys, TableRange,
     block::{CachedBlock, CachedDictionary, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, rebuilt_partition},
@@ -181,6 +181,21 @@ impl Table {
     /// tree can resolve; read errors and damage otherwise.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.live_value(key, self.lookup(key, SeqNo::MAX)?)
+    }
+
+    /// Whether `key` is live: its newest version is no delete, and no range tombstone hides it. Its
+    /// value is not looked at, nor whether it is in this table.
+    ///
+    /// # Errors
+    ///
+    /// Read errors and damage.
+    pub fn contains(&self, key: &[u8]) -> Result<bool, Error> {
+        match self.lookup(key, SeqNo::MAX)? {
+            Some(version) if !version.trailer.kind().is_delete() => {
+                Ok(!self.hides(key, version.trailer)?)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The value that the newest version of `key` makes, if it makes one.
@@ -370,6 +385,12 @@ impl Table {
     /// The live keys and values of `range`, in order, from either end.
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> TableRange {
         TableRange::new(self, KeyRange::from_bounds(&range))
+    }
+
+    /// The live keys of `range`, in order, from either end. Their values are not looked at, nor whether
+    /// they are in this table.
+    pub fn keys<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> TableKeys {
+        self.range(range).into_keys()
     }
 
     /// The live keys that begin with `prefix`, and their values, in order, from either end. Where the

@@ -166,6 +166,7 @@ fn check_points(table: &Table, model: &Model, entries: &[Entry], probes: &[Vec<u
     let bounds = [0, 1, 2, 7, 50, 150, 1000].map(SeqNo::from);
     for key in probes {
         assert_eq!(table.get(key).unwrap().map(Vec::from), model.get(key, SeqNo::MAX));
+        assert_eq!(table.contains(key).unwrap(), model.get(key, SeqNo::MAX).is_some());
         for bound in bounds.into_iter().chain([SeqNo::MAX]) {
             let at = entries.partition_point(|(other, trailer, _)| {
                 let by_key = order.compare(other, key);
@@ -216,6 +217,10 @@ fn check_ranges(table: &Table, model: &Model, probes: &[Vec<u8>]) {
             let own =
                 |(key, value): (bytes::Bytes, bytes::Bytes)| (Vec::from(key), Vec::from(value));
             assert_eq!(rows().map(own).collect::<Vec<_>>(), expected);
+            let keys =
+                || table.keys((start.clone(), end.clone())).map(|key| Vec::from(key.unwrap()));
+            let expected_keys = || expected.iter().map(|(key, _)| key.clone());
+            assert!(keys().eq(expected_keys()) && keys().rev().eq(expected_keys().rev()));
             let mut backwards: Vec<_> = rows().rev().map(own).collect();
             backwards.reverse();
             assert_eq!(backwards, expected);

@@ -268,3 +268,39 @@ impl ReadAt for Broken {
         Ok(Bytes::copy_from_slice(&self.file[range.start as usize..range.end as usize]))
     }
 }
+
+/// Bounds of every sort, with how many of the keys 0 to 99 lie between them.
+#[test]
+fn ranges_without_keys_yield_none_from_either_end() {
+    use std::ops::Bound::{self, Excluded, Included, Unbounded};
+    let (_, table) = opened(100);
+    let (first, last) = (key(0), key(99));
+    type Case = (&'static str, (Bound<Vec<u8>>, Bound<Vec<u8>>), usize);
+    let cases: [Case; 12] = [
+        ("all", (Unbounded, Unbounded), 100),
+        ("one", (Included(key(7)), Included(key(7))), 1),
+        ("none of one", (Included(key(7)), Excluded(key(7))), 0),
+        ("one excluded twice", (Excluded(key(7)), Excluded(key(7))), 0),
+        ("between neighbours", (Excluded(key(7)), Excluded(key(8))), 0),
+        ("inverted", (Included(key(8)), Included(key(7))), 0),
+        ("inverted ends", (Included(last.clone()), Included(first.clone())), 0),
+        ("before the first", (Unbounded, Excluded(first.clone())), 0),
+        ("up to the first", (Unbounded, Included(first)), 1),
+        ("behind the last", (Excluded(last.clone()), Unbounded), 0),
+        ("from the last", (Included(last), Unbounded), 1),
+        ("from an empty key", (Included(Vec::new()), Excluded(key(10))), 10),
+    ];
+    for (name, range, count) in cases {
+        assert_eq!(table.range(range.clone()).count(), count, "{name}");
+        assert_eq!(table.range(range.clone()).rev().count(), count, "{name}");
+        assert_eq!(table.keys(range.clone()).count(), count, "{name}");
+        assert_eq!(table.keys(range).rev().count(), count, "{name}");
+    }
+    for (prefix, count) in [("", 100), ("key", 100), ("key00001", 10), ("key000017", 1), ("z", 0)] {
+        let rows = || table.prefix(prefix.as_bytes()).map(|row| row.unwrap().0);
+        assert_eq!(rows().count(), count, "{prefix}");
+        assert!(rows().rev().eq(rows().collect::<Vec<_>>().into_iter().rev()), "{prefix}");
+        assert!(rows().all(|key| key.starts_with(prefix.as_bytes())), "{prefix}");
+    }
+    assert_eq!(table.prefix(&[0xff; 20]).count(), 0);
+}
