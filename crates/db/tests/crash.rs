@@ -178,7 +178,7 @@ fn every_crash_leaves_a_prefix_with_all_that_was_promised() {
     let mut counts = Counts::default();
     match seed_asked_for() {
         Some(seed) => check_history(seed, SOAK, &mut counts),
-        None => (0..12).for_each(|seed| check_history(seed, DEFAULT, &mut counts)),
+        None => (0..13).for_each(|seed| check_history(seed, DEFAULT, &mut counts)),
     }
     println!("{counts:?}");
     assert!(
