@@ -2,6 +2,7 @@
 
 mod header;
 mod layout;
+mod words;
 mod groups;
 mod builder;
 mod search;

@@ -4,11 +4,11 @@ use stratal_simd::Simd;
 use stratal_types::{EntryKind, KEY_LEN_MAX, SeqNo};
 
 use super::{
-    builder::short_word,
     header::{
         DIGEST_WIDTH, Groups, Header, REST_BY_VALUE, RUN_LEN, Sections, ensure, malformed, runs,
         start_width,
     },
+    words::short_word,
 };
 use crate::Error;
 

@@ -3,9 +3,9 @@ use core::{cmp::Ordering, ops::Range};
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
 use super::{
-    builder::{head_of, short_word},
     header::start_width,
     layout::{Layout, chunk_at, seqno_delta},
+    words::{head_of, short_word},
 };
 
 /// A block's bytes beside their layout: what every reading method works on.

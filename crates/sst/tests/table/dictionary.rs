@@ -192,7 +192,9 @@ fn one_copy_of_the_dictionary_is_enough_and_without_any_it_is_named() {
         assert!(repaired == file);
     }
     let mut damaged = file;
-    copies.iter().for_each(|&at| damaged[at] ^= 1);
+    for &at in &copies {
+        damaged[at] ^= 1;
+    }
     let error = open(&ctx, &damaged).unwrap().get(&entries[0].0).unwrap_err();
     assert!(error.is_corruption());
     assert!(matches!(error, Error::Block { kind: "dictionary", .. }), "{error}");

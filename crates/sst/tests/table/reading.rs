@@ -1,6 +1,10 @@
 //! What is read of a file, and when.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{
+    io,
+    ops::{Bound, Range},
+    sync::Arc,
+};
 
 use crate::support::{Counted, context, forward, write_model};
 use bytes::Bytes;
@@ -269,13 +273,14 @@ impl ReadAt for Broken {
     }
 }
 
-/// Bounds of every sort, with how many of the keys 0 to 99 lie between them.
+/// A range by its name and bounds, and how many of the keys 0 to 99 lie in it.
+type Case = (&'static str, (Bound<Vec<u8>>, Bound<Vec<u8>>), usize);
+
 #[test]
 fn ranges_without_keys_yield_none_from_either_end() {
-    use std::ops::Bound::{self, Excluded, Included, Unbounded};
+    use std::ops::Bound::{Excluded, Included, Unbounded};
     let (_, table) = opened(100);
     let (first, last) = (key(0), key(99));
-    type Case = (&'static str, (Bound<Vec<u8>>, Bound<Vec<u8>>), usize);
     let cases: [Case; 12] = [
         ("all", (Unbounded, Unbounded), 100),
         ("one", (Included(key(7)), Included(key(7))), 1),

@@ -1,0 +1,386 @@
+//! How the blocks of an open table are found, read and kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stratal_archive::{SectionTag, Toc, TocEntry};
+use stratal_block::{BlockCodec, BlockContext, BlockSpec, Dictionary, FileKey, Outcome};
+use stratal_cache::{CacheKey, FileId, Priority};
+use stratal_filter::{Filter, Retrieval};
+use stratal_types::{Counter, Fragments, SeqNo};
+
+use super::{parse_sorted, read, section_handle};
+use crate::{
+    Error, Properties, ReadAt, TableContext,
+    block::{CachedBlock, CachedDictionary, CachedFilter},
+    handle::BlockHandle,
+    locator::CachedLocator,
+    section::{self, TableBlock, ordinal},
+    source::{Tail, pieces},
+    tombstones::{self, CachedFragments},
+};
+
+/// What every clone of a table shares.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) ctx: TableContext,
+    pub(super) source: Arc<dyn ReadAt>,
+    pub(super) file: FileId,
+    pub(super) toc: Toc,
+    pub(super) properties: Properties,
+    pub(super) key: Option<FileKey>,
+    /// Opens every block but those that need the dictionary.
+    pub(super) codec: BlockCodec,
+    pub(super) has_dictionary: bool,
+    /// The end of the file, while the table is being opened.
+    pub(super) tail: Option<Tail>,
+    /// The number at which everything is seen.
+    pub(super) overlay: Option<SeqNo>,
+    /// Both copies of the properties are damaged.
+    pub(super) lacks_properties: bool,
+}
+
+impl Inner {
+    pub(super) fn load_properties(&self) -> Result<Properties, Error> {
+        self.load_doubled(
+            section::PROPERTIES,
+            TableBlock::Properties,
+            ordinal::PROPERTIES,
+            |plain, offset| Properties::decode(&plain, offset),
+        )
+    }
+
+    /// Ends the opening: what the tail holds of the blocks that reads need goes into the cache. A
+    /// block that does not load is left to the read that needs it.
+    pub(super) fn keep_tail(&mut self) {
+        if self.is_in_tail(section::INDEX) {
+            drop(self.index());
+        }
+        if self.is_in_tail(section::FILTER) {
+            drop(self.filter());
+        }
+        if self.is_in_tail(section::LOCATOR) {
+            drop(self.locator());
+        }
+        if self.is_in_tail(section::TOMBSTONES) {
+            drop(self.tombstones());
+        }
+        self.tail = None;
+    }
+
+    /// Whether the tail holds a copy of a section.
+    pub(super) fn is_in_tail(&self, tag: SectionTag) -> bool {
+        let holds =
+            |entry: &TocEntry| self.tail.as_ref().is_some_and(|tail| tail.holds(entry.range()));
+        self.toc.find(tag).any(holds)
+    }
+
+    pub(super) fn index(&self) -> Result<Option<Arc<CachedBlock>>, Error> {
+        if !self.has_entries() {
+            return Ok(None);
+        }
+        let kind = TableBlock::Index;
+        let index = self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
+            self.load_doubled(section::INDEX, kind, ordinal::INDEX, |plain, offset| {
+                parse_sorted(plain, kind, offset)
+            })
+        })?;
+        Ok(Some(index))
+    }
+
+    pub(super) fn tombstones(&self) -> Result<Arc<Fragments>, Error> {
+        if !self.has_tombstones() {
+            return Ok(Arc::new(Fragments::EMPTY));
+        }
+        let load = || {
+            let mut fragments = self.load_tombstones()?;
+            if let Some(seqno) = self.overlay {
+                let comparator = self.ctx.comparator.as_ref();
+                fragments = tombstones::at_seqno(&fragments, seqno, comparator);
+            }
+            Ok::<_, Error>(CachedFragments(Arc::new(fragments)))
+        };
+        let key = self.cache_key(TableBlock::Tombstones, 0);
+        let cached = self.ctx.cache.get_or_load(&key, Priority::High, load)?;
+        Ok(Arc::clone(&cached.0))
+    }
+
+    /// As they are stored.
+    pub(super) fn load_tombstones(&self) -> Result<Fragments, Error> {
+        let (kind, ordinals) = (TableBlock::Tombstones, ordinal::TOMBSTONES);
+        let comparator = self.ctx.comparator.as_ref();
+        self.load_doubled(section::TOMBSTONES, kind, ordinals, |plain, offset| {
+            tombstones::decode(&plain, offset, comparator)
+        })
+    }
+
+    pub(super) fn has_tombstones(&self) -> bool {
+        self.properties.range_tombstones > 0
+            || self.lacks_properties && self.toc.find(section::TOMBSTONES).next().is_some()
+    }
+
+    pub(super) fn has_entries(&self) -> bool {
+        self.properties.entries > 0
+            || self.lacks_properties && self.toc.find(section::DATA).next().is_some()
+    }
+
+    /// Takes for the properties what can be known without them.
+    pub(super) fn do_without_properties(&mut self) {
+        self.lacks_properties = true;
+        self.ctx.comparator.name().clone_into(&mut self.properties.comparator);
+        self.properties.index_levels = match self.index() {
+            Ok(Some(top)) if top.partition(0).is_some() => 2,
+            Ok(Some(_)) => 1,
+            Ok(None) | Err(_) => 0,
+        };
+    }
+
+    pub(super) fn check_overlay(&self) -> Result<(), Error> {
+        let seqno_max = self.properties.seqno_max;
+        if self.overlay.is_some() && (self.lacks_properties || seqno_max > 0) {
+            return Err(Error::OverlayRefused { seqno_max });
+        }
+        Ok(())
+    }
+
+    /// What opens the data blocks of a table with a dictionary.
+    pub(super) fn dictionary(&self) -> Result<Arc<CachedDictionary>, Error> {
+        let kind = TableBlock::Dictionary;
+        self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
+            self.load_doubled(section::DICTIONARY, kind, ordinal::DICTIONARY, |plain, offset| {
+                let resolve = || {
+                    let dictionaries = vec![Dictionary::new(&plain)?];
+                    let key = self.key.clone();
+                    let context = BlockContext { key, dictionaries, ..BlockContext::default() };
+                    BlockSpec::default().resolve(&context)
+                };
+                resolve()
+                    .map(|codec| CachedDictionary(codec, plain.len()))
+                    .map_err(|source| Error::Block { kind: kind.name(), offset, source })
+            })
+        })
+    }
+
+    pub(super) fn filter(&self) -> Result<Option<Arc<CachedFilter>>, Error> {
+        let Some(entry) = self.toc.find(section::FILTER).next() else { return Ok(None) };
+        let kind = TableBlock::Filter;
+        let key = self.cache_key(kind, entry.offset);
+        let load = || self.load_filter(section_handle(entry, ordinal::FILTER), kind);
+        self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
+    }
+
+    /// `None` in a table of two levels, which is not to have one.
+    pub(super) fn locator(&self) -> Result<Option<Arc<CachedLocator>>, Error> {
+        if self.properties.locator_bytes == 0 || self.properties.index_levels > 1 {
+            return Ok(None);
+        }
+        let Some(entry) = self.toc.find(section::LOCATOR).next() else { return Ok(None) };
+        let kind = TableBlock::Locator;
+        let key = self.cache_key(kind, entry.offset);
+        let load =
+            || {
+                let handle = section_handle(entry, ordinal::LOCATOR);
+                match handle.and_then(|handle| self.open_block(handle, kind)) {
+                    Ok(plain) => Ok(Retrieval::parse(plain)
+                        .map_or(CachedLocator::Unusable, CachedLocator::Usable)),
+                    Err(error @ Error::Read { .. }) => Err(error),
+                    Err(_) => Ok(CachedLocator::Unusable),
+                }
+            };
+        self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
+    }
+
+    pub(super) fn filter_partition(&self, handle: BlockHandle) -> Result<Arc<CachedFilter>, Error> {
+        let kind = TableBlock::FilterPartition;
+        let key = self.cache_key(kind, handle.offset);
+        let load = || self.load_filter(Ok(handle), kind);
+        self.ctx.cache.get_or_load(&key, Priority::High, load)
+    }
+
+    /// A damaged filter is no reason to refuse a read; a source that cannot be read is.
+    pub(super) fn load_filter(
+        &self,
+        handle: Result<BlockHandle, Error>,
+        kind: TableBlock,
+    ) -> Result<CachedFilter, Error> {
+        match handle.and_then(|handle| self.open_block(handle, kind)) {
+            Ok(plain) => {
+                Ok(Filter::parse(plain).map_or(CachedFilter::Unusable, CachedFilter::Usable))
+            }
+            Err(error @ Error::Read { .. }) => Err(error),
+            Err(_) => Ok(CachedFilter::Unusable),
+        }
+    }
+
+    pub(super) fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
+        let kind = TableBlock::Data;
+        self.ctx.cache.get_or_load(&self.cache_key(kind, handle.offset), Priority::Normal, || {
+            parse_sorted(self.open_block(handle, kind)?, kind, handle.offset)
+        })
+    }
+
+    pub(super) fn data_blocks(
+        &self,
+        handles: &[BlockHandle],
+    ) -> Result<Vec<Arc<CachedBlock>>, Error> {
+        let kind = TableBlock::Data;
+        let key = |handle: &BlockHandle| self.cache_key(kind, handle.offset);
+        let mut blocks: Vec<Option<Arc<CachedBlock>>> =
+            handles.iter().map(|handle| self.ctx.cache.get(&key(handle))).collect();
+        let missing: Vec<BlockHandle> = handles
+            .iter()
+            .zip(&blocks)
+            .filter_map(|(handle, block)| block.is_none().then_some(*handle))
+            .collect();
+        if !missing.is_empty() {
+            let mut loaded = self.read_data_blocks(&missing)?.into_iter();
+            for (handle, block) in
+                handles.iter().zip(&mut blocks).filter(|(_, block)| block.is_none())
+            {
+                *block = loaded.next().map(Arc::new);
+                if let Some(block) = block {
+                    self.ctx.cache.insert(&key(handle), Priority::Normal, block);
+                }
+            }
+        }
+        Ok(blocks.into_iter().flatten().collect())
+    }
+
+    /// Reads and opens data blocks, which stand in order of the file, past the cache.
+    pub(super) fn read_data_blocks(
+        &self,
+        handles: &[BlockHandle],
+    ) -> Result<Vec<CachedBlock>, Error> {
+        let pieces = pieces(handles);
+        let ranges: Vec<_> = pieces.iter().map(|piece| piece.range.clone()).collect();
+        if let Some(handle) = handles.iter().find(|handle| handle.range().end > self.source.len()) {
+            return Err(beyond_the_end(handle.offset));
+        }
+        let bytes = self.source.read_many(&ranges).map_err(|source| Error::Read {
+            offset: ranges.first().map_or(0, |range| range.start),
+            len: ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum(),
+            source,
+        })?;
+        let mut blocks = Vec::with_capacity(handles.len());
+        for (piece, bytes) in pieces.iter().zip(bytes) {
+            self.ctx.metrics.add(Counter::BytesRead, bytes.len() as u64);
+            for handle in handles.get(piece.blocks.clone()).unwrap_or_default() {
+                let stored = piece.slice(&bytes, *handle);
+                // A block that is kept must not keep its neighbours with it.
+                let has_neighbours = piece.blocks.len() > 1;
+                blocks.push(self.parse_data_block(*handle, &stored, has_neighbours)?);
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Reads a section of one block that stands twice: the first copy that is whole, those that need
+    /// no read before those that do. If none is whole, the error of the first.
+    pub(super) fn load_doubled<T>(
+        &self,
+        tag: SectionTag,
+        kind: TableBlock,
+        ordinals: [u64; 2],
+        parse: impl Fn(Bytes, u64) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut first_error = None;
+        let mut copies: Vec<_> = self.toc.find(tag).zip(ordinals).collect();
+        if let Some(tail) = &self.tail {
+            copies.sort_by_key(|(entry, _)| !tail.holds(entry.range()));
+        }
+        for (entry, ordinal) in copies {
+            let loaded = section_handle(entry, ordinal)
+                .and_then(|handle| self.open_block(handle, kind))
+                .and_then(|plain| parse(plain, entry.offset));
+            match loaded {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.unwrap_or(Error::MissingSection(kind.name())))
+    }
+
+    pub(super) fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
+        let stored = self.read_block(handle)?;
+        self.decode_block(handle, kind, &stored).map(|(plain, _)| plain)
+    }
+
+    /// A block's bytes as they are stored.
+    pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Bytes, Error> {
+        if handle.range().end > self.source.len() {
+            return Err(beyond_the_end(handle.offset));
+        }
+        let stored = match self.tail.as_ref().and_then(|tail| tail.copy(handle.range())) {
+            Some(stored) => stored,
+            None => read(self.source.as_ref(), handle.offset, handle.len.into())?,
+        };
+        self.ctx.metrics.add(Counter::BytesRead, handle.len.into());
+        Ok(stored)
+    }
+
+    pub(super) fn parse_data_block(
+        &self,
+        handle: BlockHandle,
+        stored: &Bytes,
+        keeps: bool,
+    ) -> Result<CachedBlock, Error> {
+        let kind = TableBlock::Data;
+        let mut plain = self.decode_block(handle, kind, stored)?.0;
+        if keeps && !plain.is_unique() {
+            plain = Bytes::copy_from_slice(&plain);
+        }
+        parse_sorted(plain, kind, handle.offset)
+    }
+
+    /// The payload of the block that `handle` names, whose bytes are `stored`; shares their memory where
+    /// it is stored as it is.
+    pub(super) fn decode_block(
+        &self,
+        handle: BlockHandle,
+        kind: TableBlock,
+        stored: &Bytes,
+    ) -> Result<(Bytes, Outcome), Error> {
+        self.ctx.metrics.add(Counter::BlocksRead, 1);
+        let id = kind.id(self.toc.header.uid, handle.ordinal);
+        let damage = |source| Error::Block { kind: kind.name(), offset: handle.offset, source };
+        let dictionary;
+        let opened = if kind == TableBlock::Data && self.has_dictionary {
+            match self.dictionary() {
+                Ok(found) => {
+                    dictionary = found;
+                    dictionary.0.open(id, stored).map_err(damage)?
+                }
+                Err(error @ Error::Read { .. }) => return Err(error),
+                // It is lost; a block that does not shrink does without.
+                Err(error) => match self.codec.open(id, stored) {
+                    Err(stratal_block::Error::MissingDictionary { .. }) => return Err(error),
+                    opened => opened.map_err(damage)?,
+                },
+            }
+        } else {
+            self.codec.open(id, stored).map_err(damage)?
+        };
+        if opened.outcome == Outcome::Healed {
+            self.ctx.metrics.add(Counter::BlocksHealed, 1);
+        }
+        let plain = match opened.payload {
+            std::borrow::Cow::Borrowed(plain) => stored.slice_ref(plain),
+            std::borrow::Cow::Owned(plain) => plain.into(),
+        };
+        Ok((plain, opened.outcome))
+    }
+
+    pub(super) fn cache_key(&self, kind: TableBlock, offset: u64) -> CacheKey {
+        CacheKey { file: self.file, offset, role: kind.tag() }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ctx.cache.remove_file(self.file);
+    }
+}
+
+fn beyond_the_end(offset: u64) -> Error {
+    Error::Malformed { what: "a block lies beyond the end of the file", offset }
+}
