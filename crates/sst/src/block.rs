@@ -1,6 +1,6 @@
 //! Blocks as the cache keeps them: checked once, then trusted.
 
-use std::{hint::black_box, num::NonZeroU64};
+use std::{cmp::Ordering, hint::black_box, num::NonZeroU64, ops::Range};
 
 use bytes::Bytes;
 use stratal_block::{BlockCodec, SortedBlock};
@@ -10,7 +10,8 @@ use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
 use crate::{
     Version,
-    index::{BlockFence, PartitionFence},
+    handle::BlockHandle,
+    index::{BlockFence, LazyHeads, PartitionFence},
 };
 
 /// A data or index block in memory.
@@ -18,11 +19,14 @@ use crate::{
 pub(crate) struct CachedBlock {
     plain: Bytes,
     rows: SortedBlock<Bytes>,
+    /// Of a block of fences that is searched by them.
+    heads: Option<Box<LazyHeads>>,
 }
 
 impl Resident for CachedBlock {
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.plain.len()
+        let heads = self.heads.as_ref().map_or(0, |_| LazyHeads::weight(self.rows.len()));
+        size_of::<Self>() + self.plain.len() + heads
     }
 }
 
@@ -34,7 +38,12 @@ impl CachedBlock {
             let what = "a table's block has no rows";
             return Err(stratal_block::Error::Malformed { what, offset: 0 });
         }
-        Ok(Self { plain, rows })
+        Ok(Self { plain, rows, heads: None })
+    }
+
+    /// As one of fences in bytewise order, which will be searched often.
+    pub(crate) fn with_heads(self) -> Self {
+        Self { heads: LazyHeads::new(self.rows.len()), ..self }
     }
 
     pub(crate) fn rows(&self) -> &SortedBlock<Bytes> {
@@ -48,10 +57,38 @@ impl CachedBlock {
     /// Number of the first row at or behind (`key`, `bound`) in internal order.
     pub(crate) fn seek(&self, key: &[u8], bound: SeqNo, comparator: &dyn Comparator) -> usize {
         if comparator.is_bytewise() {
-            self.rows.seek(key, bound)
+            let ties = self.heads.as_ref().and_then(|heads| heads.search(&self.rows, key));
+            match ties {
+                Some(ties) => self.seek_within(ties, key, bound),
+                None => self.rows.seek(key, bound),
+            }
         } else {
             self.rows.seek_by(key, bound, comparator, &mut Vec::new())
         }
+    }
+
+    /// The first of `rows` at or behind (`key`, `bound`), or the row behind them.
+    fn seek_within(&self, rows: Range<usize>, key: &[u8], bound: SeqNo) -> usize {
+        let Range { mut start, mut end } = rows;
+        while start < end {
+            let middle = start.midpoint(end);
+            let is_before = match self.rows.compare_key(middle, key) {
+                Some(Ordering::Less) => true,
+                Some(Ordering::Equal) => !self.trailer(middle).seqno().is_visible_at(bound),
+                Some(Ordering::Greater) | None => false,
+            };
+            if is_before {
+                start = middle.saturating_add(1);
+            } else {
+                end = middle;
+            }
+        }
+        start
+    }
+
+    /// Where the data block is that row `i` of an index block stands for.
+    pub(crate) fn handle(&self, i: usize) -> Option<BlockHandle> {
+        BlockHandle::take(&mut self.rows.value(i)?)
     }
 
     /// Row `i`, which the block has.

@@ -14,10 +14,12 @@ mod fence;
 mod builder;
 mod partitions;
 mod cursor;
+mod heads;
 mod rebuild;
 
 pub(crate) use builder::{IndexBuilder, fence_between};
 pub(crate) use cursor::IndexCursor;
 pub(crate) use fence::{BlockFence, PartitionFence, Stats};
+pub(crate) use heads::LazyHeads;
 pub(crate) use partitions::{Partition, PartitionLimits, Partitions};
 pub(crate) use rebuild::{Frames, rebuilt_partition};

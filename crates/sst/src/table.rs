@@ -414,7 +414,7 @@ impl Table {
     ) -> Result<Arc<CachedBlock>, Error> {
         let kind = TableBlock::IndexPartition;
         let handle = self.partition_fence(top, n)?.handle;
-        let parse = |plain| parse_sorted(plain, kind, handle.offset);
+        let parse = |plain| self.inner.parse_fences(plain, kind, handle.offset);
         let key = self.inner.cache_key(kind, handle.offset);
         self.inner.ctx.cache.get_or_load(&key, Priority::High, || {
             match self.open_block(handle, kind).and_then(parse) {

@@ -227,7 +227,8 @@ impl IndexCursor {
     ///
     /// As [`block`](Self::block).
     pub(crate) fn handle(&self, table: &Table) -> Result<BlockHandle, Error> {
-        self.block(table).map(|block| block.handle)
+        let (leaf, row) = self.inside().ok_or(Error::CursorFailed)?;
+        leaf.handle(row).ok_or_else(|| no_fence(table))
     }
 
     /// What the index says of the data block that the cursor stands for.
@@ -321,10 +322,12 @@ impl IndexCursor {
 }
 
 fn fence_of(leaf: &CachedBlock, row: usize, table: &Table) -> Result<BlockFence, Error> {
-    leaf.fence(row).ok_or_else(|| Error::Malformed {
-        what: "an index row does not describe a block",
-        offset: table.index_offset(),
-    })
+    leaf.fence(row).ok_or_else(|| no_fence(table))
+}
+
+fn no_fence(table: &Table) -> Error {
+    let what = "an index row does not describe a block";
+    Error::Malformed { what, offset: table.index_offset() }
 }
 
 /// Number of the first partition whose block of the index stands at `offset` or behind.

@@ -82,10 +82,22 @@ impl Inner {
         let kind = TableBlock::Index;
         let index = self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
             self.load_doubled(section::INDEX, kind, ordinal::INDEX, |plain, offset| {
-                parse_sorted(plain, kind, offset)
+                self.parse_fences(plain, kind, offset)
             })
         })?;
         Ok(Some(index))
+    }
+
+    /// A block of the index.
+    pub(super) fn parse_fences(
+        &self,
+        plain: Bytes,
+        kind: TableBlock,
+        offset: u64,
+    ) -> Result<CachedBlock, Error> {
+        let block = parse_sorted(plain, kind, offset)?;
+        let is_bytewise = self.ctx.comparator.is_bytewise();
+        Ok(if is_bytewise { block.with_heads() } else { block })
     }
 
     pub(super) fn tombstones(&self) -> Result<Arc<Fragments>, Error> {
