@@ -156,11 +156,12 @@ fn take_lock(builder: &Builder) -> Result<Option<Box<dyn Lock>>, Error> {
     let (fs, dir) = (builder.fs.as_ref(), &builder.dir);
     let path = dir.join(FileName::Lock.to_string());
     let identity = dir.join(FileName::Identity.to_string());
-    let is_there = exists(fs, &identity)?;
-    if !is_there && has_data(&file_names(fs, dir)?) {
+    let has_data = has_data(&file_names(fs, dir)?);
+    if has_data && !exists(fs, &identity)? {
         return Err(Error::Missing { file: identity });
     }
-    if !is_there && (builder.read_only || !builder.create) {
+    // An identity alone is what is left of a database that was not made to its end.
+    if !has_data && (builder.read_only || !builder.create) {
         return Err(not_found(dir));
     }
     if builder.read_only && !exists(fs, &path)? {

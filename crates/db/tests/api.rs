@@ -349,6 +349,24 @@ fn a_directory_without_its_manifest_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn an_identity_alone_is_no_database_until_somebody_makes_one() {
+    let fs = MemFs::new();
+    drop(small(Arc::new(fs.clone())).open().unwrap());
+    for entry in fs.list(Path::new(DIR)).unwrap() {
+        if entry.name != "IDENTITY" && entry.name != "tables" {
+            fs.remove_file(&Path::new(DIR).join(&entry.name)).unwrap();
+        }
+    }
+    let open = || small(Arc::new(fs.clone()));
+    for builder in [open().read_only(true), open().create(false)] {
+        let opened = builder.open();
+        assert!(matches!(opened, Err(Error::NotFound { .. })), "{opened:?}");
+    }
+    assert!(fs.metadata(&Path::new(DIR).join("IDENTITY")).is_ok(), "nothing was removed");
+    assert!(open().open().unwrap().open_report().created);
+}
+
+#[test]
 fn data_without_its_identity_is_not_taken_for_a_new_database() {
     let fs = MemFs::new();
     let db = small(Arc::new(fs.clone())).open().unwrap();
