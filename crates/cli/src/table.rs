@@ -33,6 +33,7 @@ pub(crate) fn run(verb: &TableVerb, common: &Common, out: &mut Output) -> Result
         TableVerb::Salvage { file, out: saved, table } => {
             check::salvage(file, saved, table, common, out)
         }
+        TableVerb::Scrub { file, out: repaired } => check::scrub(file, repaired, common, out),
         TableVerb::Merge(args) => whole::merge(args, common, out),
         TableVerb::Split(args) => whole::split(args, common, out),
         TableVerb::Diff(args) => whole::diff(args, common, out),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use stratal_block::{Checksum, Compression, Parity, Seal};
 use stratal_filter::{FilterKind, FilterSize, FilterSpec};
-use stratal_sst::{FileDigest, Partitioning, Table, TableOptions};
+use stratal_sst::{FileDigest, Partitioning, Table, TableDictionary, TableOptions};
 
 use super::{InputArgs, RangeArgs, RowArgs, compression, size};
 
@@ -52,6 +52,15 @@ pub(crate) enum TableVerb {
         out: PathBuf,
         #[command(flatten)]
         table: NewTableArgs,
+    },
+    /// Write a damaged table as it was first written, as far as parity and second copies tell
+    #[command(after_help = "Example:\n  stratal table scrub damaged.sst repaired.sst\n\n\
+        Prints what was repaired and what could not be, and exits 4 if anything could not.")]
+    Scrub {
+        /// The damaged table, which stays as it is
+        file: PathBuf,
+        /// The table to write; replaced whole if it exists
+        out: PathBuf,
     },
     /// Write what several tables hold into one
     Merge(TableMergeArgs),
@@ -107,6 +116,13 @@ pub(crate) struct NewTableArgs {
     /// What finds damage
     #[arg(long, value_enum, default_value_t = ChecksumArg::Xxh3)]
     pub(crate) checksum: ChecksumArg,
+    /// Make a dictionary of up to so many bytes, such as 16KiB, of the first blocks, and compress with
+    /// it; needs --compression zstd
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) dictionary: Option<u64>,
+    /// Give each entry a digest of its own, 4 bytes, which verify checks
+    #[arg(long)]
+    pub(crate) digests: bool,
     /// Whether index and filter are in parts that are read one by one: never, always, auto, or from so
     /// many keys on
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = partitioning)]
@@ -194,11 +210,20 @@ impl NewTableArgs {
             checksum: self.checksum.into(),
             seal: self.encrypt.map(Seal::from).or(inherited).unwrap_or_default(),
             parity: self.parity,
+            dictionary: self.dictionary.map_or(TableDictionary::None, dictionary),
+            entry_digests: self.digests,
             partitioning: self.partition,
             filter,
             ..TableOptions::default()
         }
     }
+}
+
+/// A dictionary of at most `len` bytes, made of a hundred times as many.
+fn dictionary(len: u64) -> TableDictionary {
+    let len_max = u32::try_from(len).unwrap_or(u32::MAX);
+    let sample_len = len_max.saturating_mul(100).min(TableDictionary::SAMPLE_LEN_MAX);
+    TableDictionary::Train { len_max, sample_len }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

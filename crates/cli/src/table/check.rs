@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use serde_json::{Value, json};
-use stratal_sst::{Damage, FileDigest, SalvageReport, TableContext, TableWriter};
+use stratal_sst::{
+    Damage, FileDigest, Healed, SalvageReport, ScrubReport, TableContext, TableWriter,
+};
 use stratal_types::{FileUid, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -23,7 +25,7 @@ pub(super) fn verify(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let mut differs = None;
-    let (blocks, entries, damage) = match file::try_open_table(path, common)? {
+    let (blocks, entries, damage, healed) = match file::try_open_table(path, common)? {
         Ok(table) => {
             let fail = |error| Failure::table(path, &error);
             let report = table.verify().map_err(fail)?;
@@ -31,15 +33,17 @@ pub(super) fn verify(
                 let found = table.digest().map_err(fail)?;
                 differs = (found != expected).then_some((found, expected));
             }
-            (report.blocks, report.entries, report.damage)
+            (report.blocks, report.entries, report.damage, report.healed)
         }
         Err(error) if matches!(Failure::table(path, &error), Failure::Damage(_)) => {
-            (0, 0, vec![Damage { offset: 0, kind: "contents", error, keys: None }])
+            let damage = Damage { offset: 0, kind: "contents", error, keys: None };
+            (0, 0, vec![damage], Vec::new())
         }
         Err(error) => return Err(Failure::table(path, &error)),
     };
     let file = path.display();
     let mut found: Vec<DamageRow<'_>> = damage.iter().map(|damage| row_of(&file, damage)).collect();
+    found.extend(healed.iter().map(|healed| row_of_healed(&file, healed, &REPAIRABLE)));
     let differs =
         differs.map(|(found, expected)| format!("the digest is {found}, expected {expected}"));
     if let Some(verdict) = &differs {
@@ -66,9 +70,7 @@ pub(super) fn salvage(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let table = open_to_salvage(path, common)?;
-    if std::fs::canonicalize(saved).ok() == std::fs::canonicalize(path).ok() {
-        return Err(Failure::Usage("the table to write is the one to read".into()));
-    }
+    refuse_same(path, saved)?;
     let fail = |error| Failure::table(path, &error);
     let name = table.comparator().name();
     let comparator = comparator_named(name)
@@ -100,6 +102,55 @@ pub(super) fn salvage(
         out.line(format!("{saved}: {} entries saved", report.entries))?;
     }
     if ok { Ok(()) } else { Err(Failure::Damage(None)) }
+}
+
+/// Writes a table as it was before it was damaged.
+pub(super) fn scrub(
+    path: &Path,
+    repaired: &Path,
+    common: &Common,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let table = file::open_table(path, common)?;
+    refuse_same(path, repaired)?;
+    let mut report = ScrubReport::default();
+    file::replace(repaired, |sink| {
+        report = table.scrub(sink).map_err(|error| Failure::table(path, &error))?;
+        Ok(Some(()))
+    })?;
+    let (ok, file) = (report.is_whole(), path.display());
+    let mut rows: Vec<DamageRow<'_>> = report.lost.iter().map(|lost| row_of(&file, lost)).collect();
+    if out.json {
+        let damage: Vec<Value> = rows.iter().map(|row| row.json(out)).collect();
+        let healed = report.healed.iter().map(|healed| row_of_healed(&file, healed, &REPAIRED));
+        let healed: Vec<Value> = healed.map(|row| row.json(out)).collect();
+        let blocks = report.blocks;
+        out.json(&json!({ "ok": ok, "blocks": blocks, "healed": healed, "damage": damage }))?;
+    } else {
+        rows.extend(report.healed.iter().map(|healed| row_of_healed(&file, healed, &REPAIRED)));
+        rows.iter().try_for_each(|row| out.line(row.line(out.notation)))?;
+        let (healed, repaired) = (report.healed.len(), repaired.display());
+        out.line(format!("{repaired}: {} blocks, {healed} parts repaired", report.blocks))?;
+    }
+    if ok { Ok(()) } else { Err(Failure::Damage(None)) }
+}
+
+fn refuse_same(read: &Path, written: &Path) -> Result<(), Failure> {
+    if std::fs::canonicalize(written).ok() == std::fs::canonicalize(read).ok() {
+        return Err(Failure::Usage("the table to write is the one to read".into()));
+    }
+    Ok(())
+}
+
+const REPAIRABLE: &str = "damaged, and repaired whenever it is read";
+const REPAIRED: &str = "repaired";
+
+fn row_of_healed<'a>(
+    file: &'a dyn std::fmt::Display,
+    healed: &Healed,
+    verdict: &'a &'static str,
+) -> DamageRow<'a> {
+    DamageRow { file, offset: healed.offset, kind: healed.kind, verdict, keys: None }
 }
 
 fn row_of<'a>(file: &'a dyn std::fmt::Display, damage: &'a Damage) -> DamageRow<'a> {

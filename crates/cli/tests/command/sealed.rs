@@ -104,14 +104,23 @@ fn parity_checksum_and_partitions_are_chosen_when_writing() {
         desk.run(&format!("table write t.sst in.tsv --compression none {options}")).exits(0);
         desk.run("table scan t.sst").exits(0).prints(&rows);
         desk.run("table verify t.sst").exits(0);
-        let mut bytes = desk.read("t.sst");
+        let written = desk.read("t.sst");
+        let mut bytes = written.clone();
         let at = bytes.windows(13).position(|found| found == b"value of 1234").unwrap();
         bytes[at] ^= 1;
         desk.file("t.sst", bytes);
         let is_repaired = options.contains("parity");
         let got = desk.run("table get t.sst key01234").exits(if is_repaired { 0 } else { 4 });
         assert_eq!(got.text().contains("value of 1234"), is_repaired, "{options}");
+        // Damage that costs nothing is damage; and can be undone.
+        let verdict = if is_repaired { "repaired whenever it is read" } else { "are lost" };
+        let found = desk.run("table verify t.sst").exits(4).text();
+        assert!(found.contains(verdict), "{options}: {found}");
+        let scrubbed = desk.run("table scrub t.sst s.sst").exits(if is_repaired { 0 } else { 4 });
+        assert!(scrubbed.text().contains(if is_repaired { "1 parts repaired" } else { "0 parts" }));
+        assert_eq!(desk.read("s.sst") == written, is_repaired, "{options}");
     }
+    desk.run("table scrub t.sst t.sst").exits(2).says(&["the one to read"]);
     for options in [
         "--parity rs:4",
         "--parity rs:40+2",
@@ -120,8 +129,27 @@ fn parity_checksum_and_partitions_are_chosen_when_writing() {
         "--partition sometimes",
         "--checksum md5",
         "--encrypt rot13",
+        "--compression zstd --dictionary 1",
     ] {
         desk.run(&format!("table write u.sst in.tsv {options}")).exits(2);
         assert!(!desk.exists("u.sst"), "{options}");
     }
+}
+
+#[test]
+fn a_dictionary_and_digests_are_chosen_when_writing() {
+    let desk = Desk::new();
+    let row = |i: u32| format!("key{i:05}\t{{\"name\": \"number {i}\", \"active\": true}}\n");
+    let rows: String = (0..6000).map(row).collect();
+    desk.file("in.tsv", &rows);
+    let write = "table write t.sst in.tsv --block-size 512 --compression zstd";
+    desk.run(write).exits(0);
+    let without = desk.read("t.sst").len();
+    desk.run(&format!("{write} --dictionary 1KiB --digests")).exits(0);
+    desk.run("table scan t.sst").exits(0).prints(&rows);
+    desk.run("table verify t.sst").exits(0);
+    let info = desk.run("table info t.sst --json").exits(0).text();
+    assert!(info.contains("\"entry_digests\":1") && !info.contains("\"dictionary_bytes\":0"));
+    // Digests take 24 kB.
+    assert!(desk.read("t.sst").len() < without, "{} {without}", desk.read("t.sst").len());
 }
