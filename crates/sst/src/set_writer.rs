@@ -194,16 +194,14 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         self.ctx.comparator.as_ref()
     }
 
-    /// The table at hand, begun if there is none.
+    /// The table at hand, begun if there is none. A writer is large: it stays where it is.
     fn current(&mut self) -> Result<&mut TableWriter<F::Sink>, F::Error> {
-        let writer = if let Some(writer) = self.current.take() {
-            writer
-        } else {
+        if self.current.is_none() {
             let (sink, identity) = self.files.begin()?;
-            TableWriter::new(self.ctx, sink, identity, Arc::clone(&self.spec))
-                .map_err(|error| self.files.fail(error))?
-        };
-        Ok(self.current.insert(writer))
+            let writer = TableWriter::new(self.ctx, sink, identity, Arc::clone(&self.spec));
+            self.current = Some(writer.map_err(|error| self.files.fail(error))?);
+        }
+        self.current.as_mut().ok_or_else(|| self.files.fail(Error::WriterFailed))
     }
 
     /// Ends the table that is responsible for `piece`, if it holds anything.

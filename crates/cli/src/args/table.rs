@@ -86,6 +86,9 @@ pub(crate) struct WriteArgs {
     /// The order of keys: bytewise, reverse or shortlex
     #[arg(long, value_name = "NAME", default_value = "bytewise")]
     pub(crate) comparator: String,
+    /// Threads that compress and encrypt; the file is the same
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: u16,
     #[command(flatten)]
     pub(crate) table: NewTableArgs,
 }

@@ -3,7 +3,9 @@
 use std::{convert::Infallible, path::Path, sync::Arc, time::Instant};
 
 use serde_json::json;
-use stratal_sst::{Error, TableContext, TableInfo, TableOutput, TableSpec, TableWriter};
+use stratal_sst::{
+    BlockPool, Error, RayonPool, TableContext, TableInfo, TableOutput, TableSpec, TableWriter,
+};
 use stratal_types::{EntryRef, FileUid, Fragments, comparator_named};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -34,7 +36,8 @@ pub(super) fn run(args: &WriteArgs, common: &Common, out: &mut Output) -> Result
     let seal = options.seal;
     let spec = Arc::new(options.validate().map_err(fail)?);
     let keys = secret::keys_for_new(common)?;
-    let ctx = TableContext { comparator, keys, ..TableContext::default() };
+    let pool = (args.threads > 1).then(|| pool(args.threads)).transpose()?;
+    let ctx = TableContext { comparator, keys, pool, ..TableContext::default() };
     let place = Place { memory: common.memory, beside: &args.file, seal };
     let sorted = Sorted::read(&mut records, &ctx.comparator, &place, &bar)?;
     drop(bar);
@@ -57,6 +60,13 @@ pub(super) fn run(args: &WriteArgs, common: &Common, out: &mut Output) -> Result
         "{entries} records from {lines} lines, {bytes} bytes, {seconds:.3} s, {:.0} records/s",
         rate(lines, seconds),
     ))
+}
+
+/// Threads on which blocks are made ready.
+fn pool(threads: u16) -> Result<Arc<dyn BlockPool>, Failure> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build();
+    let threads = threads.map_err(|error| Failure::Io(format!("cannot start threads: {error}")))?;
+    Ok(Arc::new(RayonPool::new(Arc::new(threads))))
 }
 
 /// Writes a table to `path`, replacing what was there once the new file is whole.

@@ -150,6 +150,10 @@ fn a_dictionary_and_digests_are_chosen_when_writing() {
     desk.run("table verify t.sst").exits(0);
     let info = desk.run("table info t.sst --json").exits(0).text();
     assert!(info.contains("\"entry_digests\":1") && !info.contains("\"dictionary_bytes\":0"));
+    let alone = desk.read("t.sst");
+    desk.run(&format!("{write} --dictionary 1KiB --digests --threads 3")).exits(0);
+    assert!(desk.read("t.sst") == alone, "threads make the same file");
+    desk.run(&format!("{write} --threads 0")).exits(2);
     // Digests take 24 kB.
     assert!(desk.read("t.sst").len() < without, "{} {without}", desk.read("t.sst").len());
 }
