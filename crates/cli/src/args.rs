@@ -395,6 +395,8 @@ pub(crate) enum OutputFormat {
     Tsv,
     /// {"key":…,"value":…}
     Ndjson,
+    /// A line of headers, then key and value in columns
+    Csv,
 }
 
 /// Least that `--memory` may give.

@@ -49,6 +49,10 @@ pub(crate) fn print<E>(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let limit = args.limit.unwrap_or(u64::MAX);
+    if args.format == OutputFormat::Csv && !out.json {
+        let headers: &[u8] = if args.keys_only { b"key\n" } else { b"key,value\n" };
+        out.bytes(headers)?;
+    }
     let mut printed = 0;
     while printed < limit {
         let row = if args.reverse { rows.next_back() } else { rows.next() };
@@ -70,8 +74,10 @@ fn print_row(
     format: OutputFormat,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    if format == OutputFormat::Tsv && !out.json {
-        return out.row(key, value);
+    match format {
+        OutputFormat::Tsv if !out.json => return out.row(key, value),
+        OutputFormat::Csv if !out.json => return print_csv(key, value, out),
+        _ => {}
     }
     let mut row = serde_json::Map::new();
     row.insert("key".into(), out.json_text(key));
@@ -79,6 +85,15 @@ fn print_row(
         row.insert("value".into(), out.json_text(value));
     }
     out.json(&Value::Object(row))
+}
+
+/// A row of csv, quoted where it has to be, of key and value as text.
+fn print_csv(key: &[u8], value: Option<&[u8]>, out: &mut Output) -> Result<(), Failure> {
+    let fields = [Some(key), value].into_iter().flatten().map(|bytes| out.notation.show(bytes));
+    let mut row = csv::Writer::from_writer(Vec::new());
+    let written = row.write_record(fields).map_err(|error| error.to_string());
+    let bytes = written.and_then(|()| row.into_inner().map_err(|error| error.to_string()));
+    out.bytes(&bytes.map_err(Failure::Io)?)
 }
 
 /// Prints the values of `keys`, and says which are missing.

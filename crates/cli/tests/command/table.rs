@@ -300,3 +300,18 @@ fn a_dump_names_every_byte_of_a_table() {
     assert_eq!(usize::from_str_radix(ends, 16).unwrap(), len, "{last}");
     desk.run("table dump in.tsv").exits(3);
 }
+
+#[test]
+fn rows_are_printed_as_csv_that_reads_back() {
+    let desk = Desk::new();
+    desk.file("in.tsv", "a\tplain\nb,c\twith \"quotes\"\nd\\n\t\n");
+    desk.run("table write t.sst in.tsv").exits(0);
+    let csv = "key,value\na,plain\n\"b,c\",\"with \"\"quotes\"\"\"\nd\\n,\n";
+    desk.run("table scan t.sst --format csv").exits(0).prints(csv);
+    let reverse = "key\nd\\n\n\"b,c\"\na\n";
+    desk.run("table scan t.sst --format csv --reverse --keys-only").exits(0).prints(reverse);
+    desk.file("back.csv", csv);
+    desk.run("table write u.sst back.csv --key key").exits(0);
+    let value = "{\"key\":\"b,c\",\"value\":\"with \\\\\"quotes\\\\\"\"}";
+    desk.run("table get u.sst b,c").exits(0).prints(format!("{value}\n"));
+}
