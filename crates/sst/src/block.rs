@@ -54,8 +54,15 @@ impl CachedBlock {
         self.rows.len()
     }
 
-    /// Number of the first row at or behind (`key`, `bound`) in internal order.
-    pub(crate) fn seek(&self, key: &[u8], bound: SeqNo, comparator: &dyn Comparator) -> usize {
+    /// Number of the first row at or behind (`key`, `bound`) in internal order. `scratch` is used for
+    /// keys.
+    pub(crate) fn seek(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        comparator: &dyn Comparator,
+        scratch: &mut Vec<u8>,
+    ) -> usize {
         if comparator.is_bytewise() {
             let ties = self.heads.as_ref().and_then(|heads| heads.search(&self.rows, key));
             match ties {
@@ -63,7 +70,7 @@ impl CachedBlock {
                 None => self.rows.seek(key, bound),
             }
         } else {
-            self.rows.seek_by(key, bound, comparator, &mut Vec::new())
+            self.rows.seek_by(key, bound, comparator, scratch)
         }
     }
 

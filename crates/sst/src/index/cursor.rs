@@ -1,4 +1,5 @@
 use std::{
+    mem,
     ops::{Bound, Range},
     sync::Arc,
 };
@@ -27,6 +28,8 @@ pub(crate) struct IndexCursor {
     row: Option<usize>,
     /// Blocks whose entries are all older than this are passed over.
     since: SeqNo,
+    /// For keys, while they are searched in another order than that of their bytes.
+    scratch: Vec<u8>,
 }
 
 impl IndexCursor {
@@ -50,9 +53,15 @@ impl IndexCursor {
         key: &[u8],
         bound: SeqNo,
     ) -> Result<(), Error> {
-        let Some(top) = self.load_top(table)? else { return Ok(()) };
-        self.partition =
-            if table.is_divided() { top.seek(key, bound, table.comparator()) } else { 0 };
+        let mut scratch = mem::take(&mut self.scratch);
+        let partition = self.load_top(table).map(|top| match top {
+            Some(top) if table.is_divided() => {
+                top.seek(key, bound, table.comparator(), &mut scratch)
+            }
+            _ => 0,
+        });
+        self.scratch = scratch;
+        self.partition = partition?;
         Ok(())
     }
 
@@ -85,10 +94,12 @@ impl IndexCursor {
         key: &[u8],
         bound: SeqNo,
     ) -> Result<(), Error> {
-        let row = match self.load_leaf(table)? {
-            Some(leaf) => leaf.seek(key, bound, table.comparator()),
-            None => return Ok(()),
-        };
+        let mut scratch = mem::take(&mut self.scratch);
+        let row = self
+            .load_leaf(table)
+            .map(|leaf| leaf.map(|leaf| leaf.seek(key, bound, table.comparator(), &mut scratch)));
+        self.scratch = scratch;
+        let Some(row) = row? else { return Ok(()) };
         self.settle_forward(table, row)
     }
 
