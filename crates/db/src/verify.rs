@@ -209,6 +209,14 @@ impl Inner {
         }
         let found = table.verify().map_err(fail)?;
         report.blocks += found.blocks;
+        report.damage.extend(found.healed.iter().map(|healed| Damage {
+            file: path.clone(),
+            offset: healed.offset,
+            kind: healed.kind.into(),
+            verdict: "damaged, and repaired whenever it is read".into(),
+            from_key: None,
+            to_key: None,
+        }));
         report.damage.extend(found.damage.into_iter().map(|damage| {
             let (from_key, to_key) = damage.keys.unwrap_or_default();
             Damage {

@@ -332,6 +332,36 @@ fn verification_names_the_damaged_file_and_keys() {
 }
 
 #[test]
+fn verification_names_what_parity_repairs_whenever_it_is_read() {
+    let fs = SimFs::new(1);
+    let mut options = small_trees();
+    options.table.parity = stratal_sst::Parity::Xor { data: 4 };
+    let db = small(Arc::new(fs.clone())).tree_options(options).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    keyspace.put("k", "v").unwrap();
+    db.compact().unwrap();
+    assert!(db.verify().unwrap().is_ok());
+
+    let tables = fs.list(&Path::new(DIR).join("tables")).unwrap();
+    let table = Path::new(DIR).join("tables").join(&tables[0].name);
+    let in_block = stratal_archive::ArchiveHeader::LEN as u64 + 20;
+    fs.alter_at_rest(&table, in_block, &[0xff]).unwrap();
+    let report = db.verify().unwrap();
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    let damage = &report.damage[0];
+    assert!(damage.kind == "data" && damage.verdict.contains("repaired"), "{damage:?}");
+    assert_eq!(keyspace.get("k").unwrap().as_deref(), Some(&b"v"[..]), "it costs nothing");
+}
+
+#[test]
+fn a_tree_without_keys_is_not_told_to_encrypt() {
+    let mut options = small_trees();
+    options.table.seal = stratal_sst::Seal::Aes256Gcm;
+    let opened = small(mem()).tree_options(options).open();
+    assert!(matches!(opened, Err(Error::InvalidArgument { .. })), "{opened:?}");
+}
+
+#[test]
 fn a_directory_without_its_manifest_is_not_taken_for_a_new_one() {
     let fs = MemFs::new();
     let db = small(Arc::new(fs.clone())).open().unwrap();
