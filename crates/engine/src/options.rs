@@ -1,6 +1,6 @@
 use stratal_block::Compression;
 use stratal_compaction::plan::{Policy, Shape, StrategyOptions};
-use stratal_sst::{TableOptions, TableSpec};
+use stratal_sst::{Seal, TableOptions, TableSpec};
 use stratal_types::CutOptions;
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ pub struct TreeOptions {
     /// Bytes a memtable may hold before it is sealed. Default 64 MiB.
     pub write_buffer_len: usize,
     /// How tables are written. In the first levels, whose tables live briefly, they are not compressed.
+    /// They are in the clear: there is no way yet to bring a tree its keys.
     pub table: TableOptions,
     /// Levels above this one are not compressed. Default 2.
     pub compress_from_level: usize,
@@ -69,6 +70,9 @@ impl TreeOptions {
         }
         if self.cut.table_len == 0 {
             return Err(Error::InvalidArgument("cut.table_len is 0".into()));
+        }
+        if self.table.seal != Seal::None {
+            return Err(Error::InvalidArgument("table.seal: a tree brings no keys".into()));
         }
         self.filters.check()?;
         let uncompressed = TableOptions { compression: Compression::None, ..self.table.clone() };
