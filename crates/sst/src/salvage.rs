@@ -98,6 +98,9 @@ struct Ends {
     last: Vec<u8>,
 }
 
+/// Most ordinals that are tried for one block, so that headers made to lie cannot keep a salvage busy.
+const DOUBTFUL_MAX: u64 = 64;
+
 struct Salvage<'a, W> {
     table: &'a Table,
     writer: &'a mut TableWriter<W>,
@@ -261,7 +264,7 @@ impl<W: io::Write> Salvage<'_, W> {
             };
             met += 1;
             let mut saved = self.block(handle)?;
-            let most = doubtful;
+            let most = doubtful.min(DOUBTFUL_MAX);
             for back in 1..=most {
                 if saved.is_ok() {
                     break;
