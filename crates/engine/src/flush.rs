@@ -1,0 +1,104 @@
+//! From memory to tables.
+
+use std::{collections::HashSet, sync::Arc};
+
+use stratal_compaction::{SpanSet, plan::Job};
+use stratal_fs::Synced;
+use stratal_manifest::{Place, TableMeta, VersionEdit};
+use stratal_types::{Fragments, KeyRange, SeqNo};
+
+use crate::{
+    Error, JobSummary, Tree, files::JobLedger, job::JobBoard, merging::Merge, outputs::summary,
+    read_state::Sealed, source::SourceCursor,
+};
+
+impl Tree {
+    /// Writes everything that waits in memory to tables, durably; returns what was written.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing or the manifest said. The memtables are still there then.
+    pub fn flush(&self) -> Result<JobSummary, Error> {
+        self.seal_between_writes();
+        self.flush_sealed()
+    }
+
+    /// Writes the memtables that are [sealed](Self::seal), and no other, to tables; as
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn flush_sealed(&self) -> Result<JobSummary, Error> {
+        self.flush_sealed_to(SeqNo::MAX)
+    }
+
+    /// Writes the sealed memtables of which everything is below `bound` to tables, whatever is sealed
+    /// meanwhile: for a caller who has made a log durable up to there and no further. See
+    /// [`sealed_to`](Self::sealed_to).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn flush_sealed_to(&self, bound: SeqNo) -> Result<JobSummary, Error> {
+        let _turn = self.flushing.lock();
+        let state = self.state.load_full();
+        let above = state.sealed.iter().take_while(|sealed| sealed.bound > bound).count();
+        let sealed = state.sealed.get(above..).unwrap_or_default();
+        let Some(newest) = sealed.first() else { return Ok(JobSummary::default()) };
+        let flushed = self.write_flush(sealed).and_then(|(tables, mut ledger)| {
+            self.install_flush(sealed, tables, newest.bound, &mut ledger)
+        });
+        self.store.files.remove_unused();
+        flushed
+    }
+
+    fn write_flush(&self, sealed: &[Sealed]) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+        let memtables = || sealed.iter().map(|sealed| &sealed.memtable);
+        let sources = memtables().map(|memtable| SourceCursor::Memory(memtable.cursor())).collect();
+        let tombstones: Vec<_> = memtables().map(|memtable| memtable.tombstones()).collect();
+        let tombstones =
+            Fragments::merge(tombstones.iter().map(Arc::as_ref), self.comparator.as_ref());
+        let merge = Merge {
+            sources,
+            tombstones,
+            older: SpanSet::all(),
+            covered_elsewhere: None,
+            level: 0,
+            fences: Vec::new(),
+            lineage: Vec::new(),
+            created_at_ms: (self.store.context.time)(),
+            after: self.after(
+                self.shape(&self.state.load().view, &JobBoard::default()),
+                &Job::flush(KeyRange::ALL, u64::MAX),
+                memtables().map(|memtable| memtable.entries() as u64).sum(),
+            ),
+        };
+        self.merge_tables(merge)
+    }
+
+    fn install_flush(
+        &self,
+        sealed: &[Sealed],
+        tables: Vec<Synced<TableMeta>>,
+        bound: SeqNo,
+        ledger: &mut JobLedger,
+    ) -> Result<JobSummary, Error> {
+        let summary = summary(0, &tables);
+        let mut manifest = self.store.manifest.lock();
+        let view = Arc::clone(&self.state.load().view);
+        let age = view.runs().map(|(place, _)| place.age).max().unwrap_or(0).saturating_add(1);
+        let mut edit = VersionEdit::new();
+        self.stamp(&mut edit);
+        edit.set_flushed(self.id, bound);
+        for table in tables {
+            edit.add_table(self.id, Place { level: 0, age }, table)?;
+        }
+        let version = self.commit(&mut manifest, &edit, ledger)?;
+        let flushed: HashSet<u64> = sealed.iter().map(|sealed| sealed.memtable.id()).collect();
+        self.swap_view(&version, |state| {
+            state.sealed.retain(|sealed| !flushed.contains(&sealed.memtable.id()));
+        });
+        Ok(summary)
+    }
+}

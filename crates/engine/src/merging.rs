@@ -1,0 +1,177 @@
+//! Merges of tables, from a job to what is installed.
+
+use std::sync::Arc;
+
+use stratal_compaction::{
+    SpanSet,
+    gc::{GcContext, GcStream, JobTombstones},
+    plan::{Job, Shape, Table},
+};
+use stratal_fs::Synced;
+use stratal_manifest::{Place, TableMeta};
+use stratal_merge::MergingCursor;
+use stratal_sst::TableSetWriter;
+use stratal_types::{Fence, FileUid, Fragments, KeyRange, OutputCutter, Piece, SeqNo};
+
+use crate::{
+    CompactionFilters, Error, JobSummary, Tree,
+    files::JobLedger,
+    job::JobBoard,
+    outputs::{Outputs, summary},
+    read_state::ReadState,
+    source::{RunCursor, SourceCursor},
+};
+
+impl Tree {
+    pub(crate) fn run_merge(&self, job: &Job) -> Result<JobSummary, Error> {
+        let state = self.state.load_full();
+        let comparator = self.comparator.as_ref();
+        let shape = self.shape(&state.view, &JobBoard::default());
+        job.check(&shape, comparator).map_err(|invalid| Error::StaleJob(invalid.to_string()))?;
+
+        let (mut sources, mut tombstones, mut lineage) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut created_at_ms) = (0, 0);
+        for (_, run) in state.view.runs() {
+            let inputs = run.filtered(|table| job.takes(table.meta.number));
+            if inputs.tables.is_empty() {
+                continue;
+            }
+            tombstones.push(inputs.tombstones(&KeyRange::ALL)?);
+            for table in inputs.tables.iter() {
+                keys += table.meta.entries;
+                created_at_ms = table.meta.created_at_ms.max(created_at_ms);
+            }
+            lineage.extend(inputs.tables.iter().map(|table| table.meta.uid));
+            sources.push(SourceCursor::Run(Box::new(RunCursor::scanner(inputs))));
+        }
+        let merge = Merge {
+            sources,
+            tombstones: Fragments::merge(tombstones.iter().map(Arc::as_ref), comparator),
+            older: job.older(&shape, comparator),
+            covered_elsewhere: Some(self.covered_elsewhere(job, &shape, &state)),
+            level: job.output.level,
+            fences: job.fences(&shape, comparator),
+            lineage,
+            created_at_ms,
+            after: self.after(shape, job, keys),
+        };
+        drop(state);
+        let (tables, mut ledger) = self.merge_tables(merge)?;
+        let summary = summary(job.inputs.len(), &tables);
+        let place = manifest_place(job)?;
+        self.install(job, &mut ledger, |edit| {
+            for number in &job.inputs {
+                edit.remove_table(self.id, *number);
+            }
+            for table in tables {
+                edit.add_table(self.id, place, table)?;
+            }
+            Ok(())
+        })?;
+        Ok(summary)
+    }
+
+    pub(crate) fn run_move(&self, job: &Job) -> Result<JobSummary, Error> {
+        let place = manifest_place(job)?;
+        let mut ledger = JobLedger::new(&self.store.files);
+        self.install(job, &mut ledger, |edit| {
+            for number in &job.inputs {
+                edit.move_table(self.id, *number, place);
+            }
+            Ok(())
+        })?;
+        Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
+    }
+
+    /// About the shape that a job leaves which brings at most `keys` keys to where its output goes.
+    pub(crate) fn after(&self, mut shape: Shape, job: &Job, keys: u64) -> Shape {
+        let all = Table {
+            number: 0,
+            span: job.span.clone(),
+            len: 0,
+            seqnos: (SeqNo::ZERO, SeqNo::ZERO),
+            entries: keys,
+            deletes: 0,
+            tombstones: 0,
+            created_at_ms: 0,
+            busy: false,
+        };
+        shape.apply(job, vec![all], self.comparator.as_ref());
+        shape
+    }
+
+    /// Keys that range tombstones outside the job may cover, those in memory among them.
+    fn covered_elsewhere(&self, job: &Job, shape: &Shape, state: &ReadState) -> SpanSet {
+        let comparator = self.comparator.as_ref();
+        let tables = job.covered_elsewhere(shape, comparator);
+        let memory = state.memtables().filter_map(|memtable| memtable.tombstones().span());
+        SpanSet::of(tables.spans().iter().cloned().chain(memory), comparator)
+    }
+
+    /// Merges `merge` into tables, which are synced and the ledger's.
+    pub(crate) fn merge_tables(
+        &self,
+        merge: Merge,
+    ) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+        let comparator = self.comparator.as_ref();
+        let watermark = self.store.clock().watermark();
+        let tombstones = JobTombstones::new(merge.tombstones, watermark, &merge.older, comparator);
+        let mut context = GcContext::new(comparator, watermark, &tombstones, &merge.older);
+        context.covered_elsewhere = merge.covered_elsewhere.as_ref();
+        context.operator = self.folding.operator();
+        let mut departed = |_: &[u8], _: &[u8]| {};
+        let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
+        let tree_spec = self.spec.load_full();
+        let mut filter =
+            tree_spec.options().compaction_filters.as_ref().map(CompactionFilters::make);
+        let mut stream = GcStream::new(input, context, &mut departed);
+        if let Some(filter) = &mut filter {
+            stream = stream.with_filter(filter.as_mut());
+        }
+        let files = self.store.files.context(&self.comparator);
+        let spec = tree_spec.table(merge.level, &merge.after);
+        let options = tree_spec.options().cut;
+        let cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);
+        let outputs = Outputs::new(self, merge.level, merge.lineage, merge.created_at_ms);
+        let mut set = TableSetWriter::new(&files, spec, cutter, outputs);
+        set.add_tombstones(tombstones.kept())?;
+
+        loop {
+            stream.advance()?;
+            let Some(entry) = stream.entry() else { break };
+            set.add(entry)?;
+        }
+        let Some(collected) = stream.finish() else {
+            return Err(Error::StaleJob("the merge did not reach its end".into()));
+        };
+        {
+            let mut operands = self.operands.lock();
+            operands.folds += collected.folds;
+            operands.compositions += collected.compositions;
+            operands.failures += collected.folds_failed;
+        }
+        set.finish()?.sync()
+    }
+}
+
+/// What a merge reads and what it knows.
+pub(crate) struct Merge {
+    /// In age order, the newest first.
+    pub(crate) sources: Vec<SourceCursor>,
+    pub(crate) tombstones: Fragments,
+    pub(crate) older: SpanSet,
+    pub(crate) covered_elsewhere: Option<SpanSet>,
+    pub(crate) level: usize,
+    pub(crate) fences: Vec<Fence>,
+    pub(crate) lineage: Vec<FileUid>,
+    /// When the newest of it was flushed.
+    pub(crate) created_at_ms: u64,
+    /// The tree that it leaves.
+    pub(crate) after: Shape,
+}
+
+pub(crate) fn manifest_place(job: &Job) -> Result<Place, Error> {
+    let level = u32::try_from(job.output.level)
+        .map_err(|_| Error::StaleJob("the output's level is out of range".into()))?;
+    Ok(Place { level, age: job.output.age })
+}
