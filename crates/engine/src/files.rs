@@ -7,7 +7,7 @@ use std::{
 
 use stratal_fs::{Access, Fs};
 use stratal_manifest::{FileName, TableMeta};
-use stratal_sst::{FileSource, Table, TableContext};
+use stratal_sst::{FileSource, OpenOptions, Table, TableContext};
 use stratal_types::{
     Comparator,
     sync::{
@@ -126,7 +126,9 @@ impl TableHandle {
             Err(error) => return Err(Error::io("open", path, error)),
         };
         let context = self.files.context(&self.comparator);
-        let table = Table::open(&context, Arc::new(source)).map_err(|source| self.error(source))?;
+        let options = OpenOptions { overlay: self.meta.seqno_overlay, ..OpenOptions::default() };
+        let table = Table::open_with(&context, Arc::new(source), options)
+            .map_err(|source| self.error(source))?;
         let info = table.info();
         let mismatch = |what| Err(Error::Mismatch { path: self.path(), what });
         if info.uid != self.meta.uid {

@@ -102,7 +102,7 @@ impl ReadState {
             if near.tables.is_empty() {
                 continue;
             }
-            let seqno_max = near.tables.iter().map(|table| table.meta.seqno_max).max();
+            let seqno_max = near.tables.iter().map(|table| table.meta.visible_seqno_max()).max();
             let tombstones = near.tombstones(range)?;
             let cursor = SourceCursor::Run(Box::new(RunCursor::new(near)));
             let mut source = Source::new(cursor, tombstones);

@@ -85,20 +85,7 @@ impl View {
 
     /// What a planner sees.
     pub(crate) fn shape(&self, watermark: SeqNo) -> plan::Shape {
-        let table = |handle: &Arc<TableHandle>| {
-            let meta = &handle.meta;
-            plan::Table {
-                number: meta.number,
-                span: meta.span.clone(),
-                len: meta.file_len,
-                seqnos: (meta.seqno_min, meta.seqno_max),
-                entries: meta.entries,
-                deletes: meta.deletes,
-                tombstones: meta.range_tombstones,
-                created_at_ms: meta.created_at_ms,
-                busy: false,
-            }
-        };
+        let table = |handle: &Arc<TableHandle>| plan::Table::from(&*handle.meta);
         let run = |run: &RunView| plan::Run {
             age: run.age,
             tables: run.tables.iter().map(table).collect(),
