@@ -37,6 +37,8 @@ pub struct VersionEdit {
     pub(crate) removed: Vec<(TreeId, u64)>,
     pub(crate) moved: Vec<MovedTable>,
     pub(crate) added: Vec<AddedTable>,
+    pub(crate) held: Vec<(Arc<str>, SeqNo)>,
+    pub(crate) released: Vec<Arc<str>>,
 }
 
 /// A tree to be created.
@@ -105,6 +107,8 @@ mod tag {
     pub(super) const MOVE_TABLE: u64 = 21;
     pub(super) const ADD_TABLE: u64 = 23;
     pub(super) const LOG_SYNCED: u64 = 25;
+    pub(super) const HOLD_HISTORY: u64 = 27;
+    pub(super) const RELEASE_HISTORY: u64 = 29;
 }
 
 impl VersionEdit {
@@ -206,6 +210,19 @@ impl VersionEdit {
         Ok(self)
     }
 
+    /// Holds history from `bound` on for `holder`: the retention floor does not rise above. A holder
+    /// that is there already goes to `bound`, which is not lower than before.
+    pub fn hold_history(&mut self, holder: impl Into<Arc<str>>, bound: SeqNo) -> &mut Self {
+        self.held.push((holder.into(), bound));
+        self
+    }
+
+    /// Holds nothing for `holder` any more.
+    pub fn release_history(&mut self, holder: impl Into<Arc<str>>) -> &mut Self {
+        self.released.push(holder.into());
+        self
+    }
+
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -257,8 +274,12 @@ impl VersionEdit {
                     edit.added.push(AddedTable { tree, place, table });
                 }
                 tag::LOG_SYNCED => once(&mut edit.log_synced, take_number(value)?)?,
+                tag::HOLD_HISTORY => {
+                    edit.held.push((take_text(value)?.into(), take_seqno(value)?));
+                }
+                tag::RELEASE_HISTORY => edit.released.push(take_text(value)?.into()),
                 tag => {
-                    skip_unknown(tag, tag::LOG_SYNCED, "edit field")?;
+                    skip_unknown(tag, tag::RELEASE_HISTORY, "edit field")?;
                     continue;
                 }
             }
@@ -326,6 +347,15 @@ impl VersionEdit {
         }
         if let Some(position) = self.log_synced {
             put_field(out, tag::LOG_SYNCED, |out| varint::put(out, position));
+        }
+        for (holder, bound) in &self.held {
+            put_field(out, tag::HOLD_HISTORY, |out| {
+                put_prefixed(out, holder.as_bytes());
+                varint::put(out, bound.get());
+            });
+        }
+        for holder in &self.released {
+            put_field(out, tag::RELEASE_HISTORY, |out| put_prefixed(out, holder.as_bytes()));
         }
     }
 }

@@ -24,6 +24,8 @@
 //!   changes nothing, in memory or on disk.
 //! * **The file that the highest marker names is current, and whole.** The file is complete and
 //!   synced, name and all, before its marker is created. Older files go once the marker is durable.
+//! * **Held history is not given up.** An edit that would raise the retention floor above what a named
+//!   holder holds is refused, as any other that breaks a version.
 //! * **Only the process that created a file appends to it.** The first edit after an open begins a
 //!   new one. So does the first after a failed write or sync, whose outcome is unknown: that file is
 //!   never touched again, and the version in memory does not change.
@@ -115,7 +117,7 @@ pub use record::{ManifestHeader, Record, RecordKind};
 pub use recovery::{RecoveryMode, RecoveryReport, read_version};
 pub use table_meta::TableMeta;
 pub use version::{Level, Run, TreeId, TreeVersion, Version};
-pub use version_set::{Comparators, LEVELS_MAX, VersionSet};
+pub use version_set::{Comparators, HOLDER_LEN_MAX, LEVELS_MAX, VersionSet};
 
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}

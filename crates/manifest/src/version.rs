@@ -32,6 +32,9 @@ pub struct Version {
     pub retention_floor: SeqNo,
     /// The log is durable up to this position at least.
     pub log_synced: u64,
+    /// For whom history is held, by name, and from which bound on. The retention floor is above none
+    /// of them.
+    pub held: BTreeMap<Arc<str>, SeqNo>,
     /// The trees.
     pub trees: BTreeMap<TreeId, Arc<TreeVersion>>,
 }
@@ -80,6 +83,7 @@ impl Version {
             wal_floor: 0,
             retention_floor: SeqNo::ZERO,
             log_synced: 0,
+            held: BTreeMap::new(),
             trees: BTreeMap::new(),
         }
     }
@@ -98,6 +102,7 @@ impl Version {
             wal_floor: Some(self.wal_floor),
             retention_floor: Some(self.retention_floor),
             log_synced: (self.log_synced > 0).then_some(self.log_synced),
+            held: self.held.iter().map(|(holder, bound)| (Arc::clone(holder), *bound)).collect(),
             ..VersionEdit::default()
         };
         for tree in self.trees.values() {

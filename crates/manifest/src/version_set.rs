@@ -25,6 +25,9 @@ pub type Comparators = Arc<dyn Fn(&str) -> Option<Arc<dyn Comparator>> + Send + 
 /// Levels that a tree may have.
 pub const LEVELS_MAX: u32 = 64;
 
+/// Longest name of a holder of history, in bytes.
+pub const HOLDER_LEN_MAX: usize = 255;
+
 /// The current version, and an index over it, so that an edit costs what it changes: the runs it
 /// touches, and a list of pointers to the trees.
 pub struct VersionSet {
@@ -92,6 +95,7 @@ impl VersionSet {
         raise(&mut version.wal_floor, edit.wal_floor);
         raise(&mut version.retention_floor, edit.retention_floor);
         raise(&mut version.log_synced, edit.log_synced);
+        hold_history(edit, &mut version)?;
         Ok(Arc::new(version))
     }
 
@@ -255,6 +259,28 @@ fn drop_trees(edit: &VersionEdit, version: &mut Version) -> Result<(), Error> {
         if version.trees.remove(id).is_none() {
             return Err(invalid("a tree to be dropped is not there", *id, 0));
         }
+    }
+    Ok(())
+}
+
+/// Changes who holds history, and checks that nobody loses what is held.
+fn hold_history(edit: &VersionEdit, version: &mut Version) -> Result<(), Error> {
+    for holder in &edit.released {
+        if version.held.remove(holder).is_none() {
+            return Err(invalid("a holder of history to be released is not there", TreeId(0), 0));
+        }
+    }
+    for (holder, bound) in &edit.held {
+        if !(1..=HOLDER_LEN_MAX).contains(&holder.len()) {
+            return Err(invalid("a holder's name has not 1 to 255 bytes", TreeId(0), 0));
+        }
+        let before = version.held.insert(Arc::clone(holder), *bound);
+        if before.is_some_and(|before| before > *bound) {
+            return Err(invalid("what is held for a holder would fall", TreeId(0), 0));
+        }
+    }
+    if version.held.values().any(|bound| *bound < version.retention_floor) {
+        return Err(invalid("the retention floor would be above held history", TreeId(0), 0));
     }
     Ok(())
 }

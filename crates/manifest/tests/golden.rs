@@ -70,10 +70,15 @@ fn v1_every_field_and_a_clean_close() {
     edit.set_clock(SeqNo::from(300))
         .set_next_file(70)
         .set_retention_floor(SeqNo::from(200))
+        .hold_history("audit", SeqNo::from(200))
+        .hold_history("feed", SeqNo::from(250))
         .set_options(users, [4, 5])
         .drop_tree(places)
         .remove_table(users, 4)
         .move_table(users, 5, Place { level: 2, age: 8 });
+    manifest.append(&edit).unwrap();
+    let mut edit = VersionEdit::new();
+    edit.release_history("audit").hold_history("feed", SeqNo::from(260));
     let version = manifest.append(&edit).unwrap();
     manifest.close().unwrap();
     let dump = reads_and_writes("every_field", &fs, &version);

@@ -393,6 +393,62 @@ fn counters_rise_above_everything_and_never_fall() {
 }
 
 #[test]
+fn history_is_held_until_it_is_released_and_no_floor_rises_above() {
+    let mut set = with_tree("bytewise");
+    let at = |bound: u32| SeqNo::from(bound);
+    let hold = |name: &str, bound: u32| {
+        let mut edit = VersionEdit::new();
+        edit.hold_history(name, at(bound));
+        edit
+    };
+    let release = |name: &str| {
+        let mut edit = VersionEdit::new();
+        edit.release_history(name);
+        edit
+    };
+    let floor = |mut edit: VersionEdit, bound: u32| {
+        edit.set_retention_floor(at(bound));
+        edit
+    };
+    // Released and taken again at once, there is no lower bound to fall from.
+    let mut again = hold("audit", 9);
+    again.release_history("audit");
+    let history = [
+        ("feed 5", hold("feed", 5)),
+        ("audit 10, feed 5", hold("audit", 10)),
+        ("refused", floor(VersionEdit::new(), 6)),
+        ("refused", hold("feed", 4)),
+        ("audit 10, feed 5", floor(VersionEdit::new(), 5)),
+        ("refused", hold("late", 4)),
+        ("refused", hold("", 9)),
+        ("refused", hold(&"x".repeat(256), 9)),
+        ("audit 10, feed 7", hold("feed", 7)),
+        ("refused", release("nobody")),
+        ("audit 10", floor(release("feed"), 9)),
+        ("audit 9", again),
+        ("", release("audit")),
+        ("", floor(VersionEdit::new(), 90)),
+    ];
+    for (step, (expected, edit)) in history.iter().enumerate() {
+        let before = contents(set.current());
+        match set.apply(edit) {
+            Ok(version) => {
+                let found: Vec<_> =
+                    version.held.iter().map(|(name, bound)| format!("{name} {bound}")).collect();
+                assert_eq!(found.join(", "), *expected, "{step}");
+                let mut again = VersionSet::new(DB, comparators());
+                assert_eq!(again.apply(&version.to_edit()).unwrap().held, version.held, "{step}");
+            }
+            Err(error) => {
+                assert_eq!("refused", *expected, "{step}: {error}");
+                assert_eq!(contents(set.current()), before, "{step}");
+            }
+        }
+    }
+    assert_eq!(set.current().retention_floor, at(90));
+}
+
+#[test]
 fn orphans_are_what_nothing_names_and_strangers_are_left_alone() {
     let mut set = with_tree("bytewise");
     let mut edit = VersionEdit::new();

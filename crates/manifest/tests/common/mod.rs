@@ -87,6 +87,20 @@ pub fn table(number: u64, first: u8, last: u8) -> TableMeta {
     }
 }
 
+/// A holder of history comes, goes on or goes.
+fn random_hold(rng: &mut Rng, version: &Version, edit: &mut VersionEdit) {
+    let name = *rng.choose(&["feed", "audit"]);
+    match version.held.get(name) {
+        Some(_) if rng.chance(1, 3) => {
+            edit.release_history(name);
+        }
+        held => {
+            let least = held.copied().unwrap_or(version.retention_floor).get();
+            edit.hold_history(name, SeqNo::new(least + rng.below(4)).unwrap());
+        }
+    }
+}
+
 /// An edit that fits `version`, of any sort.
 pub fn random_edit(rng: &mut Rng, version: &Version) -> VersionEdit {
     let mut edit = VersionEdit::new();
@@ -113,6 +127,7 @@ pub fn random_edit(rng: &mut Rng, version: &Version) -> VersionEdit {
             edit.set_clock(SeqNo::new(version.clock.get() + 5).unwrap());
             edit.set_wal_floor(version.wal_floor + 1).set_next_file(version.next_file + 2);
             edit.set_retention_floor(version.retention_floor);
+            random_hold(rng, version, &mut edit);
         }
         3 if !tables.is_empty() => {
             // Everything in one level becomes one table two levels down, as a compaction does.
