@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use stratal_types::{
     SeqNo,
@@ -29,6 +29,8 @@ pub struct Clock {
 struct Registry {
     /// Bounds at which somebody reads, and how many do.
     live: BTreeMap<SeqNo, usize>,
+    /// From which bound on history is held, by holder.
+    held: BTreeMap<Arc<str>, SeqNo>,
     /// The highest watermark handed out: below it history may be gone.
     floor: SeqNo,
 }
@@ -40,7 +42,7 @@ impl Clock {
         Self {
             next: AtomicU64::new(next.get()),
             visible: AtomicU64::new(next.get()),
-            registry: Mutex::new(Registry { live: BTreeMap::new(), floor }),
+            registry: Mutex::new(Registry { live: BTreeMap::new(), held: BTreeMap::new(), floor }),
         }
     }
 
@@ -105,28 +107,50 @@ impl Clock {
         }
     }
 
-    /// The lowest bound at which anybody reads or may begin to. From now on no lower one is served.
+    /// Holds history for `holder` from the present on, and tells from where; if it is held already,
+    /// from where it was.
+    pub(crate) fn hold(&self, holder: &str) -> SeqNo {
+        let mut registry = self.registry.lock();
+        let visible = self.visible();
+        *registry.held.entry(holder.into()).or_insert(visible)
+    }
+
+    /// Holds history for `holder` from `bound` on, which is no lower than the floor and than before.
+    pub(crate) fn set_held(&self, holder: &str, bound: SeqNo) {
+        self.registry.lock().held.insert(holder.into(), bound);
+    }
+
+    /// Holds nothing for `holder` any more.
+    pub(crate) fn let_go(&self, holder: &str) {
+        self.registry.lock().held.remove(holder);
+    }
+
+    /// The lowest bound at which anybody reads or may begin to, or from which on history is held. From
+    /// now on no lower one is served.
     pub fn watermark(&self) -> SeqNo {
         let mut registry = self.registry.lock();
         let visible = self.visible();
-        let lowest = registry.live.keys().next().copied().unwrap_or(visible).min(visible);
+        let live = registry.live.keys().next().copied().unwrap_or(visible);
+        let held = registry.held.values().min().copied().unwrap_or(visible);
+        let lowest = live.min(held).min(visible);
         registry.floor = registry.floor.max(lowest);
         lowest
     }
 
-    /// Whether somebody reads from a snapshot.
+    /// Whether somebody reads from a snapshot, or history before the present is held.
     pub(crate) fn is_read(&self) -> bool {
-        !self.registry.lock().live.is_empty()
+        self.registry.lock().is_read(self.visible())
     }
 
-    /// Does `change`, which no snapshot sees both before and after, unless somebody reads from one.
-    /// Returns whether it was done. From then on no bound below the present is served.
+    /// Does `change`, which no snapshot sees both before and after, unless somebody reads from one or
+    /// history before the present is held. Returns whether it was done. From then on no bound below the present is served.
     pub(crate) fn unless_read(&self, change: impl FnOnce()) -> bool {
         let mut registry = self.registry.lock();
-        if !registry.live.is_empty() {
+        let visible = self.visible();
+        if registry.is_read(visible) {
             return false;
         }
-        registry.floor = registry.floor.max(self.visible());
+        registry.floor = registry.floor.max(visible);
         change();
         true
     }
@@ -134,6 +158,12 @@ impl Clock {
     /// The lowest bound at which a read is served.
     pub fn floor(&self) -> SeqNo {
         self.registry.lock().floor
+    }
+}
+
+impl Registry {
+    fn is_read(&self, visible: SeqNo) -> bool {
+        !self.live.is_empty() || self.held.values().any(|bound| *bound < visible)
     }
 }
 
@@ -174,6 +204,26 @@ mod tests {
         clock.release(newer);
         clock.release(at(10));
         assert_eq!((clock.watermark(), clock.floor()), (at(10), at(10)));
+    }
+
+    #[test]
+    fn held_history_keeps_the_watermark_down_as_a_reader_does() {
+        let clock = Clock::new(at(5), SeqNo::ZERO);
+        assert_eq!(clock.hold("feed"), at(5));
+        clock.allocate(5).unwrap();
+        clock.publish(at(10));
+        // Who holds already goes on from where he is; another begins now.
+        assert_eq!((clock.hold("feed"), clock.hold("audit")), (at(5), at(10)));
+        assert_eq!((clock.watermark(), clock.is_read()), (at(5), true));
+        assert!(!clock.unless_read(|| panic!("history is held")));
+        assert!(clock.register_at(at(5)).is_ok());
+        clock.release(at(5));
+        clock.set_held("feed", at(8));
+        assert_eq!(clock.watermark(), at(8));
+        clock.let_go("feed");
+        // Nothing before the present is held for the one who is left.
+        assert_eq!((clock.watermark(), clock.is_read()), (at(10), false));
+        assert!(clock.unless_read(|| {}));
     }
 
     #[test]

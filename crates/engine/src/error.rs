@@ -88,6 +88,10 @@ pub enum Error {
     #[error("there is no tree {0}")]
     NoSuchTree(TreeId),
 
+    /// Nobody of that name holds history.
+    #[error("no history is held for {0:?}")]
+    NoSuchHolder(String),
+
     /// A read asked for history that is not kept any more.
     #[error("reads at {bound} are not served any more, only from {floor} on")]
     SnapshotTooOld {

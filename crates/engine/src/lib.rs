@@ -25,7 +25,8 @@
 //! * **Flushes install in the order of sealing**, and move the flushed bound in the same edit.
 //! * **No lock that a reader takes is held across I/O.** Readers take none; the swap of a read state
 //!   takes a leaf lock for the swap alone.
-//! * **The watermark is handed out by the registry**, which from then on refuses older reads.
+//! * **The watermark is handed out by the registry**, which from then on refuses older reads. It is not
+//!   above what a snapshot, a scan of changes or a [named holder](Store::hold_history) wants to see.
 //!
 //! This crate knows nothing about write-ahead logs, transactions, or threads of its own.
 //!
@@ -69,6 +70,7 @@ mod batch;
 mod erase;
 mod clock;
 mod snapshot;
+mod history;
 mod range;
 mod cursor;
 mod reads;

@@ -154,6 +154,7 @@ impl Store {
     ) -> Result<(Arc<Self>, OpenReport), Error> {
         let version = manifest.version();
         let clock = Clock::new(version.clock, version.retention_floor);
+        version.held.iter().for_each(|(holder, bound)| clock.set_held(holder, *bound));
         let names = file_names(&context)?;
         let last_number = last_number(names.iter().map(String::as_str));
         let next_file = version.next_file.max(last_number.saturating_add(1));
