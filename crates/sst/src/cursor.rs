@@ -1,10 +1,15 @@
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::SortedCursor;
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
-use crate::{Error, Scan, Table, block::CachedBlock, index::IndexCursor, read_ahead::BlockReader};
+use crate::{
+    Error, Scan, Table,
+    block::CachedBlock,
+    index::{IndexCursor, Sought},
+    read_ahead::BlockReader,
+};
 
 /// A place among all stored versions of a table. See [`Cursor`] for how it moves.
 ///
@@ -40,14 +45,20 @@ enum Place {
 }
 
 impl TableCursor {
-    pub(crate) fn new(table: Table, since: SeqNo, scan: Scan) -> Self {
+    pub(crate) fn new(table: Table, sought: Sought, scan: Scan) -> Self {
         Self {
             table,
-            index: IndexCursor::since(since),
+            index: IndexCursor::of(sought),
             blocks: BlockReader::new(scan),
             loaded: None,
             place: Place::BeforeFirst,
         }
+    }
+
+    /// Looks only for versions with these numbers from now on, whatever it was made for: from the next
+    /// block on, blocks that have none are not read.
+    pub fn look_for(&mut self, seqnos: &Range<SeqNo>) {
+        self.index.want(self.table.sought(seqnos));
     }
 
     /// The value of the entry the cursor stands on, sharing the block's memory.

@@ -11,6 +11,7 @@
 //! written as such or put together.
 
 mod fence;
+mod sought;
 mod builder;
 mod partitions;
 mod cursor;
@@ -23,3 +24,4 @@ pub(crate) use fence::{BlockFence, PartitionFence, Stats};
 pub(crate) use heads::LazyHeads;
 pub(crate) use partitions::{Partition, PartitionLimits, Partitions};
 pub(crate) use rebuild::{Frames, rebuilt_partition};
+pub(crate) use sought::Sought;

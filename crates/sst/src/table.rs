@@ -18,7 +18,7 @@ use crate::{
     TableKeys, TableRange,
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
-    index::{IndexCursor, PartitionFence, rebuilt_partition},
+    index::{IndexCursor, PartitionFence, Sought, rebuilt_partition},
     open::find_contents,
     scrub::is_damaged,
     seal,
@@ -346,7 +346,7 @@ impl Table {
 
     /// A [`cursor`](Self::cursor) that gets at blocks as `scan` says.
     pub fn cursor_with(&self, scan: Scan) -> TableCursor {
-        TableCursor::new(self.clone(), SeqNo::ZERO, scan)
+        TableCursor::new(self.clone(), Sought::default(), scan)
     }
 
     /// A cursor that stands on every stored version whose sequence number is `since` or higher, and
@@ -354,13 +354,19 @@ impl Table {
     ///
     /// Of older versions it stands on those that share a block with one it looks for.
     pub fn cursor_since(&self, since: SeqNo) -> TableCursor {
-        // Stored numbers are lower than those at which entries are seen, or the same.
-        let since = if self.inner.overlay.is_some_and(|seqno| seqno >= since) {
-            SeqNo::ZERO
-        } else {
-            since
-        };
-        TableCursor::new(self.clone(), since, Scan::default())
+        self.cursor_between(since..SeqNo::MAX)
+    }
+
+    /// A cursor that stands on every stored version whose sequence number is in `seqnos`, and does not
+    /// read blocks that have none: for whoever looks for changes piece by piece.
+    ///
+    /// Of other versions it stands on those that share a block with one it may look for.
+    pub fn cursor_between(&self, seqnos: Range<SeqNo>) -> TableCursor {
+        TableCursor::new(self.clone(), self.sought(&seqnos), Scan::default())
+    }
+
+    pub(crate) fn sought(&self, seqnos: &Range<SeqNo>) -> Sought {
+        Sought::seen(seqnos, self.inner.overlay)
     }
 
     /// The live keys and values of `range`, in order, from either end.

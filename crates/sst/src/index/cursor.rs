@@ -8,7 +8,7 @@ use stratal_types::{SeqNo, Trailer};
 
 use crate::{Error, Table, block::CachedBlock, handle::BlockHandle};
 
-use super::{BlockFence, PartitionFence};
+use super::{BlockFence, PartitionFence, Sought};
 
 /// A place in a table's index: on the fence of one data block, or on none.
 ///
@@ -26,16 +26,21 @@ pub(crate) struct IndexCursor {
     leaf: Option<(usize, Arc<CachedBlock>)>,
     /// The fence's row in its block.
     row: Option<usize>,
-    /// Blocks whose entries are all older than this are passed over.
-    since: SeqNo,
+    /// Blocks without any of these numbers are passed over.
+    sought: Sought,
     /// For keys, while they are searched in another order than that of their bytes.
     scratch: Vec<u8>,
 }
 
 impl IndexCursor {
-    /// A cursor that passes over blocks without entries of `since` or newer.
-    pub(crate) fn since(since: SeqNo) -> Self {
-        Self { since, ..Self::default() }
+    /// A cursor that passes over blocks without any of the numbers `sought`.
+    pub(crate) fn of(sought: Sought) -> Self {
+        Self { sought, ..Self::default() }
+    }
+
+    /// Looks for other numbers from the next step on.
+    pub(crate) fn want(&mut self, sought: Sought) {
+        self.sought = sought;
     }
 
     /// Goes to the first block whose fence is at or behind (`key`, `bound`) in internal order: the
@@ -146,9 +151,9 @@ impl IndexCursor {
         let mut row = row;
         while self.partition < self.partitions(table) {
             if !self.is_partition_passed_over(table)? {
-                let since = self.since;
+                let sought = self.sought;
                 let Some(leaf) = self.load_leaf(table)? else { break };
-                let found = first_not_passed_over(leaf, row..leaf.len(), since, table)?;
+                let found = first_not_passed_over(leaf, row..leaf.len(), sought, table)?;
                 if found.is_some() {
                     self.row = found;
                     break;
@@ -165,10 +170,10 @@ impl IndexCursor {
         let mut end = Some(row);
         loop {
             if self.partition < self.partitions(table) && !self.is_partition_passed_over(table)? {
-                let since = self.since;
+                let sought = self.sought;
                 let Some(leaf) = self.load_leaf(table)? else { break };
                 let rows = 0..end.unwrap_or(leaf.len());
-                let found = first_not_passed_over(leaf, rows.rev(), since, table)?;
+                let found = first_not_passed_over(leaf, rows.rev(), sought, table)?;
                 if found.is_some() {
                     self.row = found;
                     break;
@@ -182,11 +187,11 @@ impl IndexCursor {
     }
 
     fn is_partition_passed_over(&self, table: &Table) -> Result<bool, Error> {
-        if self.since == SeqNo::ZERO {
+        if self.sought.is_all() {
             return Ok(false);
         }
         let fence = self.partition_fence(table)?;
-        Ok(fence.is_some_and(|fence| fence.stats.seqno_max < self.since.get()))
+        Ok(fence.is_some_and(|fence| !self.sought.meets(fence.stats)))
     }
 
     /// How many partitions there are, if the index is loaded; one in a table of one level.
@@ -355,18 +360,18 @@ fn first_partition_from(table: &Table, top: &CachedBlock, offset: u64) -> Result
     Ok(low)
 }
 
-/// The first of `rows` whose block has entries of `since` or newer.
+/// The first of `rows` whose block may have entries with a number that is sought.
 fn first_not_passed_over(
     leaf: &CachedBlock,
     mut rows: impl Iterator<Item = usize>,
-    since: SeqNo,
+    sought: Sought,
     table: &Table,
 ) -> Result<Option<usize>, Error> {
-    if since == SeqNo::ZERO {
+    if sought.is_all() {
         return Ok(rows.next());
     }
     for row in rows {
-        if fence_of(leaf, row, table)?.stats.seqno_max >= since.get() {
+        if sought.meets(fence_of(leaf, row, table)?.stats) {
             return Ok(Some(row));
         }
     }

@@ -150,3 +150,50 @@ fn a_scan_for_changes_reads_only_blocks_that_have_some() {
         }
     }
 }
+
+#[test]
+fn a_scan_for_changes_between_two_moments_reads_only_blocks_that_have_some() {
+    let mut entries = keys(6000);
+    // Written in the order of their keys, but for a few that were written before and after the rest.
+    for (at, entry) in entries.iter_mut().enumerate() {
+        let seqno = match at {
+            50..60 => 1,
+            3000..3010 => 9_000,
+            at => 1000 + u32::try_from(at).unwrap(),
+        };
+        entry.1 = Trailer::new(seqno.into(), EntryKind::Put);
+    }
+    for (table, counters) in tables(&entries, &(Arc::new(Bytewise) as Arc<dyn Comparator>)) {
+        let blocks = table.properties().data_blocks;
+        let partitions = table.properties().index_partitions;
+        for (since, until) in
+            [(0u32, 1000u32), (2000, 2600), (6990, 9000), (9000, 9001), (9001, 9999)]
+        {
+            let wanted = SeqNo::from(since)..SeqNo::from(until);
+            let is_wanted = |entry: &&Entry| wanted.contains(&entry.1.seqno());
+            let expected: Vec<&Entry> = entries.iter().filter(is_wanted).collect();
+            for backwards in [false, true] {
+                let before = counters.get(Counter::BlocksRead);
+                let met = met(table.cursor_between(wanted.clone()), backwards);
+                let read = counters.get(Counter::BlocksRead) - before;
+                assert!(met.iter().filter(is_wanted).collect::<Vec<_>>() == expected, "{wanted:?}");
+                assert!(read <= blocks / 5 + partitions + 1, "{wanted:?}: {read} of {blocks}");
+            }
+        }
+        // Who has found enough of what is newer looks for what is older alone.
+        let mut cursor = table.cursor();
+        let before = counters.get(Counter::BlocksRead);
+        let mut steps = 0;
+        cursor.seek_to_first().unwrap();
+        while cursor.entry().is_some() {
+            steps += 1;
+            if steps == 300 {
+                cursor.look_for(&(SeqNo::ZERO..SeqNo::from(1300)));
+            }
+            cursor.advance().unwrap();
+        }
+        let read = counters.get(Counter::BlocksRead) - before;
+        assert!((300..600).contains(&steps), "{steps}");
+        assert!(read <= blocks / 5 + partitions + 1, "{read} of {blocks}");
+    }
+}
