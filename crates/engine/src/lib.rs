@@ -71,6 +71,8 @@ mod erase;
 mod clock;
 mod snapshot;
 mod history;
+mod changes;
+mod change_window;
 mod range;
 mod cursor;
 mod reads;
@@ -90,6 +92,7 @@ pub mod identity;
 mod error;
 
 pub use batch::{Operation, WriteBatch};
+pub use changes::{Change, ChangeOptions, Changes};
 pub use clock::Clock;
 pub use compaction_filters::CompactionFilters;
 pub use cursor::TreeCursor;

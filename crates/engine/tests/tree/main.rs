@@ -10,6 +10,7 @@
 
 mod support;
 mod model;
+mod changes;
 mod operators;
 mod crash;
 mod faults;

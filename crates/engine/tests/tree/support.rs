@@ -10,8 +10,8 @@ use std::{
 
 use stratal_compaction::plan::{FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions};
 use stratal_engine::{
-    Error, FilterPolicy, MergeOperator, OpenReport, Operation, OperatorError, Snapshot, Store,
-    StoreContext, StrategyOptions, Tree, TreeOptions, TreeSettings, TreeSpec, WriteBatch,
+    Change, Error, FilterPolicy, MergeOperator, OpenReport, Operation, OperatorError, Snapshot,
+    Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeSettings, TreeSpec, WriteBatch,
     operator_named,
 };
 use stratal_fs::Fs;
@@ -139,12 +139,15 @@ pub(crate) struct Reference {
     pub(crate) model: Model,
     /// Puts of each key since its last delete of any sort; an operand counts as many.
     puts: BTreeMap<Vec<u8>, u32>,
+    /// Everything that was ever done, in order.
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Reference {
     pub(crate) fn new(comparator: &str) -> Self {
         let comparator = comparator_named(comparator).unwrap();
-        Self { model: Model::new(comparator, concatenate), puts: BTreeMap::new() }
+        let model = Model::new(comparator, concatenate);
+        Self { model, puts: BTreeMap::new(), changes: Vec::new() }
     }
 
     fn comparator(&self) -> Arc<dyn Comparator> {
@@ -189,6 +192,7 @@ impl Reference {
     }
 
     pub(crate) fn apply(&mut self, operation: &Operation, seqno: SeqNo) {
+        self.changes.push(Change { seqno, operation: operation.clone() });
         match operation {
             Operation::Put { key, value } => {
                 self.model.put(seqno, key, value);
