@@ -98,3 +98,20 @@ impl Cursor for TreeCursor {
         self.rows.entry()
     }
 }
+
+/// Number of rows, by going over them.
+pub(crate) fn count(mut rows: TreeCursor) -> Result<u64, Error> {
+    let mut count = 0;
+    rows.seek_to_first()?;
+    while rows.key().is_some() {
+        count += 1;
+        rows.advance()?;
+    }
+    Ok(count)
+}
+
+/// Whether there are no rows.
+pub(crate) fn is_empty(mut rows: TreeCursor) -> Result<bool, Error> {
+    rows.seek_to_first()?;
+    Ok(rows.key().is_none())
+}

@@ -3,9 +3,9 @@
 use std::ops::RangeBounds;
 
 use bytes::Bytes;
-use stratal_types::{Cursor, KeyRange, SeqNo};
+use stratal_types::{KeyRange, SeqNo};
 
-use crate::{Error, Operation, Snapshot, Tree, TreeCursor, WriteBatch};
+use crate::{Error, Operation, Snapshot, Tree, TreeCursor, WriteBatch, cursor};
 
 /// A key and its value.
 pub type KeyValue = (Bytes, Bytes);
@@ -51,14 +51,7 @@ impl Tree {
     ///
     /// As [`get`](Self::get).
     pub fn len(&self) -> Result<u64, Error> {
-        let mut rows = self.cursor::<&[u8]>(..)?;
-        let mut count = 0;
-        rows.seek_to_first()?;
-        while rows.key().is_some() {
-            count += 1;
-            rows.advance()?;
-        }
-        Ok(count)
+        cursor::count(self.cursor::<&[u8]>(..)?)
     }
 
     /// Whether no key has a value now. Finds one at most.
@@ -67,9 +60,7 @@ impl Tree {
     ///
     /// As [`get`](Self::get).
     pub fn is_empty(&self) -> Result<bool, Error> {
-        let mut rows = self.cursor::<&[u8]>(..)?;
-        rows.seek_to_first()?;
-        Ok(rows.key().is_none())
+        cursor::is_empty(self.cursor::<&[u8]>(..)?)
     }
 
     /// Whether any key that begins with `prefix` has a value now.

@@ -11,8 +11,8 @@ use std::{
 use stratal_compaction::plan::{FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions};
 use stratal_engine::{
     Change, Error, FilterPolicy, MergeOperator, OpenReport, Operation, OperatorError, Snapshot,
-    Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeSettings, TreeSpec, WriteBatch,
-    operator_named,
+    Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeReader, TreeSettings, TreeSpec,
+    WriteBatch, operator_named,
 };
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
@@ -287,8 +287,9 @@ pub(crate) fn check(
         assert_eq!(together, found, "{context}: {key:?} among others");
     }
     check_walk(tree, &all, snapshot, rng, context);
-    if snapshot.is_none() {
-        check_now(tree, &all, &keys, context);
+    match snapshot {
+        Some(snapshot) => check_then(tree.at(snapshot), &all, &keys, context),
+        None => check_now(tree, &all, &keys, context),
     }
     let within = KeyRange::half_open(key(rng), key(rng));
     let expected = model.scan(&within, bound);
@@ -304,9 +305,11 @@ pub(crate) fn check(
         None => tree.prefix(prefix).unwrap(),
     };
     let expected: Vec<_> = all.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
-    if snapshot.is_none() {
-        assert_eq!(tree.contains_prefix(prefix).unwrap(), !expected.is_empty(), "{context}");
-    }
+    let contains = match snapshot {
+        Some(snapshot) => tree.at(snapshot).contains_prefix(prefix).unwrap(),
+        None => tree.contains_prefix(prefix).unwrap(),
+    };
+    assert_eq!(contains, !expected.is_empty(), "{context}");
     assert_eq!(rows.map(own).collect::<Vec<_>>(), expected, "{context}: {prefix:?}");
 }
 
@@ -353,13 +356,10 @@ fn check_walk(
     }
 }
 
-/// What there is a name for only in the present.
+/// What is asked without a range or a key to begin with, or of a value without wanting it.
 fn check_now(tree: &Tree, all: &Rows, keys: &[Vec<u8>], context: &dyn std::fmt::Display) {
     assert_eq!(tree.len().unwrap(), all.len() as u64, "{context}");
     assert_eq!(tree.is_empty().unwrap(), all.is_empty(), "{context}");
-    let own = |row: Option<(bytes::Bytes, bytes::Bytes)>| {
-        row.map(|(key, value)| (Vec::from(key), Vec::from(value)))
-    };
     assert_eq!(own(tree.first_key_value().unwrap()).as_ref(), all.first(), "{context}");
     assert_eq!(own(tree.last_key_value().unwrap()).as_ref(), all.last(), "{context}");
     for key in keys {
@@ -368,4 +368,22 @@ fn check_now(tree: &Tree, all: &Rows, keys: &[Vec<u8>], context: &dyn std::fmt::
         assert_eq!(tree.size_of(key).unwrap(), len, "{context}: {key:?}");
         assert_eq!(tree.contains(key).unwrap(), row.is_some(), "{context}: {key:?}");
     }
+}
+
+/// The same of a moment of the past.
+fn check_then(then: TreeReader<'_>, all: &Rows, keys: &[Vec<u8>], context: &dyn std::fmt::Display) {
+    assert_eq!(then.len().unwrap(), all.len() as u64, "{context}");
+    assert_eq!(then.is_empty().unwrap(), all.is_empty(), "{context}");
+    assert_eq!(own(then.first_key_value().unwrap()).as_ref(), all.first(), "{context}");
+    assert_eq!(own(then.last_key_value().unwrap()).as_ref(), all.last(), "{context}");
+    for key in keys {
+        let row = all.iter().find(|(other, _)| other == key);
+        let len = row.map(|(_, value)| value.len() as u64);
+        assert_eq!(then.size_of(key).unwrap(), len, "{context}: {key:?}");
+        assert_eq!(then.contains(key).unwrap(), row.is_some(), "{context}: {key:?}");
+    }
+}
+
+fn own(row: Option<(bytes::Bytes, bytes::Bytes)>) -> Option<(Vec<u8>, Vec<u8>)> {
+    row.map(|(key, value)| (Vec::from(key), Vec::from(value)))
 }
