@@ -161,6 +161,10 @@ pub enum Error {
     #[error("the job does not fit the tree any more: {0}")]
     StaleJob(String),
 
+    /// A flush or merge was told to end before it was done. The tree is as it was.
+    #[error("the job was told to end")]
+    Stopped,
+
     /// A cursor failed before and has not been placed again since.
     #[error("an earlier step of this cursor failed")]
     CursorFailed,

@@ -61,6 +61,11 @@ impl Files {
         self.unused.lock().push(path);
     }
 
+    /// Removes the files that were given up by the time that what is returned goes.
+    pub(crate) fn clean_up(&self) -> CleanUp<'_> {
+        CleanUp(self)
+    }
+
     /// Removes the files that were given up. A file that cannot be removed is an orphan that the next
     /// open finds; it is no reason to fail what was done.
     pub(crate) fn remove_unused(&self) {
@@ -68,6 +73,15 @@ impl Files {
         for path in unused {
             drop(self.fs.remove_file(&path));
         }
+    }
+}
+
+/// Removes, when it goes, what was given up meanwhile: also when a caller's own code panics in a job.
+pub(crate) struct CleanUp<'a>(&'a Files);
+
+impl Drop for CleanUp<'_> {
+    fn drop(&mut self) {
+        self.0.remove_unused();
     }
 }
 
@@ -149,36 +163,36 @@ impl Drop for TableHandle {
     }
 }
 
-/// Owns the files that a running job makes, until they are part of a version: whatever ends the job,
-/// what it leaves behind is given up.
+/// Owns the files that a running job makes, all of its parts together, until they are part of a
+/// version: whatever ends the job, what it leaves behind is given up.
 #[derive(Debug)]
 pub(crate) struct JobLedger {
     files: Arc<Files>,
-    made: Vec<PathBuf>,
+    made: Mutex<Vec<PathBuf>>,
 }
 
 impl JobLedger {
     pub(crate) fn new(files: &Arc<Files>) -> Self {
-        Self { files: Arc::clone(files), made: Vec::new() }
+        Self { files: Arc::clone(files), made: Mutex::default() }
     }
 
     /// A new file's number, which is the job's from now on.
-    pub(crate) fn next_table(&mut self) -> (u64, PathBuf) {
+    pub(crate) fn next_table(&self) -> (u64, PathBuf) {
         let number = self.files.next_number();
         let path = self.files.table_path(number);
-        self.made.push(path.clone());
+        self.made.lock().push(path.clone());
         (number, path)
     }
 
     /// Nothing is the job's any more: a version has it, or nobody knows who does.
-    pub(crate) fn release(&mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.made)
+    pub(crate) fn release(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.made.lock())
     }
 }
 
 impl Drop for JobLedger {
     fn drop(&mut self) {
-        for path in self.made.drain(..) {
+        for path in self.release() {
             self.files.give_up(path);
         }
     }

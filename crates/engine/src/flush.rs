@@ -8,8 +8,13 @@ use stratal_manifest::{Place, TableMeta, VersionEdit};
 use stratal_types::{Fragments, KeyRange, SeqNo};
 
 use crate::{
-    Error, JobSummary, Tree, files::JobLedger, job::JobBoard, merging::Merge, outputs::summary,
-    read_state::Sealed, source::SourceCursor,
+    Error, JobSummary, Tree,
+    files::JobLedger,
+    job::JobBoard,
+    merging::Merge,
+    outputs::{JobContext, summary},
+    parts::Source,
+    read_state::Sealed,
 };
 
 impl Tree {
@@ -46,16 +51,17 @@ impl Tree {
         let above = state.sealed.iter().take_while(|sealed| sealed.bound > bound).count();
         let sealed = state.sealed.get(above..).unwrap_or_default();
         let Some(newest) = sealed.first() else { return Ok(JobSummary::default()) };
-        let flushed = self.write_flush(sealed).and_then(|(tables, mut ledger)| {
-            self.install_flush(sealed, tables, newest.bound, &mut ledger)
-        });
-        self.store.files.remove_unused();
-        flushed
+        let _clean_up = self.store.files.clean_up();
+        let (tables, ledger) = self.write_flush(sealed)?;
+        self.install_flush(sealed, tables, newest.bound, &ledger)
     }
 
-    fn write_flush(&self, sealed: &[Sealed]) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
+    fn write_flush(
+        &self,
+        sealed: &[Sealed],
+    ) -> Result<(Vec<Synced<TableMeta>>, Arc<JobLedger>), Error> {
         let memtables = || sealed.iter().map(|sealed| &sealed.memtable);
-        let sources = memtables().map(|memtable| SourceCursor::Memory(memtable.cursor())).collect();
+        let sources = memtables().map(|memtable| Source::Memory(Arc::clone(memtable))).collect();
         let tombstones: Vec<_> = memtables().map(|memtable| memtable.tombstones()).collect();
         let tombstones =
             Fragments::merge(tombstones.iter().map(Arc::as_ref), self.comparator.as_ref());
@@ -74,7 +80,7 @@ impl Tree {
                 memtables().map(|memtable| memtable.entries() as u64).sum(),
             ),
         };
-        self.merge_tables(merge)
+        self.merge_tables(merge, JobContext::new(self))
     }
 
     fn install_flush(
@@ -82,7 +88,7 @@ impl Tree {
         sealed: &[Sealed],
         tables: Vec<Synced<TableMeta>>,
         bound: SeqNo,
-        ledger: &mut JobLedger,
+        ledger: &JobLedger,
     ) -> Result<JobSummary, Error> {
         let summary = summary(0, &tables);
         let mut manifest = self.store.manifest.lock();

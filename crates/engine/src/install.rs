@@ -17,7 +17,7 @@ impl Tree {
     pub(crate) fn install(
         &self,
         job: &Job,
-        ledger: &mut JobLedger,
+        ledger: &JobLedger,
         change: impl FnOnce(&mut VersionEdit) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut manifest = self.store.manifest.lock();
@@ -45,7 +45,7 @@ impl Tree {
         &self,
         manifest: &mut stratal_manifest::Manifest,
         edit: &VersionEdit,
-        ledger: &mut JobLedger,
+        ledger: &JobLedger,
     ) -> Result<Arc<Version>, Error> {
         match self.store.append(manifest, edit) {
             Ok(version) => {

@@ -105,16 +105,17 @@ impl Tree {
     /// # Errors
     ///
     /// Whatever reading, writing or the manifest said; [`Error::StaleJob`] if the tree has changed so
-    /// that the job does not fit. The tree is as it was then, and nothing is left behind.
+    /// that the job does not fit; [`Error::Stopped`] if it was [told to](Self::stop_jobs) end. The tree
+    /// is as it was then, and nothing is left behind. The same holds if an operator, filter or comparator
+    /// of the caller's panics.
     pub fn run(&self, job: &Job) -> Result<JobSummary, Error> {
-        let done = match job.kind {
+        let _clean_up = self.store.files.clean_up();
+        let _claim = Claim { tree: self, job };
+        match job.kind {
             JobKind::TrivialMove => self.run_move(job),
             kind if kind.removes() => self.run_removal(job),
             _ => self.run_merge(job),
-        };
-        self.give_back(job);
-        self.store.files.remove_unused();
-        done
+        }
     }
 
     /// Merges until the tree is as its options want it; `major` until it is one run.
@@ -131,5 +132,17 @@ impl Tree {
             all.written_len += one.written_len;
         }
         Ok(all)
+    }
+}
+
+/// Ends the claim of a job when it goes, however the job ends.
+struct Claim<'a> {
+    tree: &'a Tree,
+    job: &'a Job,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.tree.give_back(self.job);
     }
 }

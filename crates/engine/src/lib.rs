@@ -85,6 +85,8 @@ mod source;
 mod job;
 mod flush;
 mod merging;
+mod parts;
+mod stop;
 mod outputs;
 mod install;
 mod removal;

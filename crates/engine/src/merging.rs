@@ -4,22 +4,19 @@ use std::sync::Arc;
 
 use stratal_compaction::{
     SpanSet,
-    gc::{GcContext, GcStream, JobTombstones},
     plan::{Job, Shape, Table},
 };
 use stratal_fs::Synced;
 use stratal_manifest::{Place, TableMeta};
-use stratal_merge::MergingCursor;
-use stratal_sst::TableSetWriter;
-use stratal_types::{Fence, FileUid, Fragments, KeyRange, OutputCutter, Piece, SeqNo};
+use stratal_types::{Fence, FileUid, Fragments, KeyRange, Piece, SeqNo};
 
 use crate::{
-    CompactionFilters, Error, JobSummary, Tree,
+    Error, JobSummary, Tree,
     files::JobLedger,
     job::JobBoard,
-    outputs::{Outputs, summary},
+    outputs::{JobContext, summary},
+    parts::{Merging, Source},
     read_state::ReadState,
-    source::{RunCursor, SourceCursor},
 };
 
 impl Tree {
@@ -42,7 +39,7 @@ impl Tree {
                 created_at_ms = table.meta.created_at_ms.max(created_at_ms);
             }
             lineage.extend(inputs.tables.iter().map(|table| table.meta.uid));
-            sources.push(SourceCursor::Run(Box::new(RunCursor::scanner(inputs))));
+            sources.push(Source::Run(inputs));
         }
         let merge = Merge {
             sources,
@@ -56,10 +53,10 @@ impl Tree {
             after: self.after(shape, job, keys),
         };
         drop(state);
-        let (tables, mut ledger) = self.merge_tables(merge)?;
+        let (tables, ledger) = self.merge_tables(merge, JobContext::new(self))?;
         let summary = summary(job.inputs.len(), &tables);
         let place = manifest_place(job)?;
-        self.install(job, &mut ledger, |edit| {
+        self.install(job, &ledger, |edit| {
             for number in &job.inputs {
                 edit.remove_table(self.id, *number);
             }
@@ -73,8 +70,8 @@ impl Tree {
 
     pub(crate) fn run_move(&self, job: &Job) -> Result<JobSummary, Error> {
         let place = manifest_place(job)?;
-        let mut ledger = JobLedger::new(&self.store.files);
-        self.install(job, &mut ledger, |edit| {
+        let ledger = JobLedger::new(&self.store.files);
+        self.install(job, &ledger, |edit| {
             for number in &job.inputs {
                 edit.move_table(self.id, *number, place);
             }
@@ -112,52 +109,25 @@ impl Tree {
     pub(crate) fn merge_tables(
         &self,
         merge: Merge,
-    ) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
-        let comparator = self.comparator.as_ref();
-        let watermark = self.store.clock().watermark();
-        let tombstones = JobTombstones::new(merge.tombstones, watermark, &merge.older, comparator);
-        let mut context = GcContext::new(comparator, watermark, &tombstones, &merge.older);
-        context.covered_elsewhere = merge.covered_elsewhere.as_ref();
-        context.operator = self.folding.operator();
-        let mut departed = |_: &[u8], _: &[u8]| {};
-        let input = MergingCursor::new(merge.sources, Arc::clone(&self.comparator));
-        let tree_spec = self.spec.load_full();
-        let mut filter =
-            tree_spec.options().compaction_filters.as_ref().map(CompactionFilters::make);
-        let mut stream = GcStream::new(input, context, &mut departed);
-        if let Some(filter) = &mut filter {
-            stream = stream.with_filter(filter.as_mut());
-        }
-        let files = self.store.files.context(&self.comparator);
-        let spec = tree_spec.table(merge.level, &merge.after);
-        let options = tree_spec.options().cut;
-        let cutter = OutputCutter::new(options, &merge.fences, Piece::default(), comparator);
-        let outputs = Outputs::new(self, merge.level, merge.lineage, merge.created_at_ms);
-        let mut set = TableSetWriter::new(&files, spec, cutter, outputs);
-        set.add_tombstones(tombstones.kept())?;
-
-        loop {
-            stream.advance()?;
-            let Some(entry) = stream.entry() else { break };
-            set.add(entry)?;
-        }
-        let Some(collected) = stream.finish() else {
-            return Err(Error::StaleJob("the merge did not reach its end".into()));
-        };
+        context: JobContext,
+    ) -> Result<(Vec<Synced<TableMeta>>, Arc<JobLedger>), Error> {
+        let merging = Merging::new(self, merge, context.clone());
+        let done = merging.part(&Piece::default())?;
+        let collected = done.collected;
         {
             let mut operands = self.operands.lock();
             operands.folds += collected.folds;
             operands.compositions += collected.compositions;
             operands.failures += collected.folds_failed;
         }
-        set.finish()?.sync()
+        Ok((context.sync(done.tables)?, context.ledger))
     }
 }
 
 /// What a merge reads and what it knows.
 pub(crate) struct Merge {
     /// In age order, the newest first.
-    pub(crate) sources: Vec<SourceCursor>,
+    pub(crate) sources: Vec<Source>,
     pub(crate) tombstones: Fragments,
     pub(crate) older: SpanSet,
     pub(crate) covered_elsewhere: Option<SpanSet>,

@@ -1,21 +1,51 @@
 //! The tables that a job writes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
 use stratal_manifest::TableMeta;
 use stratal_sst::{Finished, TableFiles, TableIdentity, TableInfo};
-use stratal_types::{FileUid, SeqNo};
+use stratal_types::{Comparator, FileUid, SeqNo};
 
-use crate::{Error, JobSummary, Tree, files::JobLedger};
+use crate::{Error, JobSummary, Store, Tree, files::JobLedger, stop::Stop};
 
-/// The files of the tables that a job writes, one after the other.
+/// What a job writes with. All of its parts share it.
+#[derive(Clone)]
+pub(crate) struct JobContext {
+    pub(crate) store: Arc<Store>,
+    pub(crate) comparator: Arc<dyn Comparator>,
+    pub(crate) ledger: Arc<JobLedger>,
+    pub(crate) stop: Stop,
+}
+
+impl JobContext {
+    pub(crate) fn new(tree: &Tree) -> Self {
+        Self {
+            store: Arc::clone(&tree.store),
+            comparator: Arc::clone(&tree.comparator),
+            ledger: Arc::new(JobLedger::new(&tree.store.files)),
+            stop: tree.stop(),
+        }
+    }
+
+    /// Makes the names of `tables` durable.
+    pub(crate) fn sync(
+        &self,
+        tables: Vec<FileSynced<TableMeta>>,
+    ) -> Result<Vec<Synced<TableMeta>>, Error> {
+        self.stop.check()?;
+        let files = &self.store.files;
+        sync_dirs(files.fs.as_ref(), tables)
+            .map_err(|error| Error::io("sync", files.tables_dir(), error))
+    }
+}
+
+/// The files of tables that a job writes, one after the other.
 pub(crate) struct Outputs<'a> {
-    tree: &'a Tree,
+    context: &'a JobContext,
     level: usize,
-    lineage: Vec<FileUid>,
+    lineage: &'a [FileUid],
     created_at_ms: u64,
-    ledger: JobLedger,
     /// Number and path of the table at hand, or of the last one.
     current: (u64, PathBuf),
     done: Vec<FileSynced<TableMeta>>,
@@ -26,11 +56,12 @@ impl TableFiles for Outputs<'_> {
     type Error = Error;
 
     fn begin(&mut self) -> Result<(NewFile, TableIdentity), Error> {
-        self.current = self.ledger.next_table();
+        self.current = self.context.ledger.next_table();
         let path = &self.current.1;
-        let file = NewFile::create(self.tree.store.files.fs.as_ref(), path)
+        let store = &self.context.store;
+        let file = NewFile::create(store.files.fs.as_ref(), path)
             .map_err(|error| Error::io("create", path, error))?;
-        Ok((file, self.tree.store.new_identity()))
+        Ok((file, store.new_identity()))
     }
 
     fn end(&mut self, finished: Finished<NewFile>) -> Result<(), Error> {
@@ -49,14 +80,13 @@ impl TableFiles for Outputs<'_> {
 
 impl<'a> Outputs<'a> {
     pub(crate) fn new(
-        tree: &'a Tree,
+        context: &'a JobContext,
         level: usize,
-        lineage: Vec<FileUid>,
+        lineage: &'a [FileUid],
         created_at_ms: u64,
     ) -> Self {
-        let ledger = JobLedger::new(&tree.store.files);
         let (current, done) = (Default::default(), Vec::new());
-        Self { tree, level, lineage, created_at_ms, ledger, current, done }
+        Self { context, level, lineage, created_at_ms, current, done }
     }
 
     fn meta(&self, number: u64, info: TableInfo) -> TableMeta {
@@ -66,7 +96,7 @@ impl<'a> Outputs<'a> {
             number,
             uid,
             file_len,
-            span: properties.span(self.tree.comparator.as_ref()),
+            span: properties.span(self.context.comparator.as_ref()),
             seqno_min: seqno(properties.seqno_min),
             seqno_max: seqno(properties.seqno_max),
             entries: properties.entries,
@@ -76,17 +106,14 @@ impl<'a> Outputs<'a> {
             value_bytes: properties.value_bytes,
             birth_level: u32::try_from(self.level).unwrap_or(u32::MAX),
             created_at_ms: self.created_at_ms,
-            lineage: self.lineage.clone(),
+            lineage: self.lineage.to_vec(),
             ..TableMeta::default()
         }
     }
 
-    /// Makes the tables' names durable.
-    pub(crate) fn sync(self) -> Result<(Vec<Synced<TableMeta>>, JobLedger), Error> {
-        let files = &self.tree.store.files;
-        let synced = sync_dirs(files.fs.as_ref(), self.done)
-            .map_err(|error| Error::io("sync", files.tables_dir(), error))?;
-        Ok((synced, self.ledger))
+    /// The tables, in the order of keys. Their names are not durable yet.
+    pub(crate) fn into_tables(self) -> Vec<FileSynced<TableMeta>> {
+        self.done
     }
 }
 

@@ -76,7 +76,7 @@ impl Tree {
 
     /// Takes tables out of the tree that nobody is to find any more.
     pub(crate) fn run_removal(&self, job: &Job) -> Result<JobSummary, Error> {
-        let mut ledger = JobLedger::new(&self.store.files);
+        let ledger = JobLedger::new(&self.store.files);
         let mut manifest = self.store.manifest.lock();
         let view = Arc::clone(&self.state.load().view);
         let shape = self.shape(&view, &JobBoard::default());
@@ -90,7 +90,7 @@ impl Tree {
         for number in &job.inputs {
             edit.remove_table(self.id, *number);
         }
-        match self.commit(&mut manifest, &edit, &mut ledger) {
+        match self.commit(&mut manifest, &edit, &ledger) {
             Ok(version) => {
                 self.swap_view(&version, |_| {});
                 let removed = view.tables().filter(|(_, table)| job.takes(table.meta.number));

@@ -13,7 +13,13 @@ use stratal_manifest::{
 };
 use stratal_merge::{MergeOperator, operator_named};
 use stratal_sst::{TableContext, TableIdentity};
-use stratal_types::{Comparator, DbId, FileUid, Metrics, NoMetrics, comparator_named, sync::Mutex};
+use stratal_types::{
+    Comparator, DbId, FileUid, Metrics, NoMetrics, comparator_named,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{Clock, Error, Snapshot, TreeSettings, files::Files, identity};
 
@@ -90,6 +96,8 @@ pub struct Store {
     pub(crate) manifest: Mutex<Manifest>,
     /// Files of jobs whose edit may be durable or not. They go once the manifest is settled.
     limbo: Mutex<Vec<PathBuf>>,
+    /// No job begins or goes on.
+    is_stopped: AtomicBool,
     db_id: DbId,
 }
 
@@ -170,6 +178,7 @@ impl Store {
             files: Arc::new(Files::new(fs, dir, table_context, next_file)),
             manifest: Mutex::new(manifest),
             limbo: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
             db_id,
             context,
         };
@@ -351,6 +360,17 @@ impl Store {
             .and_then(|()| fs.rename(path, &lost.join(name)))
             .and_then(|()| fs.sync_dir(&lost))
             .map_err(|error| Error::io("set aside", path, error))
+    }
+
+    /// Ends the flushes and merges of all trees that are under way, and those that begin later: they
+    /// fail with [`Error::Stopped`], as if [told so](crate::Tree::stop_jobs) one by one. For an owner who
+    /// is about to close. Does not wait.
+    pub fn stop_jobs(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
     /// Who a new table is.

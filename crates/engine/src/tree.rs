@@ -18,6 +18,7 @@ use crate::{
     folding::Folding,
     job::JobBoard,
     read_state::{ReadState, Sealed},
+    stop::Stops,
     view::View,
 };
 
@@ -42,6 +43,7 @@ pub struct Tree {
     pub(crate) jobs: Mutex<JobBoard>,
     /// Flushes are installed in the order in which memtables were sealed.
     pub(crate) flushing: Mutex<()>,
+    pub(crate) stops: Stops,
     next_memtable: AtomicU64,
     /// A leaf.
     pub(crate) operands: Mutex<OperandStats>,
@@ -129,6 +131,7 @@ impl Tree {
             writer: Mutex::new(()),
             jobs: Mutex::default(),
             flushing: Mutex::new(()),
+            stops: Stops::default(),
             next_memtable: AtomicU64::new(1),
             operands: Mutex::default(),
         }))

@@ -14,5 +14,6 @@ mod changes;
 mod operators;
 mod crash;
 mod faults;
+mod jobs;
 mod strategies;
 mod threads;

@@ -1,0 +1,130 @@
+//! One merge, in parts that are done side by side.
+
+use std::{ops::Bound, sync::Arc};
+
+use stratal_compaction::gc::{GcContext, GcStream, GcSummary, JobTombstones};
+use stratal_fs::FileSynced;
+use stratal_manifest::TableMeta;
+use stratal_memtable::Memtable;
+use stratal_merge::MergingCursor;
+use stratal_sst::{TableSetWriter, TableSpec};
+use stratal_types::{Comparator, Cursor, KeyRange, OutputCutter, Piece, SeqNo};
+
+use crate::{
+    CompactionFilters, Error, Tree, TreeSpec,
+    folding::Folding,
+    merging::Merge,
+    outputs::{JobContext, Outputs},
+    source::{RunCursor, SourceCursor},
+    stop::Watched,
+    view::RunView,
+};
+
+/// Where entries of a job come from. Each part of the job has a cursor of its own over it.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Memory(Arc<Memtable>),
+    Run(RunView),
+}
+
+impl Source {
+    /// A cursor that meets every entry of `range`, and perhaps others.
+    fn cursor(&self, range: &KeyRange, comparator: &dyn Comparator) -> SourceCursor {
+        match self {
+            Self::Memory(memtable) => SourceCursor::Memory(memtable.cursor()),
+            Self::Run(run) => {
+                let within = run.filtered(|table| table.meta.span.overlaps(range, comparator));
+                SourceCursor::Run(Box::new(RunCursor::scanner(within)))
+            }
+        }
+    }
+}
+
+/// A merge as all of its parts see it: settled when the job begins, the same for each.
+pub(crate) struct Merging {
+    merge: Merge,
+    tombstones: JobTombstones,
+    watermark: SeqNo,
+    folding: Arc<Folding>,
+    spec: Arc<TreeSpec>,
+    table: Arc<TableSpec>,
+    context: JobContext,
+}
+
+/// What a part made.
+#[derive(Debug, Default)]
+pub(crate) struct PartDone {
+    /// In the order of keys.
+    pub(crate) tables: Vec<FileSynced<TableMeta>>,
+    pub(crate) collected: GcSummary,
+}
+
+impl Merging {
+    pub(crate) fn new(tree: &Tree, mut merge: Merge, context: JobContext) -> Self {
+        let watermark = tree.store.clock().watermark();
+        let inputs = std::mem::take(&mut merge.tombstones);
+        let comparator = tree.comparator.as_ref();
+        let tombstones = JobTombstones::new(inputs, watermark, &merge.older, comparator);
+        let spec = tree.spec.load_full();
+        let table = spec.table(merge.level, &merge.after);
+        let folding = Arc::clone(&tree.folding);
+        Self { merge, tombstones, watermark, folding, spec, table, context }
+    }
+
+    /// Does the part that is responsible for `piece`: exactly the keys in it, and what range
+    /// tombstones say there.
+    pub(crate) fn part(&self, piece: &Piece) -> Result<PartDone, Error> {
+        let Self { merge, context, .. } = self;
+        context.stop.check()?;
+        let comparator = context.comparator.as_ref();
+        let range = range_of(piece);
+        let sources = merge.sources.iter().map(|source| source.cursor(&range, comparator));
+        let input = MergingCursor::new(sources.collect(), Arc::clone(&context.comparator));
+        let mut input = Watched::new(input, context.stop.clone());
+        if let Some(start) = &piece.start {
+            input.seek(start, SeqNo::MAX)?;
+        }
+
+        let mut gc = GcContext::new(comparator, self.watermark, &self.tombstones, &merge.older);
+        gc.covered_elsewhere = merge.covered_elsewhere.as_ref();
+        gc.operator = self.folding.operator();
+        gc.end = piece.end.as_deref();
+        let mut departed = |_: &[u8], _: &[u8]| {};
+        let options = self.spec.options();
+        let mut filter = options.compaction_filters.as_ref().map(CompactionFilters::make);
+        let mut stream = GcStream::new(input, gc, &mut departed);
+        if let Some(filter) = &mut filter {
+            stream = stream.with_filter(filter.as_mut());
+        }
+
+        // A fence that the piece begins behind says how much lies below its first keys.
+        let before = merge.fences.partition_point(|fence| {
+            piece
+                .start
+                .as_ref()
+                .is_some_and(|start| comparator.compare(&fence.start, start).is_le())
+        });
+        let fences = merge.fences.get(before.saturating_sub(1)..).unwrap_or_default();
+        let cutter = OutputCutter::new(options.cut, fences, piece.clone(), comparator);
+        let outputs = Outputs::new(context, merge.level, &merge.lineage, merge.created_at_ms);
+        let files = context.store.files.context(&context.comparator);
+        let mut set = TableSetWriter::new(&files, Arc::clone(&self.table), cutter, outputs);
+        set.add_tombstones(self.tombstones.kept())?;
+        loop {
+            stream.advance()?;
+            let Some(entry) = stream.entry() else { break };
+            set.add(entry)?;
+        }
+        let Some(collected) = stream.finish() else {
+            return Err(Error::StaleJob("the merge did not reach its end".into()));
+        };
+        Ok(PartDone { tables: set.finish()?.into_tables(), collected })
+    }
+}
+
+fn range_of(piece: &Piece) -> KeyRange {
+    KeyRange {
+        start: piece.start.clone().map_or(Bound::Unbounded, Bound::Included),
+        end: piece.end.clone().map_or(Bound::Unbounded, Bound::Excluded),
+    }
+}

@@ -1,0 +1,122 @@
+//! How work that is under way is ended before it is done.
+
+use std::sync::Arc;
+
+use stratal_types::{
+    Cursor, EntryRef, SeqNo,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{Error, Store, Tree};
+
+/// Entries that a job takes in between two looks at whether it is to end.
+const LOOK_EVERY: u32 = 64;
+
+/// How often the jobs of a tree were told to end.
+#[derive(Debug)]
+pub(crate) struct Stops(Arc<AtomicU64>);
+
+impl Default for Stops {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(0)))
+    }
+}
+
+impl Tree {
+    /// Ends the flushes and merges of this tree that are under way, on whatever thread: they soon fail
+    /// with [`Error::Stopped`]. The tree is as it was before them, no file of theirs stays, and what
+    /// they were to do can be planned again. A job that has begun to be installed is installed; one
+    /// that begins later is not concerned.
+    ///
+    /// Does not wait: a job has ended when its call returns.
+    pub fn stop_jobs(&self) {
+        self.stops.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notices when a job that begins now is to end.
+    pub(crate) fn stop(&self) -> Stop {
+        Stop {
+            store: Arc::clone(&self.store),
+            told_before: self.stops.0.load(Ordering::Acquire),
+            told: Arc::clone(&self.stops.0),
+        }
+    }
+}
+
+/// Whether one job is to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    store: Arc<Store>,
+    told: Arc<AtomicU64>,
+    told_before: u64,
+}
+
+impl Stop {
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.told.load(Ordering::Relaxed) != self.told_before || self.store.is_stopped()
+    }
+
+    /// [`Error::Stopped`] if the job is to end.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+/// The input of a job, which ends with an error when the job is to end: also one that leaves every
+/// entry out of its output.
+#[derive(Debug)]
+pub(crate) struct Watched<C> {
+    input: C,
+    stop: Stop,
+    /// Entries until the next look.
+    countdown: u32,
+    is_stopped: bool,
+}
+
+impl<C> Watched<C> {
+    pub(crate) const fn new(input: C, stop: Stop) -> Self {
+        Self { input, stop, countdown: 0, is_stopped: false }
+    }
+}
+
+impl<C: Cursor<Error = Error>> Watched<C> {
+    fn step(&mut self, step: impl FnOnce(&mut C) -> Result<(), Error>) -> Result<(), Error> {
+        if self.countdown == 0 {
+            self.is_stopped |= self.stop.is_stopped();
+            self.countdown = LOOK_EVERY;
+        }
+        if self.is_stopped {
+            return Err(Error::Stopped);
+        }
+        self.countdown -= 1;
+        step(&mut self.input)
+    }
+}
+
+impl<C: Cursor<Error = Error>> Cursor for Watched<C> {
+    type Error = Error;
+
+    fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
+        self.step(|input| input.seek(key, bound))
+    }
+
+    fn seek_to_first(&mut self) -> Result<(), Error> {
+        self.step(C::seek_to_first)
+    }
+
+    fn seek_to_last(&mut self) -> Result<(), Error> {
+        self.step(C::seek_to_last)
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        self.step(C::advance)
+    }
+
+    fn retreat(&mut self) -> Result<(), Error> {
+        self.step(C::retreat)
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        if self.is_stopped { None } else { self.input.entry() }
+    }
+}
