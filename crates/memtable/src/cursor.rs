@@ -1,4 +1,4 @@
-use std::{convert::Infallible, ptr::NonNull, sync::Arc};
+use std::{convert::Infallible, ops::Range, ptr::NonNull, sync::Arc};
 
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
@@ -44,6 +44,19 @@ unsafe impl Send for Leaf {}
 // SAFETY: as above.
 unsafe impl Sync for Leaf {}
 
+/// Rows that are on their way from memory while the cursor stands on one.
+const PREFETCHED_ROWS: usize = 6;
+
+impl Leaf {
+    /// Asks for those of its rows that have these numbers, as far as there are any.
+    fn prefetch(&self, rows: Range<usize>) {
+        // SAFETY: nodes live as long as the memtable of the cursor whose leaf this is.
+        let node: &Node = unsafe { self.node.as_ref() };
+        let rows = rows.start..rows.end.min(self.sorted.len());
+        rows.filter_map(|at| node.row(self.sorted.slot(at))).for_each(Row::prefetch);
+    }
+}
+
 impl MemtableCursor {
     pub(crate) const fn new(memtable: Arc<Memtable>) -> Self {
         Self { memtable, stand: Stand::BeforeFirst, leaf: None }
@@ -74,7 +87,8 @@ impl MemtableCursor {
         if is_there {
             self.stand = Stand::On(at);
         }
-        self.leaf = Some(Leaf { node, sorted });
+        let leaf = self.leaf.insert(Leaf { node, sorted });
+        leaf.prefetch(at..at + PREFETCHED_ROWS);
         is_there
     }
 
@@ -148,6 +162,8 @@ impl Cursor for MemtableCursor {
         match (self.stand, &self.leaf) {
             (Stand::BeforeFirst, _) => return self.seek_to_first(),
             (Stand::On(at), Some(leaf)) if at + 1 < leaf.sorted.len() => {
+                let ahead = at + PREFETCHED_ROWS;
+                leaf.prefetch(ahead..ahead + 1);
                 self.stand = Stand::On(at + 1);
             }
             (Stand::On(_), Some(leaf)) => {

@@ -246,9 +246,17 @@ impl Node {
         self.row(slot).map_or(Cmp::Less, |row| order.compare(row, place))
     }
 
+    #[inline]
     fn compare_slots(&self, order: &Order, a: usize, b: usize) -> Cmp {
+        if order.is_bytewise {
+            // First: the rows may be far away.
+            let [a, b] = [a, b].map(|slot| self.heads[slot].load(Ordering::Relaxed));
+            if a != b {
+                return a.cmp(&b);
+            }
+        }
         let Some(row) = self.row(b) else { return Cmp::Greater };
-        self.compare(order, a, self.heads[b].load(Ordering::Relaxed), Place::of(row))
+        self.row(a).map_or(Cmp::Less, |a| order.compare(a, Place::of(row)))
     }
 
     fn slot_of(&self, order: &Order, state: State, place: Place<'_>, or_at: bool) -> usize {

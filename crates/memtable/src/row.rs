@@ -7,6 +7,14 @@ use stratal_types::{EntryRef, SeqNo, Trailer};
 /// counted.
 pub(crate) const VALUE_INLINE_MAX: usize = 1024;
 
+/// Bytes that come from memory at once.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const LINE_LEN: usize = 64;
+
+/// Lines of a row that are worth asking for: the processor follows a longer one by itself.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const PREFETCHED_LINES: usize = 3;
+
 /// What a row begins with. Key and value follow; instead of a value longer than
 /// [`VALUE_INLINE_MAX`], at the next multiple of 8 bytes, the address of its `Bytes`.
 #[derive(Debug)]
@@ -84,6 +92,20 @@ impl<'a> Row<'a> {
 
     pub(crate) const fn seqno(self) -> SeqNo {
         self.trailer().seqno()
+    }
+
+    /// Asks for the beginning of the row to be brought near, and waits for nothing. What is not near
+    /// takes as long as some hundred instructions; who steps from row to row knows where it goes next.
+    pub(crate) fn prefetch(self) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        for line in 0..PREFETCHED_LINES {
+            let place = self.header.as_ptr().cast::<i8>().wrapping_add(line * LINE_LEN);
+            // SAFETY: a hint about an address, whatever is there; nothing is read.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(place);
+            }
+        }
     }
 
     pub(crate) fn entry(self) -> EntryRef<'a> {
