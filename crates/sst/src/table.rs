@@ -10,7 +10,7 @@ use stratal_archive::{Half, Part, Toc, TocEntry};
 use stratal_block::{BlockContext, BlockSpec};
 use stratal_cache::{FileId, Priority};
 use stratal_types::{
-    Comparator, Counter, EntryKind, Fragments, KeyRange, SeqNo, Trailer, key_hash,
+    Comparator, Counter, EntryKind, Fragments, KeyRange, PrefixExtractor, SeqNo, Trailer, key_hash,
 };
 
 use crate::{
@@ -74,6 +74,38 @@ impl Table {
         source: Arc<dyn ReadAt>,
         options: OpenOptions,
     ) -> Result<Self, Error> {
+        Self::open_inner(ctx, source, options).map(Self::of)
+    }
+
+    /// [Opens](Self::open_with) a table whose filter may be over prefixes, under whatever extractor:
+    /// it is asked under the one that `named` gives for the name that the table stores, not under the
+    /// context's. `named` is not called if the filter is over no prefixes; if it knows no such
+    /// extractor the filter is not asked for prefixes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_with`](Self::open_with).
+    pub fn open_named(
+        ctx: &TableContext,
+        source: Arc<dyn ReadAt>,
+        options: OpenOptions,
+        named: impl FnOnce(&str) -> Option<Arc<dyn PrefixExtractor>>,
+    ) -> Result<Self, Error> {
+        let mut inner = Self::open_inner(ctx, source, options)?;
+        let name = inner.properties.prefix_extractor.as_str();
+        inner.ctx.prefix_extractor = if name.is_empty() { None } else { named(name) };
+        Ok(Self::of(inner))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn open_inner(
+        ctx: &TableContext,
+        source: Arc<dyn ReadAt>,
+        options: OpenOptions,
+    ) -> Result<Inner, Error> {
         let (toc, tail) = find_contents(source.as_ref(), options.mode)?;
         if toc.header.file_type != section::FILE_TYPE {
             let text = |name: &[u8]| name.escape_ascii().to_string();
@@ -123,7 +155,7 @@ impl Table {
             });
         }
         inner.keep_tail();
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(inner)
     }
 
     /// The order of the table's keys.

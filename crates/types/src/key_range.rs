@@ -74,6 +74,12 @@ impl KeyRange {
             && !other.is_empty(comparator)
     }
 
+    /// Whether every key of `other` lies in this range too, as far as the bounds tell.
+    pub fn covers(&self, other: &Self, comparator: &dyn Comparator) -> bool {
+        compare_starts(&self.start, &other.start, comparator).is_le()
+            && compare_ends(&self.end, &other.end, comparator).is_ge()
+    }
+
     /// The smallest range that holds both.
     #[must_use]
     pub fn hull(&self, other: &Self, comparator: &dyn Comparator) -> Self {
@@ -164,11 +170,13 @@ mod tests {
         fn ranges_agree_with_their_members(a in range(), b in range()) {
             for order in [&Bytewise as &dyn Comparator, &Reverse, &Shortlex] {
                 let hull = a.hull(&b, order);
+                prop_assert!(hull.covers(&a, order) && hull.covers(&b, order));
                 for key in universe() {
                     let (in_a, in_b) = (a.contains(&key, order), b.contains(&key, order));
                     prop_assert!(!in_a || !a.is_empty(order));
                     prop_assert!(!(in_a && in_b) || a.overlaps(&b, order));
                     prop_assert!(!(in_a || in_b) || hull.contains(&key, order));
+                    prop_assert!(!in_b || in_a || !a.covers(&b, order));
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::support::{Entry, context, write};
 use bytes::Bytes;
 use stratal_cache::Cache;
 use stratal_filter::FilterSize;
-use stratal_sst::{FilterMembership, Partitioning, Table, TableContext, TableOptions};
+use stratal_sst::{FilterMembership, OpenOptions, Partitioning, Table, TableContext, TableOptions};
 use stratal_testkit::Rng;
 use stratal_types::{
     Bytewise, Comparator, Counter, Counters, DelimitedPrefix, EntryKind, FixedPrefix,
@@ -211,5 +211,28 @@ fn a_filter_is_not_asked_under_another_extractor() {
                 assert!(table.get(key).unwrap().is_some());
             }
         }
+    }
+}
+
+#[test]
+fn a_table_opened_by_name_is_asked_under_the_extractor_that_built_its_filter() {
+    let comparator: Arc<dyn Comparator> = Arc::new(Bytewise);
+    let extractor: Arc<dyn PrefixExtractor> = Arc::new(DelimitedPrefix::new(b'/'));
+    let entries = entries(&Bytewise);
+    for (ctx, file) in tables(&entries, &comparator, &extractor, FilterMembership::Both) {
+        let other: Arc<dyn PrefixExtractor> = Arc::new(FixedPrefix::new(4));
+        let ctx = TableContext { prefix_extractor: Some(other), ..ctx };
+        let open = |known: bool| {
+            let named = |name: &str| {
+                assert_eq!(name, extractor.name());
+                known.then(|| Arc::clone(&extractor))
+            };
+            let file = Arc::new(Bytes::from(file.clone()));
+            Table::open_named(&ctx, file, OpenOptions::default(), named).unwrap()
+        };
+        assert!(!open(true).may_contain_prefix(b"001/").unwrap());
+        assert!(open(true).may_contain_prefix(b"000/").unwrap());
+        // Under the context's own the filter says nothing, and must not be taken to.
+        assert!(open(false).may_contain_prefix(b"001/").unwrap());
     }
 }
