@@ -36,6 +36,7 @@ mod tiered;
 mod lazy;
 mod fifo;
 mod policy;
+mod encoding;
 mod major;
 mod filter_bits;
 mod version;
