@@ -8,9 +8,11 @@ use std::{
 };
 
 use stratal_engine::{
-    MergeOperator, Operators, Randomness, StrategyOptions, TreeOptions, operator_named,
+    MergeOperator, Operators, PrefixExtractors, Randomness, StrategyOptions, TreeOptions,
+    operator_named,
 };
 use stratal_fs::{Access, Fs, StdFs};
+use stratal_types::{Metrics, NoMetrics, PrefixExtractor, prefix_extractor_named};
 use stratal_wal::WalOptions;
 
 use crate::{Database, Error, open::open};
@@ -41,7 +43,9 @@ pub struct Builder {
     pub(crate) wal: WalOptions,
     pub(crate) tree_options: Option<TreeOptions>,
     pub(crate) strategy: Option<StrategyOptions>,
+    pub(crate) metrics: Arc<dyn Metrics>,
     merge_operators: Vec<Arc<dyn MergeOperator>>,
+    prefix_extractors: Vec<Arc<dyn PrefixExtractor>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -68,7 +72,9 @@ impl Builder {
             wal: WalOptions::default(),
             tree_options: None,
             strategy: None,
+            metrics: Arc::new(NoMetrics),
             merge_operators: Vec::new(),
+            prefix_extractors: Vec::new(),
         }
     }
 
@@ -120,7 +126,9 @@ impl Builder {
         self
     }
 
-    /// How keyspaces are kept. Default: as the memory budget has it.
+    /// How all keyspaces are kept until the database is closed, whatever they were
+    /// [told to keep](crate::Keyspace::set_options). Default: as each was told; those that were told
+    /// nothing by the defaults of [`TreeOptions`], with write buffers that fit the memory budget.
     pub fn tree_options(mut self, options: TreeOptions) -> Self {
         self.tree_options = Some(options);
         self
@@ -133,9 +141,22 @@ impl Builder {
         self
     }
 
-    /// How tables are merged. It counts until the database is closed: the next open may choose anew, and
-    /// every strategy takes over what another has left. Default: as
-    /// [`tree_options`](Self::tree_options) have it, which is leveled.
+    /// Makes a prefix extractor known by its name, beside those that Stratal brings. Where it is not known
+    /// filters that were built under it are not asked for prefixes.
+    pub fn prefix_extractor(mut self, extractor: Arc<dyn PrefixExtractor>) -> Self {
+        self.prefix_extractors.push(extractor);
+        self
+    }
+
+    /// Where counts go of what is read from files and cache, and what filters say. Default: nowhere.
+    pub fn metrics(mut self, metrics: Arc<dyn Metrics>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// How tables of all keyspaces are merged until the database is closed; nothing else of their options
+    /// changes. Every strategy takes over what another has left. Default: as
+    /// [`tree_options`](Self::tree_options) have it.
     pub fn strategy(mut self, strategy: StrategyOptions) -> Self {
         self.strategy = Some(strategy);
         self
@@ -161,7 +182,16 @@ impl Builder {
         })
     }
 
-    /// The options of keyspaces.
+    /// Prefix extractors by name.
+    pub(crate) fn extractors(&self) -> PrefixExtractors {
+        let known = self.prefix_extractors.clone();
+        Arc::new(move |name| {
+            let of_caller = known.iter().find(|extractor| extractor.name() == name);
+            of_caller.cloned().or_else(|| prefix_extractor_named(name))
+        })
+    }
+
+    /// The options of keyspaces that keep none of their own.
     pub(crate) fn options(&self) -> TreeOptions {
         let options = self.tree_options.clone().unwrap_or_else(|| {
             let buffer = usize::try_from(self.memory_budget / 4).unwrap_or(usize::MAX);

@@ -148,7 +148,7 @@ impl Database {
         }
         inner.check_writable()?;
         inner.sync_all()?;
-        let settings = TreeSettings { merge_operator };
+        let settings = TreeSettings { merge_operator, ..TreeSettings::default() };
         let core = create(&inner.store, name, &expected, &settings, inner)?;
         inner.keyspaces.write().insert(core.id, Arc::clone(&core));
         Ok(Keyspace::new(self.clone(), core))
@@ -415,6 +415,6 @@ pub(crate) fn create(
 ) -> Result<Arc<Core>, Error> {
     let fail = |error| inner.engine_error(error);
     let id = store.create_tree(name, comparator, &settings.encode()).map_err(fail)?;
-    let tree = Tree::open(store, id, inner.spec.clone()).map_err(fail)?;
+    let tree = Tree::open(store, id, inner.trees.new_spec()).map_err(fail)?;
     Ok(Core::new(id, name, tree))
 }

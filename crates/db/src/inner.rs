@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use stratal_engine::{Store, Tree, TreeId, TreeSpec};
+use stratal_engine::{Store, Tree, TreeId};
 use stratal_fs::{Fs, Lock};
 use stratal_types::sync::{
     Arc, Mutex, RwLock,
@@ -11,7 +11,8 @@ use stratal_types::sync::{
 use stratal_wal::Syncer;
 
 use crate::{
-    Error, Executor, Health, OpenReport, commit::Queue, log::Log, memory::WriteMemory, work::Work,
+    Error, Executor, Health, OpenReport, commit::Queue, log::Log, memory::WriteMemory,
+    tree_choice::TreeChoice, work::Work,
 };
 
 /// A keyspace, for all its handles.
@@ -65,7 +66,7 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) executor: Executor,
-    pub(crate) spec: TreeSpec,
+    pub(crate) trees: TreeChoice,
     pub(crate) keyspaces: RwLock<BTreeMap<TreeId, Arc<Core>>>,
     pub(crate) queue: Queue,
     pub(crate) log: Mutex<Log>,

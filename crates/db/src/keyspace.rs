@@ -318,9 +318,13 @@ impl Keyspace {
         self.database.inner().compact(&self.core)
     }
 
-    /// Keeps it in another way until the database is closed: another strategy, other lengths, other
-    /// compression or filters. What is flushed or merged next goes by `options`; nothing that is there
-    /// is rewritten for them.
+    /// Keeps it in another way from now on, durably: another strategy, other lengths, other compression
+    /// or filters. What is flushed or merged next goes by `options`; nothing that is there is rewritten
+    /// for them.
+    ///
+    /// A later open goes by them too, unless its [builder](crate::Builder::tree_options) says otherwise;
+    /// but the write buffer is then as that open has it, and compaction filters and a given dictionary
+    /// are brought again by whoever wants them.
     ///
     /// ```
     /// use stratal::{Database, LazyLeveledOptions, StrategyOptions, TreeOptions};
@@ -335,15 +339,20 @@ impl Keyspace {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`], naming the option, and then nothing has changed.
+    /// [`Error::InvalidArgument`], naming the option, and those of writing; then nothing has changed.
     pub fn set_options(&self, options: TreeOptions) -> Result<(), Error> {
         let inner = self.database.inner();
         inner.check_writable()?;
         let spec = options.validate().map_err(|error| inner.engine_error(error))?;
-        self.core.tree.set_spec(spec);
+        self.core.tree.set_spec(spec).map_err(|error| inner.engine_error(error))?;
         self.core.note_pressure();
         inner.work.want(Role::Merge);
         Ok(())
+    }
+
+    /// How it is kept.
+    pub fn options(&self) -> TreeOptions {
+        self.core.tree.spec().options().clone()
     }
 
     /// What it holds.

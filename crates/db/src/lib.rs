@@ -81,6 +81,7 @@ mod log;
 mod memory;
 mod work;
 mod inner;
+mod tree_choice;
 mod verify;
 mod health;
 pub mod record;
@@ -96,6 +97,10 @@ pub use stratal_engine::{
     FifoOptions, FilterPolicy, LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator,
     OperandStats, OperatorError, Randomness, Snapshot, StrategyOptions, TieredOptions, TreeOptions,
     TreeStats, operator_named,
+};
+pub use stratal_types::{
+    Counter, Counters, CutOptions, DelimitedPrefix, FixedPrefix, Metrics, PrefixExtractor,
+    prefix_extractor_named,
 };
 pub use ticket::{Durability, Ticket};
 pub use verify::{Damage, VerifyReport};

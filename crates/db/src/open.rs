@@ -29,6 +29,7 @@ use crate::{
     log::Log,
     memory::WriteMemory,
     record,
+    tree_choice::TreeChoice,
     work::Work,
 };
 
@@ -47,8 +48,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     let unsynced_len_max = builder.wal.unsynced_len_max.min(share.max(UNSYNCED_LEN_MIN));
     let wal_options = WalOptions { unsynced_len_max, ..builder.wal };
     let wal_spec = wal_options.validate().map_err(|error| Error::of_wal(error, &dir))?;
-    let options = builder.options();
-    let spec = options.validate().map_err(|error| Error::of_engine(error, &dir))?;
+    let trees = TreeChoice::of(builder).map_err(|error| Error::of_engine(error, &dir))?;
 
     let lock = take_lock(builder)?;
     if !builder.read_only {
@@ -63,6 +63,8 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     );
     context.comparators = Arc::new(stratal_types::comparator_named);
     context.operators = builder.operators();
+    context.prefix_extractors = builder.extractors();
+    context.metrics = Arc::clone(&builder.metrics);
     let opened =
         if builder.read_only { Store::open_existing(context) } else { Store::open(context) };
     let (store, report) = opened.map_err(|error| match error {
@@ -85,12 +87,12 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         compacting: Mutex::new(()),
         retiring: Mutex::new(()),
         floor: AtomicU64::new(store.version().wal_floor),
-        memory: WriteMemory::new(builder.memory_budget, spec.options().write_buffer_len),
+        memory: WriteMemory::new(builder.memory_budget, trees.write_buffer_len()),
         unsynced_len_max: unsynced_len_max as u64 / 4,
         report: OpenReport::default(),
         log_len_max: builder.wal.segment_len.saturating_mul(LOG_SEGMENTS_MAX),
         store,
-        spec,
+        trees,
         dir,
         fs,
         _lock: lock,
@@ -234,7 +236,8 @@ fn open_trees(inner: &mut Inner) -> Result<(), Error> {
     let version = inner.store.version();
     let mut cores = Vec::new();
     for tree in version.trees.values() {
-        let opened = Tree::open(&inner.store, tree.id, inner.spec.clone());
+        let spec = inner.trees.spec(&inner.store, tree.id, &tree.name);
+        let opened = Tree::open(&inner.store, tree.id, spec?);
         let opened = opened.map_err(|error| inner.engine_error(error))?;
         cores.push((tree.id, Core::new(tree.id, &*tree.name, opened)));
     }

@@ -7,8 +7,8 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use common::{DIR, KEYSPACES, State, small, small_trees};
 use stratal::{
-    Database, Durability, Error, Executor, FifoOptions, Health, KeyspaceOptions, StrategyOptions,
-    TreeOptions,
+    CutOptions, Database, Durability, Error, Executor, FifoOptions, Health, KeyspaceOptions,
+    StrategyOptions, TieredOptions, TreeOptions, prefix_extractor_named,
 };
 use stratal_fs::{
     CrashPolicy, Fs, MemFs, SimFs,
@@ -49,6 +49,50 @@ fn a_keyspace_changes_its_strategy_while_it_is_used() {
     assert_eq!(keyspace.range::<&[u8]>(..).unwrap().map(Result::unwrap).count(), 200);
     let invalid = with(StrategyOptions::Fifo(FifoOptions { len_max: 0, ttl_ms: 0 }));
     assert!(matches!(keyspace.set_options(invalid), Err(Error::InvalidArgument { .. })));
+}
+
+#[test]
+fn options_of_a_keyspace_are_kept_unless_an_open_says_otherwise() {
+    let fs = mem();
+    let builder = || Database::builder("/db").fs(fs.clone()).executor(Executor::Inline);
+    let tiered = TieredOptions { runs: 7, ..TieredOptions::default() };
+    let set = TreeOptions {
+        strategy: StrategyOptions::Tiered(tiered),
+        cut: CutOptions { table_len: 1 << 20, ..CutOptions::default() },
+        write_buffer_len: 1 << 16,
+        prefix: prefix_extractor_named("fixed:2"),
+        ..TreeOptions::default()
+    };
+    let db = builder().open().unwrap();
+    db.keyspace("other", KeyspaceOptions::default()).unwrap();
+    db.open_keyspace("default").unwrap().set_options(set.clone()).unwrap();
+    db.close().unwrap();
+
+    let names = |db: &Database| {
+        ["default", "other"].map(|name| db.open_keyspace(name).unwrap().options().strategy.name())
+    };
+    let db = builder().memory_budget(8 << 20).open().unwrap();
+    let kept = db.open_keyspace("default").unwrap().options();
+    assert_eq!((kept.strategy, kept.cut), (set.strategy, set.cut));
+    assert_eq!(kept.prefix.map(|it| it.name().to_owned()).as_deref(), Some("fixed:2"));
+    assert_eq!(kept.write_buffer_len, 2 << 20, "a quarter of the budget");
+    assert_eq!(names(&db), ["tiered", "leveled"]);
+    db.close().unwrap();
+
+    let lazy = StrategyOptions::named("lazy").unwrap();
+    let db = builder().strategy(lazy).open().unwrap();
+    assert_eq!(names(&db), ["lazy", "lazy"]);
+    let kept = db.open_keyspace("default").unwrap().options();
+    assert_eq!(kept.cut, set.cut, "the strategy alone was said otherwise");
+    db.close().unwrap();
+    let db = builder().tree_options(TreeOptions::default()).open().unwrap();
+    assert_eq!(names(&db), ["leveled", "leveled"]);
+    db.close().unwrap();
+
+    let db = builder().read_only(true).open().unwrap();
+    assert_eq!(names(&db), ["tiered", "leveled"], "what one open says is not kept");
+    let refused = db.open_keyspace("other").unwrap().set_options(set);
+    assert!(matches!(refused, Err(Error::ReadOnly { .. })));
 }
 
 #[test]

@@ -9,14 +9,14 @@ use stratal_fs::{Access, Fs};
 use stratal_manifest::{FileName, TableMeta};
 use stratal_sst::{FileSource, OpenOptions, Table, TableContext};
 use stratal_types::{
-    Comparator,
+    Comparator, PrefixExtractor,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use crate::Error;
+use crate::{Error, PrefixExtractors};
 
 /// The files of a database.
 #[derive(Debug)]
@@ -25,14 +25,55 @@ pub(crate) struct Files {
     dir: PathBuf,
     /// Without a comparator: each tree brings its own.
     context: TableContext,
+    extractors: Extractors,
+    /// Those that trees were given and that may not be known by name. A leaf lock.
+    given_extractors: Mutex<Vec<Arc<dyn PrefixExtractor>>>,
     next: AtomicU64,
     /// Files that nobody holds any more. A leaf lock.
     unused: Mutex<Vec<PathBuf>>,
 }
 
+struct Extractors(PrefixExtractors);
+
+impl std::fmt::Debug for Extractors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extractors").finish_non_exhaustive()
+    }
+}
+
 impl Files {
-    pub(crate) fn new(fs: Arc<dyn Fs>, dir: PathBuf, context: TableContext, next: u64) -> Self {
-        Self { fs, dir, context, next: AtomicU64::new(next), unused: Mutex::default() }
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        dir: PathBuf,
+        context: TableContext,
+        extractors: PrefixExtractors,
+        next: u64,
+    ) -> Self {
+        Self {
+            fs,
+            dir,
+            context,
+            extractors: Extractors(extractors),
+            given_extractors: Mutex::default(),
+            next: AtomicU64::new(next),
+            unused: Mutex::default(),
+        }
+    }
+
+    /// Lets filters that were built under `extractor` be asked from now on.
+    pub(crate) fn note_extractor(&self, extractor: &Arc<dyn PrefixExtractor>) {
+        let mut given = self.given_extractors.lock();
+        if !given.iter().any(|known| known.name() == extractor.name()) {
+            given.push(Arc::clone(extractor));
+        }
+    }
+
+    /// The extractor that has this name.
+    pub(crate) fn extractor_named(&self, name: &str) -> Option<Arc<dyn PrefixExtractor>> {
+        let given = self.given_extractors.lock();
+        let known = given.iter().find(|known| known.name() == name).cloned();
+        drop(given);
+        known.or_else(|| (self.extractors.0)(name))
     }
 
     /// A number that no file has had.
@@ -141,8 +182,9 @@ impl TableHandle {
         };
         let context = self.files.context(&self.comparator);
         let options = OpenOptions { overlay: self.meta.seqno_overlay, ..OpenOptions::default() };
-        let table = Table::open_with(&context, Arc::new(source), options)
-            .map_err(|source| self.error(source))?;
+        let named = |name: &str| self.files.extractor_named(name);
+        let table = Table::open_named(&context, Arc::new(source), options, named);
+        let table = table.map_err(|source| self.error(source))?;
         let info = table.info();
         let mismatch = |what| Err(Error::Mismatch { path: self.path(), what });
         if info.uid != self.meta.uid {

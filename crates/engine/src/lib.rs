@@ -63,6 +63,7 @@ pub mod format {}
 mod store;
 mod tree;
 mod settings;
+mod kept_options;
 mod options;
 mod compaction_filters;
 mod filters;
@@ -82,6 +83,7 @@ mod multi_get;
 mod folding;
 mod view;
 mod source;
+mod prefix;
 mod job;
 mod flush;
 mod merging;
@@ -102,13 +104,16 @@ pub use cursor::TreeCursor;
 pub use error::Error;
 pub use filters::FilterPolicy;
 pub use job::JobSummary;
+pub use kept_options::KeptOptions;
 pub use options::{TreeOptions, TreeSpec};
 pub use range::TreeRange;
 pub use reader::TreeReader;
 pub use reads::KeyValue;
 pub use settings::{SettingsError, TreeSettings, annotate_settings};
 pub use snapshot::Snapshot;
-pub use store::{Comparators, OpenReport, Operators, Randomness, Store, StoreContext, Time};
+pub use store::{
+    Comparators, OpenReport, Operators, PrefixExtractors, Randomness, Store, StoreContext, Time,
+};
 pub use stratal_compaction::gc::{CompactionFilter, Verdict};
 pub use stratal_compaction::plan::{
     FifoOptions, Job, LazyLeveledOptions, LeveledOptions, Pressure, StrategyOptions, TieredOptions,

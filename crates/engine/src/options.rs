@@ -1,11 +1,11 @@
 use stratal_block::Compression;
 use stratal_compaction::plan::{Policy, Shape, StrategyOptions};
-use stratal_sst::{Seal, TableOptions, TableSpec};
-use stratal_types::CutOptions;
+use stratal_sst::{FilterMembership, Seal, TableOptions, TableSpec};
+use stratal_types::{CutOptions, PrefixExtractor};
 
 use std::sync::Arc;
 
-use crate::{CompactionFilters, Error, FilterPolicy, filters::filter_of};
+use crate::{CompactionFilters, Error, FilterPolicy, filters::filter_of, settings::check_name};
 
 /// How a tree is kept.
 #[derive(Clone, Debug)]
@@ -25,6 +25,12 @@ pub struct TreeOptions {
     pub cut: CutOptions,
     /// What may remove or replace values while tables are written. Default: nothing.
     pub compaction_filters: Option<CompactionFilters>,
+    /// What cuts the prefixes under which keys are looked for together. Filters of new tables are then
+    /// over whole keys and prefixes, or over prefixes alone if [`table`](Self::table) says so; reads of
+    /// a prefix, or of a range within one, pass over tables and parts of tables in which no key has it.
+    /// A table's filter is asked under the extractor that it was built under, whichever is set now.
+    /// Default: none.
+    pub prefix: Option<Arc<dyn PrefixExtractor>>,
 }
 
 impl TreeOptions {
@@ -44,6 +50,7 @@ impl Default for TreeOptions {
             filters: FilterPolicy::default(),
             cut: CutOptions::default(),
             compaction_filters: None,
+            prefix: None,
         }
     }
 }
@@ -75,11 +82,21 @@ impl TreeOptions {
             return Err(Error::InvalidArgument("table.seal: a tree brings no keys".into()));
         }
         self.filters.check()?;
-        let uncompressed = TableOptions { compression: Compression::None, ..self.table.clone() };
+        if let Some(extractor) = &self.prefix {
+            check_name(extractor.name())
+                .map_err(|error| Error::InvalidArgument(format!("prefix: {error}")))?;
+        }
+        let table = match self.table.filter_membership {
+            FilterMembership::Keys if self.prefix.is_some() => {
+                TableOptions { filter_membership: FilterMembership::Both, ..self.table.clone() }
+            }
+            _ => self.table.clone(),
+        };
+        let uncompressed = TableOptions { compression: Compression::None, ..table.clone() };
         Ok(TreeSpec {
             policy: self.strategy.validate().map_err(|error| invalid(&error))?,
             upper: Arc::new(uncompressed.validate().map_err(|error| invalid(&error))?),
-            lower: Arc::new(self.table.clone().validate().map_err(|error| invalid(&error))?),
+            lower: Arc::new(table.validate().map_err(|error| invalid(&error))?),
             options: self,
         })
     }

@@ -107,7 +107,7 @@ impl Merging {
         let fences = merge.fences.get(before.saturating_sub(1)..).unwrap_or_default();
         let cutter = OutputCutter::new(options.cut, fences, piece.clone(), comparator);
         let outputs = Outputs::new(context, merge.level, &merge.lineage, merge.created_at_ms);
-        let files = context.store.files.context(&context.comparator);
+        let files = self.spec.table_context(&context.store.files, &context.comparator);
         let mut set = TableSetWriter::new(&files, Arc::clone(&self.table), cutter, outputs);
         set.add_tombstones(self.tombstones.kept())?;
         loop {

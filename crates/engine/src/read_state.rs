@@ -82,13 +82,39 @@ impl ReadState {
         bound: SeqNo,
         folding: &Arc<Folding>,
     ) -> Result<VisibleCursor<SourceCursor>, Error> {
+        self.cursor_of(range, None, bound, folding)
+    }
+
+    /// The rows in `range`, whose keys all begin with `prefix` if there is one, for a read at `bound`.
+    pub(crate) fn cursor_of(
+        &self,
+        range: KeyRange,
+        prefix: Option<&Arc<[u8]>>,
+        bound: SeqNo,
+        folding: &Arc<Folding>,
+    ) -> Result<VisibleCursor<SourceCursor>, Error> {
         let comparator = Arc::clone(&self.view.version.comparator);
-        let rows = VisibleCursor::new(self.sources(&range)?, comparator, bound);
+        let rows = VisibleCursor::new(self.sources_of(&range, prefix)?, comparator, bound);
         Ok(rows.with_range(range).with_fold(Arc::clone(folding) as _))
     }
 
+    /// [Sources](Self::sources_of) for a read from the front and for one from the back.
+    pub(crate) fn both_sides(
+        &self,
+        range: &KeyRange,
+        prefix: Option<&Arc<[u8]>>,
+    ) -> Result<[Vec<Source<SourceCursor>>; 2], Error> {
+        Ok([self.sources_of(range, prefix)?, self.sources_of(range, prefix)?])
+    }
+
     /// A cursor and the range tombstones of every source that may have keys in `range`, in age order.
-    pub(crate) fn sources(&self, range: &KeyRange) -> Result<Vec<Source<SourceCursor>>, Error> {
+    /// If of those only keys are wanted that begin with `prefix`, cursors pass over tables that have
+    /// none; their range tombstones count all the same.
+    pub(crate) fn sources_of(
+        &self,
+        range: &KeyRange,
+        prefix: Option<&Arc<[u8]>>,
+    ) -> Result<Vec<Source<SourceCursor>>, Error> {
         let mut sources = Vec::new();
         for memtable in self
             .memtables()
@@ -104,7 +130,8 @@ impl ReadState {
             }
             let seqno_max = near.tables.iter().map(|table| table.meta.visible_seqno_max()).max();
             let tombstones = near.tombstones(range)?;
-            let cursor = SourceCursor::Run(Box::new(RunCursor::new(near)));
+            let cursor = RunCursor::new(near).of_prefix(prefix.cloned());
+            let cursor = SourceCursor::Run(Box::new(cursor));
             let mut source = Source::new(cursor, tombstones);
             source.seqno_max = seqno_max.unwrap_or(SeqNo::MAX);
             sources.push(source);

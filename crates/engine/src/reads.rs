@@ -98,7 +98,9 @@ impl Tree {
     pub fn cursor<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<TreeCursor, Error> {
         let state = self.state.load_full();
         let bound = self.store.clock().visible();
-        let rows = state.cursor(KeyRange::from_bounds(&range), bound, &self.folding)?;
+        let range = KeyRange::from_bounds(&range);
+        let prefix = self.prefix_of(&range);
+        let rows = state.cursor_of(range, prefix.as_ref(), bound, &self.folding)?;
         Ok(TreeCursor::new(rows, state))
     }
 
@@ -114,7 +116,8 @@ impl Tree {
     ) -> Result<TreeCursor, Error> {
         let state = self.state.load_full();
         let range = KeyRange::from_bounds(&range);
-        let rows = state.cursor(range, snapshot.bound(), &self.folding)?;
+        let prefix = self.prefix_of(&range);
+        let rows = state.cursor_of(range, prefix.as_ref(), snapshot.bound(), &self.folding)?;
         Ok(TreeCursor::new(rows, state))
     }
 

@@ -7,6 +7,8 @@
 
 use stratal_types::{dump::Dump, varint};
 
+use crate::{KeptOptions, kept_options::describe};
+
 /// Longest name of a merge operator, in bytes.
 const NAME_LEN_MAX: usize = 255;
 
@@ -20,16 +22,19 @@ mod tag {
 ///
 /// ```
 /// use stratal_engine::TreeSettings;
-/// let settings = TreeSettings { merge_operator: Some("append".into()) };
+/// let merge_operator = Some("append".into());
+/// let settings = TreeSettings { merge_operator, ..TreeSettings::default() };
 /// assert_eq!(TreeSettings::decode(&settings.encode())?, settings);
 /// assert_eq!(TreeSettings::default().encode(), [0u8; 0]);
 /// # Ok::<(), stratal_engine::SettingsError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TreeSettings {
     /// Name of the merge operator whose operands the tree holds: 1 to 255 bytes. `None` until there
     /// may be any.
     pub merge_operator: Option<String>,
+    /// How the tree is kept, by whoever does not say otherwise. `None` until it was said once.
+    pub options: Option<KeptOptions>,
 }
 
 /// Why bytes are no settings of a tree.
@@ -55,9 +60,10 @@ impl TreeSettings {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if let Some(name) = &self.merge_operator {
-            varint::put(&mut out, tag::MERGE_OPERATOR);
-            varint::put(&mut out, name.len() as u64);
-            out.extend_from_slice(name.as_bytes());
+            put_field(&mut out, tag::MERGE_OPERATOR, |out| out.extend_from_slice(name.as_bytes()));
+        }
+        if let Some(options) = &self.options {
+            options.encode(&mut out);
         }
         out
     }
@@ -81,7 +87,12 @@ impl TreeSettings {
             match tag {
                 tag::MERGE_OPERATOR => settings.merge_operator = Some(name(value)?),
                 tag if tag % 2 == 1 => return Err(SettingsError::Unsupported { tag }),
-                _ => {}
+                tag => {
+                    let mut options = settings.options.clone().unwrap_or_default();
+                    if options.take_in(tag, value)? {
+                        settings.options = Some(options);
+                    }
+                }
             }
         }
         Ok(settings)
@@ -96,13 +107,22 @@ pub fn annotate_settings(dump: &mut Dump<'_>) {
         let Ok((tag, value)) = take_field(&mut rest) else { return };
         let what = match tag {
             tag::MERGE_OPERATOR => format!("merge_operator \"{}\"", value.escape_ascii()),
-            tag => format!("field {tag}, not known"),
+            tag => describe(tag, value).unwrap_or_else(|| format!("field {tag}, not known")),
         };
         dump.field(before.saturating_sub(rest.len()), what);
     }
 }
 
-fn malformed(what: &'static str) -> SettingsError {
+/// Appends a field with the value that `write` appends.
+pub(crate) fn put_field(out: &mut Vec<u8>, tag: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut value = Vec::new();
+    write(&mut value);
+    varint::put(out, tag);
+    varint::put(out, value.len() as u64);
+    out.extend_from_slice(&value);
+}
+
+pub(crate) fn malformed(what: &'static str) -> SettingsError {
     SettingsError::Malformed { what }
 }
 
@@ -115,10 +135,15 @@ fn take_field<'a>(rest: &mut &'a [u8]) -> Result<(u64, &'a [u8]), SettingsError>
     Ok((tag, value))
 }
 
-fn name(value: &[u8]) -> Result<String, SettingsError> {
-    if !(1..=NAME_LEN_MAX).contains(&value.len()) {
-        return Err(malformed("a name's length is out of range"));
-    }
+pub(crate) fn name(value: &[u8]) -> Result<String, SettingsError> {
     let name = str::from_utf8(value).map_err(|_| malformed("a name is not UTF-8"))?;
-    Ok(name.to_owned())
+    check_name(name).map(|()| name.to_owned())
+}
+
+/// Whether `name` can be stored.
+pub(crate) fn check_name(name: &str) -> Result<(), SettingsError> {
+    if (1..=NAME_LEN_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(malformed("a name's length is out of range"))
 }

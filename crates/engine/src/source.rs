@@ -74,6 +74,8 @@ pub(crate) struct RunCursor {
     run: RunView,
     /// How tables are read.
     scan: Scan,
+    /// Tables whose filters know that no key begins with this are passed over.
+    prefix: Option<Arc<[u8]>>,
     /// The table it is in, and where.
     inside: Option<(usize, TableCursor)>,
     place: Place,
@@ -89,7 +91,12 @@ enum Place {
 
 impl RunCursor {
     pub(crate) fn new(run: RunView) -> Self {
-        Self { run, scan: Scan::default(), inside: None, place: Place::BeforeFirst }
+        Self { run, scan: Scan::default(), prefix: None, inside: None, place: Place::BeforeFirst }
+    }
+
+    /// The same for a read of nothing but keys that begin with `prefix`.
+    pub(crate) fn of_prefix(self, prefix: Option<Arc<[u8]>>) -> Self {
+        Self { prefix, ..self }
     }
 
     /// For a job that goes through the run once: reads large pieces, past the cache.
@@ -97,14 +104,20 @@ impl RunCursor {
         Self { scan: Scan::once(), ..Self::new(run) }
     }
 
-    /// A cursor over table `at`, kept from before if it is the same.
-    fn enter(&mut self, at: usize) -> Result<&mut TableCursor, Error> {
+    /// A cursor over table `at`, kept from before if it is the same; `None` if nothing in it is wanted.
+    fn enter(&mut self, at: usize) -> Result<Option<&mut TableCursor>, Error> {
         let is_there = self.inside.as_ref().is_some_and(|(table, _)| *table == at);
         if !is_there {
             let handle = self.run.tables.get(at).ok_or(Error::CursorFailed)?;
-            self.inside = Some((at, handle.table()?.cursor_with(self.scan)));
+            let table = handle.table()?;
+            if let Some(prefix) = &self.prefix
+                && !table.may_contain_prefix(prefix).map_err(|source| handle.error(source))?
+            {
+                return Ok(None);
+            }
+            self.inside = Some((at, table.cursor_with(self.scan)));
         }
-        self.inside.as_mut().map(|(_, cursor)| cursor).ok_or(Error::CursorFailed)
+        self.inside.as_mut().map(|(_, cursor)| Some(cursor)).ok_or(Error::CursorFailed)
     }
 
     /// Stands on the first entry of table `at` or a later one.
@@ -135,7 +148,7 @@ impl RunCursor {
         at: usize,
         step: impl FnOnce(&mut TableCursor) -> Result<(), stratal_sst::Error>,
     ) -> Result<bool, Error> {
-        let cursor = self.enter(at)?;
+        let Some(cursor) = self.enter(at)? else { return Ok(false) };
         let stepped = step(cursor);
         let is_on_entry = cursor.entry().is_some();
         match stepped {

@@ -14,20 +14,24 @@ use stratal_manifest::{
 use stratal_merge::{MergeOperator, operator_named};
 use stratal_sst::{TableContext, TableIdentity};
 use stratal_types::{
-    Comparator, DbId, FileUid, Metrics, NoMetrics, comparator_named,
+    Comparator, DbId, FileUid, Metrics, NoMetrics, PrefixExtractor, comparator_named,
+    prefix_extractor_named,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::{Clock, Error, Snapshot, TreeSettings, files::Files, identity};
+use crate::{Clock, Error, Snapshot, TreeOptions, TreeSettings, files::Files, identity};
 
 /// Gives a comparator for its name.
 pub type Comparators = Arc<dyn Fn(&str) -> Option<Arc<dyn Comparator>> + Send + Sync>;
 
 /// Gives a merge operator for its name.
 pub type Operators = Arc<dyn Fn(&str) -> Option<Arc<dyn MergeOperator>> + Send + Sync>;
+
+/// Gives a prefix extractor for its name.
+pub type PrefixExtractors = Arc<dyn Fn(&str) -> Option<Arc<dyn PrefixExtractor>> + Send + Sync>;
 
 /// Gives 16 bytes that nothing has been given before: from the operating system in production, from a
 /// seed in a simulation.
@@ -52,6 +56,8 @@ pub struct StoreContext {
     pub comparators: Comparators,
     /// Merge operators by name.
     pub operators: Operators,
+    /// Prefix extractors by name.
+    pub prefix_extractors: PrefixExtractors,
     /// Identities of new files.
     pub randomness: Randomness,
     /// The time of day.
@@ -74,6 +80,7 @@ impl StoreContext {
             metrics: Arc::new(NoMetrics),
             comparators: Arc::new(comparator_named),
             operators: Arc::new(operator_named),
+            prefix_extractors: Arc::new(prefix_extractor_named),
             randomness,
             time: Arc::new(system_time_ms),
         }
@@ -175,7 +182,13 @@ impl Store {
         let (fs, dir) = (Arc::clone(&context.fs), context.dir.clone());
         let store = Self {
             clock: Arc::new(clock),
-            files: Arc::new(Files::new(fs, dir, table_context, next_file)),
+            files: Arc::new(Files::new(
+                fs,
+                dir,
+                table_context,
+                Arc::clone(&context.prefix_extractors),
+                next_file,
+            )),
             manifest: Mutex::new(manifest),
             limbo: Mutex::default(),
             is_stopped: AtomicBool::new(false),
@@ -245,12 +258,48 @@ impl Store {
         (self.context.operators)(name).map(drop).ok_or_else(unknown)
     }
 
-    /// Stores other settings for a tree, durably.
-    pub(crate) fn set_settings(&self, id: TreeId, settings: &TreeSettings) -> Result<(), Error> {
+    /// What is stored about a tree beside its name and order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchTree`]; [`Error::Settings`] if it cannot be read or needs a newer version.
+    pub fn settings(&self, id: TreeId) -> Result<TreeSettings, Error> {
+        settings_of(&self.version(), id)
+    }
+
+    /// The options that a tree was told to keep, with those of `base` for what is not kept; `None` if
+    /// it was told none, and goes by whatever it is opened with.
+    ///
+    /// # Errors
+    ///
+    /// As [`settings`](Self::settings).
+    pub fn kept_options(
+        &self,
+        id: TreeId,
+        base: &TreeOptions,
+    ) -> Result<Option<TreeOptions>, Error> {
+        let named = |name: &str| self.files.extractor_named(name);
+        Ok(self.settings(id)?.options.map(|kept| kept.over(base, named)))
+    }
+
+    /// Makes `change` to a tree's settings, durably, and then does `then`, both before another change.
+    pub(crate) fn change_settings(
+        &self,
+        id: TreeId,
+        change: impl FnOnce(&mut TreeSettings),
+        then: impl FnOnce(),
+    ) -> Result<(), Error> {
         let mut manifest = self.manifest.lock();
-        let mut edit = VersionEdit::new();
-        edit.set_options(id, settings.encode());
-        self.append(&mut manifest, &edit).map(drop)
+        let before = settings_of(manifest.version(), id)?;
+        let mut settings = before.clone();
+        change(&mut settings);
+        if settings != before {
+            let mut edit = VersionEdit::new();
+            edit.set_options(id, settings.encode());
+            self.append(&mut manifest, &edit)?;
+        }
+        then();
+        Ok(())
     }
 
     /// Drops a tree with all its tables, durably. Reads that have begun go on.
@@ -398,6 +447,11 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("dir", &self.context.dir).finish_non_exhaustive()
     }
+}
+
+fn settings_of(version: &Version, id: TreeId) -> Result<TreeSettings, Error> {
+    let tree = version.trees.get(&id).ok_or(Error::NoSuchTree(id))?;
+    TreeSettings::decode(&tree.options).map_err(|source| Error::Settings { tree: id, source })
 }
 
 fn open_manifest(

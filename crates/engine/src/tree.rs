@@ -14,7 +14,7 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, Operation, Snapshot, Store, TreeRange, TreeSettings, TreeSpec, WriteBatch,
+    Error, KeptOptions, Operation, Snapshot, Store, TreeRange, TreeSettings, TreeSpec, WriteBatch,
     folding::Folding,
     job::JobBoard,
     read_state::{ReadState, Sealed},
@@ -111,6 +111,9 @@ impl Tree {
         let version = version.trees.get(&id).ok_or(Error::NoSuchTree(id))?;
         let settings = TreeSettings::decode(&version.options)
             .map_err(|source| Error::Settings { tree: id, source })?;
+        if let Some(extractor) = &spec.options().prefix {
+            store.files.note_extractor(extractor);
+        }
         let folding = Arc::new(Folding::default());
         if let Some(name) = &settings.merge_operator {
             folding.choose(name, (store.context.operators)(name));
@@ -169,10 +172,11 @@ impl Tree {
         if operator.is_none() {
             return Err(Error::NoOperator { name: Some(name.to_owned()) });
         }
-        let settings = TreeSettings { merge_operator: Some(name.to_owned()) };
-        self.store.set_settings(self.id, &settings)?;
-        self.folding.choose(name, operator);
-        Ok(())
+        self.store.change_settings(
+            self.id,
+            |settings| settings.merge_operator = Some(name.to_owned()),
+            || self.folding.choose(name, operator),
+        )
     }
 
     /// How it is kept.
@@ -180,11 +184,26 @@ impl Tree {
         self.spec.load_full()
     }
 
-    /// Keeps it in another way from now on: what is flushed, planned or merged next goes by `spec`, and
-    /// what is under way ends as it began. Nothing is written for it: another open begins with what it
-    /// is given.
-    pub fn set_spec(&self, spec: TreeSpec) {
-        self.spec.store(Arc::new(spec));
+    /// Keeps it in another way from now on, durably: what is flushed, planned or merged next goes by
+    /// `spec`, and what is under way ends as it began. Nothing that is there is rewritten for it.
+    ///
+    /// What of the options is data is stored with the tree, for [`Store::kept_options`] to give to a
+    /// later open: all but [`write_buffer_len`](crate::TreeOptions::write_buffer_len), which is the
+    /// process's, and what is code or a dictionary of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`], and then nothing has changed; [`Error::Settings`].
+    pub fn set_spec(&self, spec: TreeSpec) -> Result<(), Error> {
+        if let Some(extractor) = &spec.options().prefix {
+            self.store.files.note_extractor(extractor);
+        }
+        let kept = KeptOptions::of(spec.options());
+        self.store.change_settings(
+            self.id,
+            |settings| settings.options = Some(kept),
+            || self.spec.store(Arc::new(spec)),
+        )
     }
 
     // Writes.
@@ -409,7 +428,7 @@ impl Tree {
         range: KeyRange,
         bound: SeqNo,
     ) -> Result<TreeRange, Error> {
-        let sources = [state.sources(&range)?, state.sources(&range)?];
+        let sources = state.both_sides(&range, self.prefix_of(&range).as_ref())?;
         let rows = RowIter::range(sources, &self.comparator, bound, range);
         let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
         Ok(TreeRange::new(rows, state))
@@ -423,7 +442,7 @@ impl Tree {
     ) -> Result<TreeRange, Error> {
         let found = self.comparator.prefix_range(prefix);
         let range = KeyRange { start: found.start, end: found.end };
-        let sources = [state.sources(&range)?, state.sources(&range)?];
+        let sources = state.both_sides(&range, self.asked(prefix).as_ref())?;
         let rows = RowIter::prefix(sources, &self.comparator, bound, prefix);
         let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
         Ok(TreeRange::new(rows, state))

@@ -77,7 +77,7 @@ impl History {
             15..=16 if !self.snapshots.is_empty() => {
                 self.snapshots.swap_remove(self.rng.index(self.snapshots.len()));
             }
-            17 => self.tree.set_spec(small(&mut self.rng)),
+            17 => self.tree.set_spec(small(&mut self.rng)).unwrap(),
             18..=21 => self.change_holder(),
             22..=23 => self.reopen(),
             24..=25 => self.scan_while_it_changes(),
@@ -378,7 +378,7 @@ fn one_range_delete_is_one_change_however_many_pieces_tables_hold_of_it() {
             // Cut into many tables, each with its pieces.
             let cut = CutOptions { table_len: 2 << 10, ..CutOptions::default() };
             let options = TreeOptions { cut, ..tree.spec().options().clone() };
-            tree.set_spec(options.validate().unwrap());
+            tree.set_spec(options.validate().unwrap()).unwrap();
             tree.compact(true).unwrap();
         }
     }

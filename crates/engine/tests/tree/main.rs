@@ -12,6 +12,8 @@ mod support;
 mod model;
 mod changes;
 mod operators;
+mod options;
+mod prefixes;
 mod crash;
 mod faults;
 mod jobs;

@@ -35,7 +35,7 @@ fn run(seed: u64, steps: usize) -> u64 {
             }
             19..=20 => stopped += u64::from(stop_midway(&fs, &tree, &mut rng)),
             // Another strategy, other lengths, other filters, while it is open.
-            18 => tree.set_spec(small(&mut rng)),
+            18 => tree.set_spec(small(&mut rng)).unwrap(),
             17 if rng.chance(1, 3) => {
                 tree.flush().unwrap();
                 snapshots.clear();

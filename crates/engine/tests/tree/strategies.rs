@@ -139,9 +139,10 @@ fn tables_expire_when_their_time_has_come() {
     // What merges two tables is as young as the younger: nothing is forgotten too soon.
     flush(&tree, 15..30);
     now.store(1_700, Ordering::Relaxed);
-    tree.set_spec(spec(StrategyOptions::Leveled(LeveledOptions::default())));
+    tree.set_spec(spec(StrategyOptions::Leveled(LeveledOptions::default()))).unwrap();
     tree.compact(true).unwrap();
-    tree.set_spec(spec(StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 500 })));
+    let fifo = FifoOptions { len_max: u64::MAX, ttl_ms: 500 };
+    tree.set_spec(spec(StrategyOptions::Fifo(fifo))).unwrap();
     now.store(1_900, Ordering::Relaxed);
     assert_eq!(tree.plan(), None);
     now.store(2_000, Ordering::Relaxed);
@@ -215,7 +216,7 @@ fn options_that_change_count_from_the_next_job_on() {
     let planned = tree.plan().unwrap();
     assert_eq!(planned.output.level, 1);
     tree.give_back(&planned);
-    tree.set_spec(options(tiered, 1 << 10, 10_000));
+    tree.set_spec(options(tiered, 1 << 10, 10_000)).unwrap();
     assert_eq!(tree.spec().policy().options().name(), "tiered");
     let planned = tree.plan().unwrap();
     assert_eq!(planned.output.level, 0, "far from long enough for level 1");

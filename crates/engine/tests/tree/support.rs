@@ -70,8 +70,8 @@ pub(crate) fn with_strategy(
         compress_from_level: 1,
         strategy,
         filters,
-        compaction_filters: None,
         cut: CutOptions { table_len: 1 << (12 + rng.index(3)), below_len_max: 64 << 10 },
+        ..TreeOptions::default()
     };
     options.validate().unwrap()
 }
@@ -128,7 +128,8 @@ pub(crate) fn open_tree(
         id
     } else {
         let operator = if comparator == "reverse" { "append alone" } else { "append" };
-        let settings = TreeSettings { merge_operator: Some(operator.into()) };
+        let settings =
+            TreeSettings { merge_operator: Some(operator.into()), ..TreeSettings::default() };
         store.create_tree(NAME, comparator, &settings.encode())?
     };
     Tree::open(store, id, spec)
