@@ -6,7 +6,7 @@ use stratal_types::{
 use crate::{ManifestHeader, Record, RecordKind, bytes::take_field};
 
 /// The names of an edit's fields, by tag.
-const FIELDS: [(u64, &str); 15] = [
+const FIELDS: [(u64, &str); 17] = [
     (1, "clock"),
     (3, "next_file"),
     (5, "next_tree"),
@@ -22,6 +22,8 @@ const FIELDS: [(u64, &str); 15] = [
     (25, "log_synced"),
     (27, "hold_history"),
     (29, "release_history"),
+    (31, "expire_table"),
+    (32, "time_mark"),
 ];
 
 /// Describes a manifest from its first byte to the end of `dump`, or to where records end. Damage is

@@ -11,7 +11,7 @@ use stratal_fs::Synced;
 use stratal_types::{SeqNo, varint};
 
 use crate::{
-    Error, FileName, TableMeta, TreeId,
+    Error, FileName, TableMeta, TimeMark, TreeId,
     bytes::{
         end, put_field, put_prefixed, skip_unknown, take_field, take_number, take_prefixed,
         take_seqno, take_text,
@@ -39,6 +39,8 @@ pub struct VersionEdit {
     pub(crate) added: Vec<AddedTable>,
     pub(crate) held: Vec<(Arc<str>, SeqNo)>,
     pub(crate) released: Vec<Arc<str>>,
+    pub(crate) expired: Vec<ExpiredTable>,
+    pub(crate) times: Vec<TimeMark>,
 }
 
 /// A tree to be created.
@@ -92,6 +94,17 @@ pub struct MovedTable {
     pub place: Place,
 }
 
+/// A table that reads above a bound do not find any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpiredTable {
+    /// The tree.
+    pub tree: TreeId,
+    /// The table's number.
+    pub number: u64,
+    /// The highest bound at which reads find it.
+    pub at: SeqNo,
+}
+
 /// Tags on disk. Odd: a reader that does not know the field refuses the edit.
 mod tag {
     pub(super) const CLOCK: u64 = 1;
@@ -109,6 +122,8 @@ mod tag {
     pub(super) const LOG_SYNCED: u64 = 25;
     pub(super) const HOLD_HISTORY: u64 = 27;
     pub(super) const RELEASE_HISTORY: u64 = 29;
+    pub(super) const EXPIRE_TABLE: u64 = 31;
+    pub(super) const TIME_MARK: u64 = 32;
 }
 
 impl VersionEdit {
@@ -181,6 +196,20 @@ impl VersionEdit {
     /// Moves a table of a tree to another place.
     pub fn move_table(&mut self, tree: TreeId, number: u64, place: Place) -> &mut Self {
         self.moved.push(MovedTable { tree, number, place });
+        self
+    }
+
+    /// Lets a table of a tree expire: it stays, and reads with a bound above `at` do not find it. One that
+    /// has expired already keeps the lower of the two bounds. Raises the clock above `at`.
+    pub fn expire_table(&mut self, tree: TreeId, number: u64, at: SeqNo) -> &mut Self {
+        self.expired.push(ExpiredTable { tree, number, at });
+        self
+    }
+
+    /// Notes what time it was when a sequence number was the next to be given out. A mark whose number or
+    /// time is not above the last one's changes nothing.
+    pub fn mark_time(&mut self, mark: TimeMark) -> &mut Self {
+        self.times.push(mark);
         self
     }
 
@@ -278,8 +307,16 @@ impl VersionEdit {
                     edit.held.push((take_text(value)?.into(), take_seqno(value)?));
                 }
                 tag::RELEASE_HISTORY => edit.released.push(take_text(value)?.into()),
+                tag::EXPIRE_TABLE => {
+                    let (tree, number) = (take_tree(value)?, take_number(value)?);
+                    edit.expired.push(ExpiredTable { tree, number, at: take_seqno(value)? });
+                }
+                tag::TIME_MARK => {
+                    let (seqno, time_ms) = (take_seqno(value)?, take_number(value)?);
+                    edit.times.push(TimeMark { seqno, time_ms });
+                }
                 tag => {
-                    skip_unknown(tag, tag::RELEASE_HISTORY, "edit field")?;
+                    skip_unknown(tag, tag::EXPIRE_TABLE, "edit field")?;
                     continue;
                 }
             }
@@ -356,6 +393,19 @@ impl VersionEdit {
         }
         for holder in &self.released {
             put_field(out, tag::RELEASE_HISTORY, |out| put_prefixed(out, holder.as_bytes()));
+        }
+        for ExpiredTable { tree: TreeId(id), number, at } in &self.expired {
+            put_field(out, tag::EXPIRE_TABLE, |out| {
+                varint::put(out, *id);
+                varint::put(out, *number);
+                varint::put(out, at.get());
+            });
+        }
+        for TimeMark { seqno, time_ms } in &self.times {
+            put_field(out, tag::TIME_MARK, |out| {
+                varint::put(out, seqno.get());
+                varint::put(out, *time_ms);
+            });
         }
     }
 }

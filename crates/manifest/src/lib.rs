@@ -95,6 +95,7 @@
 #![forbid(unsafe_code)]
 
 mod table_meta;
+mod timeline;
 mod edit;
 mod version;
 mod version_set;
@@ -108,7 +109,7 @@ mod bytes;
 mod error;
 
 pub use annotate::{annotate_manifest, annotate_record};
-pub use edit::{AddedTable, MovedTable, NewTree, Place, VersionEdit};
+pub use edit::{AddedTable, ExpiredTable, MovedTable, NewTree, Place, VersionEdit};
 pub use error::Error;
 pub use file_name::FileName;
 pub use manifest::{Manifest, ManifestContext, ManifestOptions};
@@ -116,6 +117,7 @@ pub use orphans::{Orphan, last_number, orphans};
 pub use record::{ManifestHeader, Record, RecordKind};
 pub use recovery::{RecoveryMode, RecoveryReport, read_version};
 pub use table_meta::TableMeta;
+pub use timeline::{TimeMark, Timeline};
 pub use version::{Level, Run, TreeId, TreeVersion, Version};
 pub use version_set::{Comparators, HOLDER_LEN_MAX, LEVELS_MAX, VersionSet};
 

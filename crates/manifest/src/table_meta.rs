@@ -51,6 +51,10 @@ pub struct TableMeta {
     pub lineage: Vec<FileUid>,
     /// The number that stands in for every number stored in the table, where it was ingested.
     pub seqno_overlay: Option<SeqNo>,
+    /// The highest bound at which reads find it; `None` if it has not expired.
+    pub expired_at: Option<SeqNo>,
+    /// Its values are judged by age up to this number: none below it is older than the tree keeps them.
+    pub judged_to: Option<SeqNo>,
 }
 
 impl Default for TableMeta {
@@ -72,11 +76,15 @@ impl Default for TableMeta {
             digest: 0,
             lineage: Vec::new(),
             seqno_overlay: None,
+            expired_at: None,
+            judged_to: None,
         }
     }
 }
 
 const SEQNO_OVERLAY: u64 = 1;
+const EXPIRED_AT: u64 = 3;
+const JUDGED_TO: u64 = 4;
 
 impl TableMeta {
     /// The highest sequence number that a reader sees in the table.
@@ -104,19 +112,25 @@ impl TableMeta {
             digest: take_u64(input)?,
             lineage: take_lineage(input)?,
             seqno_overlay: None,
+            expired_at: None,
+            judged_to: None,
         };
         let mut last = 0;
         while !input.is_empty() {
-            match take_field(input, &mut last)? {
-                (SEQNO_OVERLAY, mut value) if meta.seqno_overlay.is_none() => {
-                    meta.seqno_overlay = Some(take_seqno(&mut value)?);
-                    end(value)?;
+            let (tag, mut value) = take_field(input, &mut last)?;
+            let field = match tag {
+                SEQNO_OVERLAY => &mut meta.seqno_overlay,
+                EXPIRED_AT => &mut meta.expired_at,
+                JUDGED_TO => &mut meta.judged_to,
+                tag => {
+                    skip_unknown(tag, EXPIRED_AT, "table field")?;
+                    continue;
                 }
-                (SEQNO_OVERLAY, _) => {
-                    return Err(Error::Malformed { what: "a field stands twice" });
-                }
-                (tag, _) => skip_unknown(tag, SEQNO_OVERLAY, "table field")?,
+            };
+            if field.replace(take_seqno(&mut value)?).is_some() {
+                return Err(Error::Malformed { what: "a field stands twice" });
             }
+            end(value)?;
         }
         Ok(meta)
     }
@@ -143,8 +157,15 @@ impl TableMeta {
         out.extend_from_slice(&self.digest.to_le_bytes());
         varint::put(out, self.lineage.len() as u64);
         self.lineage.iter().for_each(|uid| out.extend_from_slice(&uid.0));
-        if let Some(seqno) = self.seqno_overlay {
-            put_field(out, SEQNO_OVERLAY, |out| varint::put(out, seqno.get()));
+        let fields = [
+            (SEQNO_OVERLAY, self.seqno_overlay),
+            (EXPIRED_AT, self.expired_at),
+            (JUDGED_TO, self.judged_to),
+        ];
+        for (tag, seqno) in fields {
+            if let Some(seqno) = seqno {
+                put_field(out, tag, |out| varint::put(out, seqno.get()));
+            }
         }
     }
 }

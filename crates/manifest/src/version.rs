@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, ops::Bound, sync::Arc};
 
 use stratal_types::{Comparator, DbId, KeyRange, SeqNo};
 
-use crate::{AddedTable, NewTree, Place, TableMeta, VersionEdit};
+use crate::{AddedTable, NewTree, Place, TableMeta, Timeline, VersionEdit};
 
 /// Which tree of a database. Given once, never again, not after the tree is dropped either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ pub struct Version {
     /// For whom history is held, by name, and from which bound on. The retention floor is above none
     /// of them.
     pub held: BTreeMap<Arc<str>, SeqNo>,
+    /// When sequence numbers were given out, as far as that was put down.
+    pub times: Arc<Timeline>,
     /// The trees.
     pub trees: BTreeMap<TreeId, Arc<TreeVersion>>,
 }
@@ -84,6 +86,7 @@ impl Version {
             retention_floor: SeqNo::ZERO,
             log_synced: 0,
             held: BTreeMap::new(),
+            times: Arc::default(),
             trees: BTreeMap::new(),
         }
     }
@@ -103,6 +106,7 @@ impl Version {
             retention_floor: Some(self.retention_floor),
             log_synced: (self.log_synced > 0).then_some(self.log_synced),
             held: self.held.iter().map(|(holder, bound)| (Arc::clone(holder), *bound)).collect(),
+            times: self.times.marks().to_vec(),
             ..VersionEdit::default()
         };
         for tree in self.trees.values() {

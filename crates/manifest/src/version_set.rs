@@ -15,8 +15,8 @@ use std::{
 use stratal_types::{Comparator, DbId, KeyRange, SeqNo};
 
 use crate::{
-    AddedTable, Error, Level, MovedTable, NewTree, Place, Run, TableMeta, TreeId, TreeVersion,
-    Version, VersionEdit, version::ends_before,
+    AddedTable, Error, ExpiredTable, Level, MovedTable, NewTree, Place, Run, TableMeta, TreeId,
+    TreeVersion, Version, VersionEdit, version::ends_before,
 };
 
 /// Finds a comparator by name.
@@ -96,6 +96,9 @@ impl VersionSet {
         raise(&mut version.retention_floor, edit.retention_floor);
         raise(&mut version.log_synced, edit.log_synced);
         hold_history(edit, &mut version)?;
+        if !edit.times.is_empty() {
+            Arc::make_mut(&mut version.times).extend(&edit.times);
+        }
         Ok(Arc::new(version))
     }
 
@@ -193,13 +196,21 @@ impl VersionSet {
             touch(*tree, *number)?;
             check_place(*tree, *place, *number)?;
             let from = place_in(*tree, *number)?;
-            let table = version.trees.get(tree).and_then(|tree| {
-                tree.run(from)?.tables.iter().find(|table| table.number == *number).cloned()
-            });
-            let table = table.ok_or(invalid("a table is not in the tree", *tree, *number))?;
+            let table = table_at(version, *tree, from, *number)?;
             let changes = changes.entry(*tree).or_default();
             changes.taken.entry(from).or_default().push(*number);
             changes.put.entry(*place).or_default().push(table);
+        }
+        for ExpiredTable { tree, number, at } in &edit.expired {
+            touch(*tree, *number)?;
+            let place = place_in(*tree, *number)?;
+            let table = table_at(version, *tree, place, *number)?;
+            let expired_at = Some(table.expired_at.map_or(*at, |before| before.min(*at)));
+            raise(&mut version.clock, at.next());
+            let changes = changes.entry(*tree).or_default();
+            changes.taken.entry(place).or_default().push(*number);
+            let table = Arc::new(TableMeta { expired_at, ..TableMeta::clone(&table) });
+            changes.put.entry(place).or_default().push(table);
         }
         for AddedTable { tree, place, table } in &edit.added {
             touch(*tree, table.number)?;
@@ -288,6 +299,19 @@ fn hold_history(edit: &VersionEdit, version: &mut Version) -> Result<(), Error> 
 fn tree_mut(version: &mut Version, id: TreeId) -> Result<&mut TreeVersion, Error> {
     let tree = version.trees.get_mut(&id).ok_or(invalid("there is no such tree", id, 0))?;
     Ok(Arc::make_mut(tree))
+}
+
+/// The table of this number, which stands at `place`.
+fn table_at(
+    version: &Version,
+    id: TreeId,
+    place: Place,
+    number: u64,
+) -> Result<Arc<TableMeta>, Error> {
+    let table = version.trees.get(&id).and_then(|tree| {
+        tree.run(place)?.tables.iter().find(|table| table.number == number).cloned()
+    });
+    table.ok_or(invalid("a table is not in the tree", id, number))
 }
 
 /// The level, which is there afterwards.

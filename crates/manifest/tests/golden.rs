@@ -9,7 +9,7 @@ use common::{DB, comparators, contents, context, current_file, synced, table};
 use stratal_fs::SimFs;
 use stratal_manifest::{
     Manifest, ManifestContext, ManifestHeader, ManifestOptions, NewTree, Place, RecoveryMode,
-    TreeId, Version, VersionEdit, annotate_manifest, annotate_record, read_version,
+    TimeMark, TreeId, Version, VersionEdit, annotate_manifest, annotate_record, read_version,
 };
 use stratal_testkit::golden;
 use stratal_types::{
@@ -44,6 +44,31 @@ fn v1_new_manifest() {
     let dump = reads_and_writes("new", &fs, manifest.version());
     let page = include_str!("../FORMAT.md");
     assert!(page.contains(&dump), "FORMAT.md should contain\n{dump}");
+}
+
+#[test]
+fn v1_expired_tables_and_times() {
+    let fs = SimFs::new(1);
+    let mut manifest = create(&fs);
+    let (events, run) = (TreeId(1), Place { level: 0, age: 1 });
+    let mut edit = VersionEdit::new();
+    edit.create_tree(NewTree::new(events, "events", "bytewise"));
+    manifest.append(&edit).unwrap();
+    let mut edit = VersionEdit::new();
+    let mut judged = table(4, b'a', b'k');
+    judged.judged_to = Some(SeqNo::from(3));
+    edit.add_table(events, run, synced(judged)).unwrap();
+    for (seqno, time_ms) in [(5, 1_000), (300, 2_000), (300, 3_000)] {
+        edit.mark_time(TimeMark { seqno: SeqNo::from(seqno), time_ms });
+    }
+    manifest.append(&edit).unwrap();
+    let mut edit = VersionEdit::new();
+    edit.expire_table(events, 4, SeqNo::from(400));
+    let version = manifest.append(&edit).unwrap();
+    let (_, meta) = version.trees[&events].tables().next().unwrap();
+    assert_eq!(meta.expired_at, Some(SeqNo::from(400)));
+    assert_eq!((version.clock, version.times.marks().len()), (SeqNo::from(401), 2));
+    reads_and_writes("expiry", &fs, &version);
 }
 
 #[test]

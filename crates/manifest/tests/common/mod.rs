@@ -20,7 +20,7 @@ use std::{
 use stratal_fs::{Fs, MemFs, NewFile, SimFs, Synced};
 use stratal_manifest::{
     Comparators, Error, FileName, Manifest, ManifestContext, ManifestOptions, NewTree, Place,
-    RecoveryMode, RecoveryReport, TableMeta, TreeId, Version, VersionEdit,
+    RecoveryMode, RecoveryReport, TableMeta, TimeMark, TreeId, Version, VersionEdit,
 };
 use stratal_testkit::Rng;
 use stratal_types::{DbId, FileUid, KeyRange, SeqNo, comparator_named};
@@ -116,7 +116,7 @@ pub fn random_edit(rng: &mut Rng, version: &Version) -> VersionEdit {
     }
     let tree = *rng.choose(&trees);
     let tables: Vec<_> = tree.tables().collect();
-    match rng.below(8) {
+    match rng.below(9) {
         0 if trees.len() > 1 => {
             edit.drop_tree(tree.id);
         }
@@ -145,6 +145,12 @@ pub fn random_edit(rng: &mut Rng, version: &Version) -> VersionEdit {
             let place = Place { level: 9, age: version.next_file };
             edit.move_table(tree.id, table.number, place);
             edit.set_next_file(version.next_file + 1);
+        }
+        5 if !tables.is_empty() => {
+            let (_, table) = rng.choose(&tables);
+            edit.expire_table(tree.id, table.number, version.clock);
+            let time_ms = version.clock.get() * 7;
+            edit.mark_time(TimeMark { seqno: version.clock, time_ms });
         }
         _ => {
             let number = version.next_file;
