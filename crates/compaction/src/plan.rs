@@ -35,6 +35,7 @@ mod tiers;
 mod tiered;
 mod lazy;
 mod fifo;
+mod forget;
 mod policy;
 mod encoding;
 mod major;
@@ -45,6 +46,7 @@ use stratal_types::Comparator;
 
 pub use fifo::{Fifo, FifoOptions};
 pub use filter_bits::{LevelKeys, filter_bits};
+pub use forget::Forget;
 pub use job::{Job, JobKind, Reason};
 pub use lazy::{LazyLeveled, LazyLeveledOptions};
 pub use leveled::{Leveled, LeveledOptions, Sizing};

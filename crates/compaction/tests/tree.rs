@@ -330,6 +330,8 @@ impl Tree {
                 deletes: content.rows.iter().filter(is_delete).count() as u64,
                 tombstones: content.tombstones.len() as u64,
                 created_at_ms: 0,
+                expired_at: None,
+                judged_to: SeqNo::ZERO,
                 busy: false,
             });
             self.contents.insert(number, content);

@@ -39,7 +39,7 @@ fn a_keyspace_changes_its_strategy_while_it_is_used() {
     let leveled = runs();
     let with = |strategy| TreeOptions { strategy, ..small_trees() };
     // Keeps everything.
-    let fifo = FifoOptions { len_max: u64::MAX, ttl_ms: 0 };
+    let fifo = FifoOptions { len_max: u64::MAX, ..FifoOptions::default() };
     keyspace.set_options(with(StrategyOptions::Fifo(fifo))).unwrap();
     (0..50).for_each(|_| write());
     assert!(runs() >= leveled + 50, "nothing is merged, and no writer waits for that");
@@ -47,7 +47,7 @@ fn a_keyspace_changes_its_strategy_while_it_is_used() {
     while db.step().unwrap() {}
     assert!(runs() <= leveled + 2, "{} and {leveled} runs", runs());
     assert_eq!(keyspace.range::<&[u8]>(..).unwrap().map(Result::unwrap).count(), 200);
-    let invalid = with(StrategyOptions::Fifo(FifoOptions { len_max: 0, ttl_ms: 0 }));
+    let invalid = with(StrategyOptions::Fifo(FifoOptions { len_max: 0, ..FifoOptions::default() }));
     assert!(matches!(keyspace.set_options(invalid), Err(Error::InvalidArgument { .. })));
 }
 

@@ -23,6 +23,8 @@ pub struct Clock {
     /// A read that begins now has this bound.
     visible: AtomicU64,
     registry: Mutex<Registry>,
+    /// Reads below this bound were refused, though they had registered.
+    refused: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,7 @@ impl Clock {
             next: AtomicU64::new(next.get()),
             visible: AtomicU64::new(next.get()),
             registry: Mutex::new(Registry { live: BTreeMap::new(), held: BTreeMap::new(), floor }),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -130,29 +133,89 @@ impl Clock {
     pub fn watermark(&self) -> SeqNo {
         let mut registry = self.registry.lock();
         let visible = self.visible();
-        let live = registry.live.keys().next().copied().unwrap_or(visible);
-        let held = registry.held.values().min().copied().unwrap_or(visible);
-        let lowest = live.min(held).min(visible);
+        let lowest = registry.lowest(self.refused()).map_or(visible, |lowest| lowest.min(visible));
         registry.floor = registry.floor.max(lowest);
         lowest
     }
 
-    /// Whether somebody reads from a snapshot, or history before the present is held.
-    pub(crate) fn is_read(&self) -> bool {
-        self.registry.lock().is_read(self.visible())
+    /// The bound below which nobody can find anything that was there only for reads of the past: the
+    /// watermark, or above the present if nobody is registered at all. Hands out nothing.
+    pub(crate) fn horizon(&self) -> SeqNo {
+        let registry = self.registry.lock();
+        let present = self.visible().next().unwrap_or(SeqNo::MAX);
+        registry.lowest(self.refused()).unwrap_or(present)
     }
 
-    /// Does `change`, which no snapshot sees both before and after, unless somebody reads from one or
-    /// history before the present is held. Returns whether it was done. From then on no bound below the present is served.
-    pub(crate) fn unless_read(&self, change: impl FnOnce()) -> bool {
+    /// Lets something be found no more, from the present on: `hide` is given the highest bound at which
+    /// reads go on finding it, and no reader registers meanwhile. Returns that bound, and whether nobody
+    /// reads there or below, nor will.
+    ///
+    /// Who has registered at the present finds it as before.
+    pub(crate) fn expire(&self, hide: impl FnOnce(SeqNo)) -> (SeqNo, bool) {
         let mut registry = self.registry.lock();
-        let visible = self.visible();
-        if registry.is_read(visible) {
-            return false;
+        let at = self.last_finding(&registry);
+        hide(at);
+        (at, self.is_past(&mut registry, at))
+    }
+
+    /// Does `hide` as [`expire`](Self::expire) does, for what is found up to `last` at most, if then
+    /// nobody finds it any more. Returns whether it did.
+    pub(crate) fn forget(&self, last: SeqNo, hide: impl FnOnce(SeqNo)) -> bool {
+        let mut registry = self.registry.lock();
+        let at = self.last_finding(&registry).min(last);
+        let is_past = self.is_past(&mut registry, at);
+        if is_past {
+            hide(at);
         }
-        registry.floor = registry.floor.max(visible);
-        change();
+        is_past
+    }
+
+    /// Refuses every read up to `bound`, also of those who have registered, if it may be: see
+    /// [`refusable`](Self::refusable). Returns whether it was done.
+    pub(crate) fn refuse(&self, bound: SeqNo) -> bool {
+        let mut registry = self.registry.lock();
+        let refusable = self.refusable_of(&registry);
+        let Some(above) = bound.next().filter(|above| *above <= refusable) else { return false };
+        registry.floor = registry.floor.max(above);
+        self.refused.fetch_max(above.get(), Ordering::AcqRel);
         true
+    }
+
+    /// Reads below this bound may be refused: they are of the past, and no history is held there.
+    pub(crate) fn refusable(&self) -> SeqNo {
+        self.refusable_of(&self.registry.lock())
+    }
+
+    /// Whether reads of one who has registered at `bound` are still served. To be asked when the read
+    /// has taken its read state.
+    pub(crate) fn check(&self, bound: SeqNo) -> Result<(), Error> {
+        let floor = self.refused();
+        if bound < floor { Err(Error::SnapshotTooOld { bound, floor }) } else { Ok(()) }
+    }
+
+    fn refused(&self) -> SeqNo {
+        seqno(self.refused.load(Ordering::Acquire))
+    }
+
+    fn refusable_of(&self, registry: &Registry) -> SeqNo {
+        let visible = self.visible();
+        registry.held().map_or(visible, |held| held.min(visible))
+    }
+
+    fn last_finding(&self, registry: &Registry) -> SeqNo {
+        let visible = self.visible();
+        let before = SeqNo::new(visible.get().saturating_sub(1)).unwrap_or(SeqNo::ZERO);
+        if registry.live.contains_key(&visible) { visible } else { before }
+    }
+
+    /// Whether no read at or below `at` is served from now on, which is so if nobody needs one.
+    fn is_past(&self, registry: &mut Registry, at: SeqNo) -> bool {
+        let visible = self.visible();
+        let lowest = registry.lowest(self.refused()).map_or(visible, |lowest| lowest.min(visible));
+        if lowest > at {
+            registry.floor = registry.floor.max(lowest);
+        }
+        lowest > at
     }
 
     /// The lowest bound at which a read is served.
@@ -162,8 +225,15 @@ impl Clock {
 }
 
 impl Registry {
-    fn is_read(&self, visible: SeqNo) -> bool {
-        !self.live.is_empty() || self.held.values().any(|bound| *bound < visible)
+    /// The lowest bound at which somebody reads who is not refused, or from which on history is held.
+    fn lowest(&self, refused: SeqNo) -> Option<SeqNo> {
+        let live = self.live.range(refused..).next().map(|(bound, _)| *bound);
+        live.into_iter().chain(self.held()).min()
+    }
+
+    /// The lowest bound from which on history is held.
+    fn held(&self) -> Option<SeqNo> {
+        self.held.values().min().copied()
     }
 }
 
@@ -214,16 +284,65 @@ mod tests {
         clock.publish(at(10));
         // Who holds already goes on from where he is; another begins now.
         assert_eq!((clock.hold("feed"), clock.hold("audit")), (at(5), at(10)));
-        assert_eq!((clock.watermark(), clock.is_read()), (at(5), true));
-        assert!(!clock.unless_read(|| panic!("history is held")));
+        assert_eq!((clock.watermark(), clock.refusable()), (at(5), at(5)));
+        assert_eq!(clock.expire(|_| {}), (at(9), false));
+        assert!(!clock.refuse(at(5)), "history is held");
         assert!(clock.register_at(at(5)).is_ok());
         clock.release(at(5));
         clock.set_held("feed", at(8));
         assert_eq!(clock.watermark(), at(8));
         clock.let_go("feed");
         // Nothing before the present is held for the one who is left.
-        assert_eq!((clock.watermark(), clock.is_read()), (at(10), false));
-        assert!(clock.unless_read(|| {}));
+        assert_eq!(clock.watermark(), at(10));
+        assert_eq!(clock.expire(|_| {}), (at(9), true));
+    }
+
+    #[test]
+    fn what_expires_is_found_by_those_who_had_registered_and_by_nobody_else() {
+        let clock = Clock::new(at(5), SeqNo::ZERO);
+        let expire = |clock: &Clock| {
+            let mut given = None;
+            let (bound, is_past) = clock.expire(|bound| given = Some(bound));
+            assert_eq!(given, Some(bound));
+            (bound, is_past)
+        };
+        // Nobody reads: from the present on it is not found, and can go at once.
+        assert_eq!(expire(&clock), (at(4), true));
+        assert!(matches!(clock.register_at(at(4)), Err(Error::SnapshotTooOld { .. })));
+        // Somebody reads at the present, and finds it until he has gone.
+        let reader = clock.register();
+        assert_eq!(expire(&clock), (at(5), false));
+        assert!(!clock.forget(at(5), |_| panic!("it is found")));
+        clock.release(reader);
+        // Nothing was written meanwhile, so the present has to stop finding it.
+        assert!(clock.forget(at(5), |bound| assert_eq!(bound, at(4))));
+        let reader = clock.register();
+        clock.publish(at(9));
+        assert_eq!(expire(&clock), (at(8), false));
+        assert_eq!(clock.horizon(), at(5));
+        clock.release(reader);
+        assert_eq!((clock.horizon(), clock.watermark()), (at(10), at(9)));
+        assert!(clock.forget(at(8), |bound| assert_eq!(bound, at(8))));
+    }
+
+    #[test]
+    fn readers_of_the_past_can_be_refused_and_those_of_the_present_not() {
+        let clock = Clock::new(at(5), SeqNo::ZERO);
+        let old = clock.register();
+        clock.publish(at(9));
+        let new = clock.register();
+        assert_eq!(clock.refusable(), at(9));
+        assert!(!clock.refuse(at(9)));
+        assert!(clock.check(old).is_ok());
+        assert!(clock.refuse(at(5)));
+        assert!(
+            matches!(clock.check(old), Err(Error::SnapshotTooOld { floor, .. }) if floor == at(6))
+        );
+        assert!(clock.check(new).is_ok());
+        assert!(matches!(clock.register_at(at(5)), Err(Error::SnapshotTooOld { .. })));
+        assert_eq!(clock.watermark(), at(9), "who is refused holds nothing back");
+        clock.release(old);
+        clock.release(new);
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl Tree {
         let mut jobs = self.jobs.lock();
         let view = Arc::clone(&self.state.load().view);
         let shape = self.shape(&view, &jobs);
-        let job = self.plan_hidden(&view, &shape, &mut jobs.searched).or_else(|| {
+        let job = self.plan_forget(&view, &shape);
+        let job = job.or_else(|| self.plan_hidden(&view, &shape, &mut jobs.searched));
+        let job = job.or_else(|| {
             let spec = self.spec.load();
             spec.policy().plan(&shape, self.comparator.as_ref())
         })?;
@@ -49,9 +51,12 @@ impl Tree {
     /// The next merge towards a tree of one run in its last level; as [`plan`](Self::plan).
     pub fn plan_major(&self) -> Option<Job> {
         let mut jobs = self.jobs.lock();
-        let shape = self.shape(&self.state.load().view, &jobs);
-        let major = self.spec.load().policy().major();
-        let job = major.plan(&shape, self.comparator.as_ref())?;
+        let view = Arc::clone(&self.state.load().view);
+        let shape = self.shape(&view, &jobs);
+        let job = self.plan_forget(&view, &shape).or_else(|| {
+            let major = self.spec.load().policy().major();
+            major.plan(&shape, self.comparator.as_ref())
+        })?;
         jobs.running.push(job.clone());
         Some(job)
     }
@@ -92,7 +97,7 @@ impl Tree {
 
     pub(crate) fn shape(&self, view: &View, jobs: &JobBoard) -> Shape {
         let mut shape = view.shape(self.store.clock().floor());
-        shape.held = self.store.clock().is_read();
+        shape.refuse_below = self.store.clock().refusable();
         shape.now_ms = (self.store.context.time)();
         for job in &jobs.running {
             shape.start(job);
@@ -113,7 +118,8 @@ impl Tree {
         let _claim = Claim { tree: self, job };
         match job.kind {
             JobKind::TrivialMove => self.run_move(job),
-            kind if kind.removes() => self.run_removal(job),
+            JobKind::Drop(_) => self.run_removal(job),
+            JobKind::Expire | JobKind::Forget(_) => self.run_expiry(job),
             _ => self.run_merge(job),
         }
     }

@@ -92,6 +92,7 @@ mod stop;
 mod outputs;
 mod install;
 mod removal;
+mod expiry;
 mod files;
 pub mod identity;
 mod error;

@@ -91,6 +91,8 @@ impl Tree {
             deletes: 0,
             tombstones: 0,
             created_at_ms: 0,
+            expired_at: None,
+            judged_to: SeqNo::ZERO,
             busy: false,
         };
         shape.apply(job, vec![all], self.comparator.as_ref());

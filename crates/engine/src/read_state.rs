@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     Error,
+    files::TableHandle,
     folding::Folding,
     source::{Lookup, RunCursor, SourceCursor},
     view::View,
@@ -94,7 +95,7 @@ impl ReadState {
         folding: &Arc<Folding>,
     ) -> Result<VisibleCursor<SourceCursor>, Error> {
         let comparator = Arc::clone(&self.view.version.comparator);
-        let rows = VisibleCursor::new(self.sources_of(&range, prefix)?, comparator, bound);
+        let rows = VisibleCursor::new(self.sources_of(&range, prefix, bound)?, comparator, bound);
         Ok(rows.with_range(range).with_fold(Arc::clone(folding) as _))
     }
 
@@ -103,17 +104,20 @@ impl ReadState {
         &self,
         range: &KeyRange,
         prefix: Option<&Arc<[u8]>>,
+        bound: SeqNo,
     ) -> Result<[Vec<Source<SourceCursor>>; 2], Error> {
-        Ok([self.sources_of(range, prefix)?, self.sources_of(range, prefix)?])
+        Ok([self.sources_of(range, prefix, bound)?, self.sources_of(range, prefix, bound)?])
     }
 
-    /// A cursor and the range tombstones of every source that may have keys in `range`, in age order.
+    /// A cursor and the range tombstones of every source that may have keys in `range` for a
+    /// read at `bound`, in age order.
     /// If of those only keys are wanted that begin with `prefix`, cursors pass over tables that have
     /// none; their range tombstones count all the same.
     pub(crate) fn sources_of(
         &self,
         range: &KeyRange,
         prefix: Option<&Arc<[u8]>>,
+        bound: SeqNo,
     ) -> Result<Vec<Source<SourceCursor>>, Error> {
         let mut sources = Vec::new();
         for memtable in self
@@ -124,7 +128,10 @@ impl ReadState {
             sources.push(Source::new(cursor, memtable.tombstones()));
         }
         for (_, run) in self.view.runs() {
-            let near = run.filtered(|table| table.meta.span.overlaps(range, run.comparator()));
+            let is_near = |table: &TableHandle| {
+                table.meta.span.overlaps(range, run.comparator()) && run.shows(table, bound)
+            };
+            let near = run.filtered(is_near);
             if near.tables.is_empty() {
                 continue;
             }

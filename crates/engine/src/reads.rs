@@ -33,7 +33,8 @@ impl Tree {
         keys: &[K],
         snapshot: &Snapshot,
     ) -> Result<Vec<Option<Bytes>>, Error> {
-        self.state.load().multi_get(&slices(keys), snapshot.bound(), &self.folding)
+        let state = self.state.load();
+        state.multi_get(&slices(keys), snapshot.served()?, &self.folding)
     }
 
     /// Length of the value of `key` now, in bytes.
@@ -117,7 +118,7 @@ impl Tree {
         let state = self.state.load_full();
         let range = KeyRange::from_bounds(&range);
         let prefix = self.prefix_of(&range);
-        let rows = state.cursor_of(range, prefix.as_ref(), snapshot.bound(), &self.folding)?;
+        let rows = state.cursor_of(range, prefix.as_ref(), snapshot.served()?, &self.folding)?;
         Ok(TreeCursor::new(rows, state))
     }
 

@@ -1,20 +1,16 @@
-//! Tables that go without being merged: those that are too old, and those of which a range tombstone
-//! hides everything.
+//! Tables that go without being merged, since a range tombstone hides everything in them.
 
 use std::{
     ops::Bound,
     sync::{Arc, Weak},
 };
 
-use stratal_compaction::plan::{Job, JobKind, Shape};
-use stratal_manifest::VersionEdit;
+use stratal_compaction::plan::{Job, Shape};
 use stratal_types::{Comparator, Fragments, KeyRange, SeqNo};
 
 use crate::{
     Error, JobSummary, Tree,
     files::{JobLedger, TableHandle},
-    job::JobBoard,
-    read_state::ReadState,
     view::View,
 };
 
@@ -74,47 +70,16 @@ impl Tree {
         job
     }
 
-    /// Takes tables out of the tree that nobody is to find any more.
+    /// Takes tables out of the tree of which a range tombstone hides everything.
     pub(crate) fn run_removal(&self, job: &Job) -> Result<JobSummary, Error> {
         let ledger = JobLedger::new(&self.store.files);
-        let mut manifest = self.store.manifest.lock();
-        let view = Arc::clone(&self.state.load().view);
-        let shape = self.shape(&view, &JobBoard::default());
-        job.check(&shape, self.comparator.as_ref())
-            .map_err(|invalid| Error::StaleJob(invalid.to_string()))?;
-        if job.kind == JobKind::Expire && !self.hide(&view, job) {
-            return Err(Error::StaleJob("somebody reads from a snapshot".into()));
-        }
-        let mut edit = VersionEdit::new();
-        self.stamp(&mut edit);
-        for number in &job.inputs {
-            edit.remove_table(self.id, *number);
-        }
-        match self.commit(&mut manifest, &edit, &ledger) {
-            Ok(version) => {
-                self.swap_view(&version, |_| {});
-                let removed = view.tables().filter(|(_, table)| job.takes(table.meta.number));
-                removed.for_each(|(_, table)| table.doom());
-                Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
+        self.install(job, &ledger, |edit| {
+            for number in &job.inputs {
+                edit.remove_table(self.id, *number);
             }
-            Err(error) => {
-                // As before: what the manifest still names is found again.
-                self.swap_view(manifest.version(), |_| {});
-                Err(error)
-            }
-        }
-    }
-
-    /// Lets no read that begins from now on find the job's tables, all at one stroke, unless somebody
-    /// reads from a snapshot.
-    ///
-    /// This comes before the edit: a snapshot that is taken while the edit is being made durable must
-    /// not find what it will miss afterwards.
-    fn hide(&self, view: &View, job: &Job) -> bool {
-        let _swap = self.swap.lock();
-        let hidden = Arc::new(view.without(&|table| job.takes(table.meta.number)));
-        let state = ReadState { view: hidden, ..ReadState::clone(&self.state.load_full()) };
-        self.store.clock().unless_read(|| self.state.store(Arc::new(state)))
+            Ok(())
+        })?;
+        Ok(JobSummary { inputs: job.inputs.len(), ..JobSummary::default() })
     }
 }
 

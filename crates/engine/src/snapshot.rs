@@ -6,7 +6,8 @@ use crate::{Clock, Error};
 
 /// A moment of a database: reads at it see what was visible then, whatever happens since.
 ///
-/// While it lives, nothing that it sees is collected.
+/// While it lives, nothing that it sees is collected. A tree that forgets may be told to refuse reads of
+/// old snapshots before what has [expired](crate::FifoOptions::held_len_max) takes too much room.
 #[derive(Debug)]
 pub struct Snapshot {
     clock: Arc<Clock>,
@@ -23,6 +24,15 @@ impl Snapshot {
     pub(crate) fn at(clock: &Arc<Clock>, bound: SeqNo) -> Result<Self, Error> {
         clock.register_at(bound)?;
         Ok(Self { bound, clock: Arc::clone(clock) })
+    }
+
+    /// The bound of its reads, for one that has taken its read state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SnapshotTooOld`] if its reads are refused by now.
+    pub(crate) fn served(&self) -> Result<SeqNo, Error> {
+        self.clock.check(self.bound).map(|()| self.bound)
     }
 
     /// The bound of its reads: they see numbers below.

@@ -359,9 +359,10 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get), and [`Error::SnapshotTooOld`] if reads of the snapshot are refused by now.
     pub fn get_at(&self, key: &[u8], snapshot: &Snapshot) -> Result<Option<Bytes>, Error> {
-        self.state.load().get(key, snapshot.bound(), &self.folding)
+        let state = self.state.load();
+        state.get(key, snapshot.served()?, &self.folding)
     }
 
     /// Whether `key` has a value now.
@@ -399,7 +400,8 @@ impl Tree {
         range: impl RangeBounds<K>,
         snapshot: &Snapshot,
     ) -> Result<TreeRange, Error> {
-        self.rows(self.state.load_full(), KeyRange::from_bounds(&range), snapshot.bound())
+        let state = self.state.load_full();
+        self.rows(state, KeyRange::from_bounds(&range), snapshot.served()?)
     }
 
     /// The rows whose keys begin with `prefix` now.
@@ -419,7 +421,8 @@ impl Tree {
     ///
     /// As [`range`](Self::range).
     pub fn prefix_at(&self, prefix: &[u8], snapshot: &Snapshot) -> Result<TreeRange, Error> {
-        self.prefix_rows(self.state.load_full(), prefix, snapshot.bound())
+        let state = self.state.load_full();
+        self.prefix_rows(state, prefix, snapshot.served()?)
     }
 
     fn rows(
@@ -428,7 +431,7 @@ impl Tree {
         range: KeyRange,
         bound: SeqNo,
     ) -> Result<TreeRange, Error> {
-        let sources = state.both_sides(&range, self.prefix_of(&range).as_ref())?;
+        let sources = state.both_sides(&range, self.prefix_of(&range).as_ref(), bound)?;
         let rows = RowIter::range(sources, &self.comparator, bound, range);
         let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
         Ok(TreeRange::new(rows, state))
@@ -442,7 +445,7 @@ impl Tree {
     ) -> Result<TreeRange, Error> {
         let found = self.comparator.prefix_range(prefix);
         let range = KeyRange { start: found.start, end: found.end };
-        let sources = state.both_sides(&range, self.asked(prefix).as_ref())?;
+        let sources = state.both_sides(&range, self.asked(prefix).as_ref(), bound)?;
         let rows = RowIter::prefix(sources, &self.comparator, bound, prefix);
         let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
         Ok(TreeRange::new(rows, state))

@@ -1,6 +1,9 @@
 //! One version of a tree, with a handle for each of its tables.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use stratal_compaction::plan;
@@ -20,7 +23,11 @@ pub(crate) struct View {
     pub(crate) version: Arc<TreeVersion>,
     /// By level, then newest first.
     pub(crate) levels: Vec<Vec<RunView>>,
+    /// The highest bounds at which reads find tables that have expired, by number.
+    expired: Arc<Expired>,
 }
+
+type Expired = BTreeMap<u64, SeqNo>;
 
 /// Tables that do not overlap, ascending.
 #[derive(Clone, Debug)]
@@ -28,6 +35,8 @@ pub(crate) struct RunView {
     pub(crate) age: u64,
     pub(crate) tables: Arc<[Arc<TableHandle>]>,
     comparator: Arc<dyn Comparator>,
+    /// As the view has it; `None` if nothing has expired.
+    expired: Option<Arc<Expired>>,
 }
 
 impl View {
@@ -42,6 +51,10 @@ impl View {
             .flat_map(View::tables)
             .map(|(_, handle)| (handle.meta.number, handle))
             .collect();
+        let expired =
+            version.tables().filter_map(|(_, meta)| Some((meta.number, meta.expired_at?)));
+        let expired: Arc<Expired> = Arc::new(expired.collect());
+        let shown = (!expired.is_empty()).then_some(&expired);
         let comparator = &version.comparator;
         let handle = |meta: &Arc<stratal_manifest::TableMeta>| match known.get(&meta.number) {
             Some(handle) => Arc::clone(handle),
@@ -55,20 +68,35 @@ impl View {
             age: run.age,
             tables: run.tables.iter().map(handle).collect(),
             comparator: Arc::clone(comparator),
+            expired: shown.cloned(),
         };
         let levels =
             version.levels.iter().map(|level| level.runs.iter().map(run).collect()).collect();
-        Self { version, levels }
+        Self { version, levels, expired }
     }
 
-    /// The same without the tables for which `is_gone` holds.
-    pub(crate) fn without(&self, is_gone: &impl Fn(&TableHandle) -> bool) -> Self {
-        let kept = |run: &RunView| run.filtered(|table| !is_gone(table));
-        let levels = self
-            .levels
-            .iter()
-            .map(|runs| runs.iter().map(kept).filter(|run| !run.tables.is_empty()).collect());
-        Self { version: Arc::clone(&self.version), levels: levels.collect() }
+    /// The same, but that reads above `at` do not find the tables numbered `numbers`.
+    pub(crate) fn expiring(&self, numbers: &[u64], at: SeqNo) -> Self {
+        let mut expired = Expired::clone(&self.expired);
+        for number in numbers {
+            let last = expired.entry(*number).or_insert(at);
+            *last = at.min(*last);
+        }
+        let expired = Arc::new(expired);
+        let shown = |run: &RunView| RunView { expired: Some(Arc::clone(&expired)), ..run.clone() };
+        let levels = self.levels.iter().map(|runs| runs.iter().map(shown).collect()).collect();
+        Self { version: Arc::clone(&self.version), levels, expired }
+    }
+
+    /// The highest bound at which a read finds any of the tables numbered `numbers`, which have expired.
+    pub(crate) fn last_finding(&self, numbers: &[u64]) -> SeqNo {
+        let bounds = numbers.iter().filter_map(|number| self.expired.get(number));
+        bounds.max().copied().unwrap_or(SeqNo::ZERO)
+    }
+
+    /// Whether any table has expired and is there for reads of the past.
+    pub(crate) fn has_expired(&self) -> bool {
+        !self.expired.is_empty()
     }
 
     /// Every table with its place, in search order.
@@ -85,7 +113,11 @@ impl View {
 
     /// What a planner sees.
     pub(crate) fn shape(&self, watermark: SeqNo) -> plan::Shape {
-        let table = |handle: &Arc<TableHandle>| plan::Table::from(&*handle.meta);
+        let table = |handle: &Arc<TableHandle>| {
+            let expired_at = self.expired.get(&handle.meta.number).copied();
+            let table = plan::Table::from(&*handle.meta);
+            plan::Table { expired_at, busy: expired_at.is_some(), ..table }
+        };
         let run = |run: &RunView| plan::Run {
             age: run.age,
             tables: run.tables.iter().map(table).collect(),
@@ -114,9 +146,18 @@ impl RunView {
         self.tables.partition_point(|table| table.meta.span.is_before(key, self.comparator()))
     }
 
-    fn table_of(&self, key: &[u8]) -> Option<&Arc<TableHandle>> {
+    /// Whether a read at `bound` finds `table`.
+    pub(crate) fn shows(&self, table: &TableHandle, bound: SeqNo) -> bool {
+        let expired = self.expired.as_ref().and_then(|expired| expired.get(&table.meta.number));
+        expired.is_none_or(|at| bound <= *at)
+    }
+
+    /// The table that a read at `bound` asks for `key`.
+    fn table_of(&self, key: &[u8], bound: SeqNo) -> Option<&Arc<TableHandle>> {
         let table = self.tables.get(self.position(key))?;
-        (!table.meta.span.is_after(key, self.comparator())).then_some(table)
+        let is_asked =
+            !table.meta.span.is_after(key, self.comparator()) && self.shows(table, bound);
+        is_asked.then_some(table)
     }
 
     /// For each key and its [`key_hash`], ascending, the newest version below `bound`. A table is asked
@@ -136,7 +177,10 @@ impl RunView {
             let before = rest.partition_point(|(key, _)| span.is_after(key, self.comparator()));
             let to = rest.partition_point(|(key, _)| !span.is_before(key, self.comparator()));
             found.resize(found.len() + before, None);
-            if let Some(here) = rest.get(before..to).filter(|here| !here.is_empty()) {
+            let here = rest.get(before..to).unwrap_or_default();
+            if !here.is_empty() && !self.shows(handle, bound) {
+                found.resize(found.len() + here.len(), None);
+            } else if !here.is_empty() {
                 let versions = handle.table()?.multi_lookup(here, bound);
                 let versions = versions.map_err(|source| handle.error(source))?;
                 let versions = versions.into_iter();
@@ -174,7 +218,7 @@ impl PointSource for RunView {
     type Error = Error;
 
     fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
-        let Some(handle) = self.table_of(key) else { return Ok(None) };
+        let Some(handle) = self.table_of(key, bound) else { return Ok(None) };
         if handle.meta.range_tombstones == 0 {
             return Ok(None);
         }
@@ -183,7 +227,7 @@ impl PointSource for RunView {
     }
 
     fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
-        let Some(handle) = self.table_of(key) else { return Ok(None) };
+        let Some(handle) = self.table_of(key, bound) else { return Ok(None) };
         let found = handle.table()?.lookup_hashed(key, key_hash(key), bound);
         let found = found.map_err(|source| handle.error(source))?;
         Ok(found.map(|version| (version.trailer, version.value)))

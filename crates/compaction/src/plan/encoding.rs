@@ -46,7 +46,7 @@ impl StrategyOptions {
                 it.job_len_max,
                 it.deletes_percent,
             ]),
-            Self::Fifo(it) => all(&[kind::FIFO, it.len_max, it.ttl_ms]),
+            Self::Fifo(it) => all(&[kind::FIFO, it.len_max, it.ttl_ms, it.held_len_max]),
         }
     }
 
@@ -110,6 +110,7 @@ impl StrategyOptions {
                 let mut it = FifoOptions::default();
                 numbers.u64(&mut it.len_max)?;
                 numbers.u64(&mut it.ttl_ms)?;
+                numbers.u64(&mut it.held_len_max)?;
                 Self::Fifo(it)
             }
             _ => return Some(None),
@@ -171,7 +172,7 @@ mod tests {
                 job_len_max: 1 << 21,
                 deletes_percent: 20,
             }),
-            StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 7 }),
+            StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 7, held_len_max: 9 }),
         ]
     }
 

@@ -1,7 +1,8 @@
 use stratal_types::Comparator;
 
 use super::{
-    Job, OptionsError, Place, Pressure, Reason, Shape, Strategy, Table, options_error::within,
+    Forget, Job, OptionsError, Place, Pressure, Reason, Shape, Strategy, Table,
+    options_error::within,
 };
 
 /// When a tree forgets.
@@ -12,6 +13,9 @@ pub struct FifoOptions {
     pub len_max: u64,
     /// Milliseconds after which a table goes that was written before them; 0 for never. Default 0.
     pub ttl_ms: u64,
+    /// Bytes of tables that have expired and are still there for readers of snapshots; over that the
+    /// oldest of these readers are refused from then on. Default [`u64::MAX`]: never.
+    pub held_len_max: u64,
 }
 
 impl FifoOptions {
@@ -33,7 +37,7 @@ impl FifoOptions {
 
 impl Default for FifoOptions {
     fn default() -> Self {
-        Self { len_max: Self::LEN_MAX, ttl_ms: 0 }
+        Self { len_max: Self::LEN_MAX, ttl_ms: 0, held_len_max: u64::MAX }
     }
 }
 
@@ -41,9 +45,9 @@ impl Default for FifoOptions {
 /// to a size, such as a cache or a log.
 ///
 /// A table expires only together with, or after, every older one that overlaps it. So a key that was
-/// overwritten or deleted never comes back. Nothing expires while somebody reads from a
-/// [snapshot](Shape::held). Reads ask every run that has the key in its span: with keys that ascend
-/// with time that is one.
+/// overwritten or deleted never comes back. Reads of snapshots that were taken before find it as long as
+/// there are any, and it [goes](super::Forget) when there are none. Reads ask every run that has the key
+/// in its span: with keys that ascend with time that is one.
 ///
 /// It takes trees of any shape, such as one that was leveled before: what stands last in search order
 /// goes first.
@@ -60,7 +64,8 @@ impl Fifo {
 
     /// How far the tree is behind. Runs of level 0 are where they belong here, and do not count.
     pub fn pressure(&self, shape: &Shape) -> Pressure {
-        let len = shape.tables().map(|(_, table)| table.len).fold(0, u64::saturating_add);
+        let live = shape.tables().filter(|(_, table)| table.expired_at.is_none());
+        let len = live.map(|(_, table)| table.len).fold(0, u64::saturating_add);
         Pressure { level0_runs: 0, debt: len.saturating_sub(self.options.len_max) }
     }
 
@@ -88,12 +93,11 @@ impl Fifo {
 
 impl Strategy for Fifo {
     fn plan(&self, shape: &Shape, comparator: &dyn Comparator) -> Option<Job> {
-        if shape.held {
-            return None;
-        }
         let expire = |tables: &[u64], reason| Job::expire(shape, tables, reason, comparator).ok();
         let old = shape.tables().filter(|(_, table)| !table.busy && self.is_too_old(shape, table));
         let old: Vec<u64> = old.map(|(_, table)| table.number).collect();
-        expire(&old, Reason::Age).or_else(|| expire(&self.excess(shape), Reason::Space))
+        expire(&old, Reason::Age)
+            .or_else(|| expire(&self.excess(shape), Reason::Space))
+            .or_else(|| Forget { held_len_max: self.options.held_len_max }.plan(shape, comparator))
     }
 }

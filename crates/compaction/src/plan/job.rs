@@ -31,8 +31,11 @@ pub enum JobKind {
     Compact,
     /// The inputs stand in another place and are otherwise as they were.
     TrivialMove,
-    /// The inputs go, with everything in them, and with every older table that overlaps them.
+    /// Reads that begin from now on do not find the inputs, nor any older table that overlaps them.
+    /// They go at once if nobody reads at an earlier moment.
     Expire,
+    /// The inputs, which have expired, go. With a bound, nobody is to read up to there any more.
+    Forget(Option<SeqNo>),
     /// The inputs go, since a range tombstone with this number hides everything in them. That there
     /// is one, over all of each input, the caller vouches for.
     Drop(SeqNo),
@@ -41,7 +44,7 @@ pub enum JobKind {
 impl JobKind {
     /// Whether tables go and none come.
     pub const fn removes(self) -> bool {
-        matches!(self, Self::Expire | Self::Drop(_))
+        matches!(self, Self::Expire | Self::Forget(_) | Self::Drop(_))
     }
 }
 
@@ -159,8 +162,8 @@ impl Job {
         job.unless_claimed(shape, comparator)
     }
 
-    /// Lets the tables numbered `seeds` expire, and all older ones that overlap them: those hold
-    /// older versions, which nothing would hide any more.
+    /// Lets the tables numbered `seeds` expire, and all older ones that overlap them and have not yet:
+    /// those hold older versions, which nothing would hide any more.
     ///
     /// # Errors
     ///
@@ -171,10 +174,38 @@ impl Job {
         reason: Reason,
         comparator: &dyn Comparator,
     ) -> Result<Self, Blocked> {
-        let mut taken = Taken::of(shape, seeds, comparator)?;
+        let mut taken = Taken { passes_expired: true, ..Taken::of(shape, seeds, comparator)? };
         let end = Place { level: usize::MAX, age: 0 };
         taken.close(shape, end, comparator)?;
         taken.into_removal(JobKind::Expire, reason)?.unless_claimed(shape, comparator)
+    }
+
+    /// Removes the tables numbered `inputs`, which have expired at bounds at which nobody reads any more,
+    /// or is to read: up to `refused`.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`] if one of them belongs to a running job, and [`Blocked::Invalid`] if one has not
+    /// expired.
+    pub fn forget(
+        shape: &Shape,
+        inputs: &[u64],
+        refused: Option<SeqNo>,
+        comparator: &dyn Comparator,
+    ) -> Result<Self, Blocked> {
+        let mut wanted: BTreeSet<u64> = inputs.iter().copied().collect();
+        let mut taken = Taken::default();
+        for (place, table) in shape.tables() {
+            if wanted.remove(&table.number) {
+                taken.put(place, table, comparator);
+            }
+        }
+        if let Some(number) = wanted.pop_first() {
+            return Err(Blocked::NotAnInput { number });
+        }
+        let job = taken.into_removal(JobKind::Forget(refused), Reason::Age)?;
+        job.check(shape, comparator)?;
+        job.unless_claimed(shape, comparator)
     }
 
     /// Removes the tables numbered `inputs`, over each of which there is a range tombstone with the
@@ -220,7 +251,7 @@ impl Job {
     /// between it and the output, both included, is an input; and in the output's run nothing else
     /// overlaps the span (of a trivial move: any input). For a flush, whose inputs stand in front of
     /// all tables, nothing that overlaps its span stands in front of its output. Of tables that
-    /// expire, all older ones that overlap them are inputs too; of hidden ones, everything is older
+    /// expire, all older ones that overlap them are inputs too or have expired; of hidden ones, everything is older
     /// than the tombstone, and that below the watermark.
     pub fn check(&self, shape: &Shape, comparator: &dyn Comparator) -> Result<(), Invalid> {
         let inputs = self.find_inputs(shape, comparator)?;
@@ -360,12 +391,15 @@ impl Job {
             let number = table.number;
             return if is_hidden { Ok(()) } else { Err(Invalid::NotHidden { number }) };
         }
+        let input = table.number;
+        if matches!(self.kind, JobKind::Forget(_)) && table.expired_at.is_none() {
+            return Err(Invalid::NotExpired { number: input });
+        }
         let mut behind = shape.runs().filter(|(behind, _)| *behind > place);
         let shown = behind.find_map(|(_, run)| {
             let mut older = run.overlapping(&table.span, comparator).iter();
-            older.find(|older| !self.takes(older.number))
+            older.find(|older| !self.takes(older.number) && older.expired_at.is_none())
         });
-        let input = table.number;
         shown.map_or(Ok(()), |older| Err(Invalid::Uncovered { number: older.number, input }))
     }
 
@@ -413,6 +447,8 @@ struct Taken<'a> {
     inputs: Vec<(Place, &'a Table)>,
     numbers: BTreeSet<u64>,
     span: Option<KeyRange>,
+    /// What has expired need not come along.
+    passes_expired: bool,
 }
 
 impl<'a> Taken<'a> {
@@ -441,16 +477,23 @@ impl<'a> Taken<'a> {
         table: &'a Table,
         comparator: &dyn Comparator,
     ) -> Result<(), Blocked> {
+        if self.passes_expired && table.expired_at.is_some() {
+            return Ok(());
+        }
         if table.busy {
             return Err(Blocked::Busy { number: table.number });
         }
+        self.put(place, table, comparator);
+        Ok(())
+    }
+
+    fn put(&mut self, place: Place, table: &'a Table, comparator: &dyn Comparator) {
         if !self.numbers.insert(table.number) {
-            return Ok(());
+            return;
         }
         let hull = self.span.take().map(|span| span.hull(&table.span, comparator));
         self.span = Some(hull.unwrap_or_else(|| table.span.clone()));
         self.inputs.push((place, table));
-        Ok(())
     }
 
     /// Takes all that has to come along with what was taken.

@@ -53,6 +53,12 @@ pub enum Invalid {
         /// The input in front of it.
         input: u64,
     },
+    /// An input has not expired.
+    #[error("table {number} has not expired")]
+    NotExpired {
+        /// The input.
+        number: u64,
+    },
     /// An input holds something that the range tombstone for which it is to go does not hide from
     /// every read.
     #[error("table {number} is not hidden from every read")]

@@ -16,9 +16,14 @@ pub struct Shape {
     /// No read has a bound below this. [`SeqNo::ZERO`] if that is not known. Jobs planned with it are
     /// to be run with it or a higher one; tables of deletes are else planned again and again.
     pub watermark: SeqNo,
-    /// Somebody reads from a snapshot, and finds next time what was there last time: nothing may
-    /// expire.
-    pub held: bool,
+    /// Numbers below this were given out longer ago than values are kept, and stay no longer for it.
+    /// [`SeqNo::ZERO`] if values are kept for ever, or nothing is that old.
+    pub dead: SeqNo,
+    /// As [`dead`](Self::dead), but so much longer ago that tables which hold such values are rewritten
+    /// for it.
+    pub stale: SeqNo,
+    /// Who reads below this bound may be refused: it is in the past, and no history is held there.
+    pub refuse_below: SeqNo,
     /// What time it is, in milliseconds since 1970; 0 if that is not known, and then nothing is too
     /// old.
     pub now_ms: u64,
@@ -52,7 +57,11 @@ pub struct Table {
     pub tombstones: u64,
     /// When the newest of its data was flushed, in milliseconds since 1970; 0 if that is not known.
     pub created_at_ms: u64,
-    /// A running job takes it.
+    /// The highest bound at which reads find it; `None` if it has not expired.
+    pub expired_at: Option<SeqNo>,
+    /// Its values with numbers below this were judged by their age when it was written.
+    pub judged_to: SeqNo,
+    /// A running job takes it, or it has expired: no other merge may.
     pub busy: bool,
 }
 

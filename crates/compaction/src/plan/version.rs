@@ -6,7 +6,7 @@ use stratal_types::SeqNo;
 use super::{Place, Run, Shape, Table};
 
 impl From<&TreeVersion> for Shape {
-    /// What the version says. That is no running jobs, nothing quarantined, no reader, an
+    /// What the version says. That is no running jobs, nothing quarantined, an
     /// unknown watermark and no time: those the caller fills in. O(tables).
     fn from(version: &TreeVersion) -> Self {
         let run = |run: &stratal_manifest::Run| Run {
@@ -19,14 +19,16 @@ impl From<&TreeVersion> for Shape {
             claims: Vec::new(),
             quarantined: Vec::new(),
             watermark: SeqNo::ZERO,
-            held: false,
+            dead: SeqNo::ZERO,
+            stale: SeqNo::ZERO,
+            refuse_below: SeqNo::ZERO,
             now_ms: 0,
         }
     }
 }
 
 impl From<&TableMeta> for Table {
-    /// An idle table. Its numbers are those a reader sees.
+    /// A table that no job takes. Its numbers are those a reader sees.
     fn from(meta: &TableMeta) -> Self {
         Self {
             number: meta.number,
@@ -37,7 +39,9 @@ impl From<&TableMeta> for Table {
             deletes: meta.deletes,
             tombstones: meta.range_tombstones,
             created_at_ms: meta.created_at_ms,
-            busy: false,
+            expired_at: meta.expired_at,
+            judged_to: meta.judged_to.unwrap_or(SeqNo::ZERO),
+            busy: meta.expired_at.is_some(),
         }
     }
 }

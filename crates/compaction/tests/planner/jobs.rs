@@ -19,6 +19,8 @@ fn table(number: u64, first: u32, last: u32) -> Table {
         deletes: 0,
         tombstones: 0,
         created_at_ms: 0,
+        expired_at: None,
+        judged_to: SeqNo::ZERO,
         busy: false,
     }
 }

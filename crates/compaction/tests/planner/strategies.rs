@@ -2,8 +2,9 @@
 //! keep finding the newest write, no level starves, and a tree that is left alone comes to rest.
 
 use stratal_compaction::plan::{
-    Claim, Fifo, FifoOptions, LEVELS_MAX, LazyLeveledOptions, LeveledOptions, Place, Policy,
-    Reason, Run, Shape, Sizing, Strategy, StrategyOptions, Table, TieredOptions,
+    Blocked, Claim, Fifo, FifoOptions, Forget, Invalid, Job, JobKind, LEVELS_MAX,
+    LazyLeveledOptions, LeveledOptions, Place, Policy, Reason, Run, Shape, Sizing, Strategy,
+    StrategyOptions, Table, TieredOptions,
 };
 use stratal_testkit::Rng;
 use stratal_types::{Bytewise, KeyRange, SeqNo};
@@ -37,7 +38,7 @@ fn policies() -> Vec<Policy> {
         StrategyOptions::Leveled(LeveledOptions { sizing: Sizing::Dynamic, ..options() }),
         StrategyOptions::Tiered(tiered()),
         StrategyOptions::LazyLeveled(lazy()),
-        StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 0 }),
+        StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ..FifoOptions::default() }),
     ];
     all.into_iter().map(|options| options.validate().unwrap()).collect()
 }
@@ -165,7 +166,9 @@ fn edge(rng: &mut Rng) -> u64 {
 fn hostile_shape(rng: &mut Rng) -> Shape {
     let mut shape = Shape {
         watermark: SeqNo::from(u32::try_from(rng.below(1000)).unwrap()),
-        held: rng.chance(1, 4),
+        dead: SeqNo::from(u32::try_from(rng.below(1000)).unwrap()),
+        stale: SeqNo::from(u32::try_from(rng.below(500)).unwrap()),
+        refuse_below: SeqNo::from(1000),
         now_ms: edge(rng),
         ..Shape::default()
     };
@@ -173,6 +176,7 @@ fn hostile_shape(rng: &mut Rng) -> Shape {
     let mut table = |rng: &mut Rng, first: u32, last: u32| {
         number += 1;
         let low = u32::try_from(rng.below(500)).unwrap();
+        let expired_at = rng.chance(1, 10).then(|| SeqNo::from(low + 400));
         Table {
             number,
             span: KeyRange::closed(key(first), key(last)),
@@ -182,7 +186,9 @@ fn hostile_shape(rng: &mut Rng) -> Shape {
             deletes: edge(rng),
             tombstones: edge(rng),
             created_at_ms: edge(rng),
-            busy: rng.chance(1, 10),
+            expired_at,
+            judged_to: u32::try_from(rng.below(500)).unwrap().into(),
+            busy: expired_at.is_some() || rng.chance(1, 10),
         }
     };
     for _ in 0..rng.index(10) {
@@ -242,7 +248,11 @@ fn any_policy(rng: &mut Rng) -> Policy {
             job_len_max,
             deletes_percent,
         }),
-        _ => StrategyOptions::Fifo(FifoOptions { len_max: len, ttl_ms: edge(rng) }),
+        _ => StrategyOptions::Fifo(FifoOptions {
+            len_max: len,
+            ttl_ms: edge(rng),
+            ..FifoOptions::default()
+        }),
     };
     options.validate().unwrap()
 }
@@ -261,9 +271,13 @@ fn no_numbers_make_a_planner_panic_or_plan_nonsense() {
                 let Some(job) = strategy.plan(&shape, &Bytewise) else { break };
                 let context = format!("seed {seed}, {policy:?}, {job:?}");
                 job.check(&shape, &Bytewise).unwrap_or_else(|why| panic!("{why}: {context}"));
-                let taken = shape.tables().filter(|(_, table)| job.takes(table.number));
-                let busy: Vec<bool> = taken.map(|(_, table)| table.busy).collect();
-                assert!(!busy.is_empty() && !busy.contains(&true), "{context}");
+                let is_free = |table: &Table| match job.kind {
+                    JobKind::Forget(_) => table.expired_at.is_some(),
+                    _ => !table.busy,
+                };
+                let is_other =
+                    |(_, table): (Place, &Table)| !job.takes(table.number) || is_free(table);
+                assert!(!job.inputs.is_empty() && shape.tables().all(is_other), "{context}");
                 assert!(!shape.is_claimed(&job.claim(), &Bytewise), "{context}");
                 shape.start(&job);
                 planned += 1;
@@ -293,7 +307,7 @@ fn forgetting(options: FifoOptions, pattern: Pattern, mut after: impl FnMut(&mut
 #[test]
 fn a_tree_that_forgets_never_holds_more_than_it_may() {
     for pattern in [Pattern::Ascending, Pattern::RandomSpans, Pattern::Uniform] {
-        let options = FifoOptions { len_max: 20 * FLUSH_LEN, ttl_ms: 0 };
+        let options = FifoOptions { len_max: 20 * FLUSH_LEN, ..FifoOptions::default() };
         forgetting(options, pattern, |tree, strategy| {
             let before: u64 = tree.shape.tables().map(|(_, table)| table.len).sum();
             tree.settle(strategy);
@@ -309,7 +323,11 @@ fn a_tree_that_forgets_never_holds_more_than_it_may() {
 
 #[test]
 fn tables_expire_when_their_time_has_come_and_not_before() {
-    let options = FifoOptions { len_max: u64::MAX, ttl_ms: 10 * u64::from(FLUSH_ROWS) };
+    let options = FifoOptions {
+        len_max: u64::MAX,
+        ttl_ms: 10 * u64::from(FLUSH_ROWS),
+        ..FifoOptions::default()
+    };
     forgetting(options, Pattern::Ascending, |tree, strategy| {
         tree.settle(strategy);
         let now = tree.shape.now_ms;
@@ -321,20 +339,75 @@ fn tables_expire_when_their_time_has_come_and_not_before() {
 }
 
 #[test]
-fn nothing_expires_while_somebody_reads_from_a_snapshot_or_time_is_unknown() {
-    let options = FifoOptions { len_max: 1, ttl_ms: 1 };
+fn nothing_is_too_old_while_time_is_unknown() {
+    let options = FifoOptions { len_max: 1, ttl_ms: 1, ..FifoOptions::default() };
     let strategy = options.validate().unwrap();
     let mut tree = Tree::new(1000, FLUSH_LEN, 3);
     tree.flush(0..20, 0);
     tree.shape.now_ms = 1 << 40;
-    tree.shape.held = true;
-    assert_eq!(strategy.plan(&tree.shape, &Bytewise), None);
-    tree.shape.held = false;
     assert_eq!(strategy.plan(&tree.shape, &Bytewise).unwrap().reason, Reason::Age);
     tree.shape.now_ms = 0;
     assert_eq!(strategy.plan(&tree.shape, &Bytewise).unwrap().reason, Reason::Space);
-    let young = FifoOptions { len_max: u64::MAX, ttl_ms: 1 }.validate().unwrap();
+    let young = FifoOptions { len_max: u64::MAX, ..options }.validate().unwrap();
     assert_eq!(young.plan(&tree.shape, &Bytewise), None);
+}
+
+#[test]
+fn what_has_expired_goes_when_nobody_reads_it_or_there_is_too_much_of_it() {
+    let mut tree = Tree::new(1000, FLUSH_LEN, 3);
+    for flush in 0..6 {
+        tree.flush(cells(Pattern::Ascending, 1000, flush, &mut Rng::new(1)), 0);
+    }
+    let at = |bound: u32| Some(SeqNo::from(bound));
+    let mut expired = tree.shape.clone();
+    // The oldest run expired at 10, the next at 20 and 21, and so on.
+    let bounds = [None, at(40), at(30), at(21), at(20), at(10)];
+    let runs = expired.levels[0].iter_mut().zip(bounds);
+    for (run, expired_at) in runs {
+        for table in &mut run.tables {
+            (table.expired_at, table.busy) = (expired_at, expired_at.is_some());
+        }
+    }
+    expired.refuse_below = 40u32.into();
+    let len: u64 = expired.levels[0][1].tables.iter().map(|table| table.len).sum();
+    let gone = |shape: &Shape, held_len_max| {
+        let job = Forget { held_len_max }.plan(shape, &Bytewise)?;
+        let JobKind::Forget(refused) = job.kind else { panic!("{job:?}") };
+        job.check(shape, &Bytewise).unwrap();
+        let runs = shape.levels[0].iter().filter(|run| job.takes(run.tables[0].number)).count();
+        Some((runs, refused))
+    };
+    let nobody_below = |bound: u32| Shape { watermark: bound.into(), ..expired.clone() };
+    let cases = [
+        (5, u64::MAX, None),
+        (10, u64::MAX, None),
+        (11, u64::MAX, Some((1, None))),
+        (21, u64::MAX, Some((2, None))),
+        (41, u64::MAX, Some((5, None))),
+        // Too much waits: the oldest readers are refused, as few as will do.
+        (5, 5 * len, None),
+        (5, 4 * len, Some((1, at(10)))),
+        (5, 3 * len + 1, Some((2, at(20)))),
+        // Those of the present never are.
+        (5, 0, Some((4, at(30)))),
+    ];
+    for (watermark, held_len_max, expected) in cases {
+        let found = gone(&nobody_below(watermark), held_len_max);
+        assert_eq!(found, expected, "watermark {watermark}, {held_len_max} bytes");
+    }
+    // A job that is under way is not planned again.
+    let mut running = nobody_below(11);
+    let job = Forget { held_len_max: u64::MAX }.plan(&running, &Bytewise).unwrap();
+    running.start(&job);
+    assert_eq!(Forget { held_len_max: u64::MAX }.plan(&running, &Bytewise), None);
+    // What has not expired is not forgotten, nor does it show what has.
+    let young = expired.levels[0][0].tables[0].number;
+    let refused = Job::forget(&expired, &[young], None, &Bytewise);
+    assert!(matches!(refused, Err(Blocked::Invalid(Invalid::NotExpired { .. }))), "{refused:?}");
+    let fifo = FifoOptions { len_max: 1, ..FifoOptions::default() }.validate().unwrap();
+    let job = fifo.plan(&expired, &Bytewise).unwrap();
+    assert_eq!((job.kind, job.takes(young)), (JobKind::Expire, true));
+    assert_eq!(job.inputs.len(), expired.levels[0][0].tables.len());
 }
 
 #[test]
@@ -346,7 +419,8 @@ fn a_leveled_tree_that_is_to_forget_loses_its_oldest_rows_first() {
         tree.settle(&leveled);
     }
     assert!(tree.shape.levels.len() > 2);
-    let fifo = FifoOptions { len_max: 100 * FLUSH_LEN, ttl_ms: 0 }.validate().unwrap();
+    let fifo =
+        FifoOptions { len_max: 100 * FLUSH_LEN, ..FifoOptions::default() }.validate().unwrap();
     tree.settle(&fifo);
     tree.check_all_reads();
     let lowest = tree.shape.tables().map(|(_, table)| table.seqnos.0).min().unwrap();
@@ -402,7 +476,7 @@ fn options_out_of_range_are_refused() {
     ] {
         assert!(options.validate().is_err(), "{options:?}");
     }
-    let error = FifoOptions { len_max: 0, ttl_ms: 0 }.validate().unwrap_err();
+    let error = FifoOptions { len_max: 0, ..FifoOptions::default() }.validate().unwrap_err();
     assert_eq!(error.name, "len_max");
     for name in StrategyOptions::NAMES {
         assert_eq!(StrategyOptions::named(name).unwrap().name(), name);

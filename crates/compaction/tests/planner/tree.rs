@@ -72,6 +72,8 @@ impl Tree {
             deletes,
             tombstones: 0,
             created_at_ms: rows.iter().map(|(_, fill)| u64::from(fill.write)).max().unwrap(),
+            expired_at: None,
+            judged_to: SeqNo::ZERO,
             busy: false,
         };
         self.rows.insert(number, rows);

@@ -69,7 +69,7 @@ fn candidates(scale: &Scale) -> Vec<Candidate> {
             "fifo, a quarter",
             StrategyOptions::Fifo(FifoOptions {
                 len_max: scale.inserts / 4 * simulation::ROW_LEN,
-                ttl_ms: 0,
+                ..FifoOptions::default()
             }),
         ),
     ]

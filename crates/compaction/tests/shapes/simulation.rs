@@ -166,6 +166,8 @@ impl Simulation {
             deletes: rows.iter().filter(|row| is_delete(**row)).count() as u64,
             tombstones: 0,
             created_at_ms: 0,
+            expired_at: None,
+            judged_to: SeqNo::ZERO,
             busy: false,
         };
         self.rows.insert(number, rows);

@@ -18,4 +18,5 @@ mod crash;
 mod faults;
 mod jobs;
 mod strategies;
+mod expiry;
 mod threads;

@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use stratal_compaction::plan::{FifoOptions, JobKind, LeveledOptions, Reason, TieredOptions};
+use stratal_compaction::plan::{FifoOptions, JobKind, LeveledOptions, TieredOptions};
 use stratal_engine::{
-    Error, FilterPolicy, Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeSpec,
+    FilterPolicy, Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeSpec,
 };
 use stratal_fs::{
     Fs, MemFs, SimFs,
@@ -17,31 +17,31 @@ use stratal_testkit::Rng;
 
 use crate::support::{open_store, open_tree, with_strategy};
 
-fn spec(strategy: StrategyOptions) -> TreeSpec {
+pub(crate) fn spec(strategy: StrategyOptions) -> TreeSpec {
     with_strategy(&mut Rng::new(1), strategy, FilterPolicy::Uniform)
 }
 
-fn key(number: u32) -> Vec<u8> {
+pub(crate) fn key(number: u32) -> Vec<u8> {
     format!("{number:08}").into_bytes()
 }
 
 /// Writes a value under each of `numbers`, and flushes them as one table or more.
-fn flush(tree: &Tree, numbers: std::ops::Range<u32>) {
+pub(crate) fn flush(tree: &Tree, numbers: std::ops::Range<u32>) {
     for number in numbers {
         tree.put(&key(number), &[7; 100]).unwrap();
     }
     tree.flush().unwrap();
 }
 
-fn tables(tree: &Tree) -> usize {
+pub(crate) fn tables(tree: &Tree) -> usize {
     tree.stats().levels.iter().map(|level| level.tables).sum()
 }
 
-fn files(fs: &dyn Fs) -> usize {
+pub(crate) fn files(fs: &dyn Fs) -> usize {
     fs.list(std::path::Path::new("/db/tables")).unwrap().len()
 }
 
-fn rows(tree: &Tree) -> usize {
+pub(crate) fn rows(tree: &Tree) -> usize {
     tree.range::<&[u8]>(..).unwrap().map(Result::unwrap).count()
 }
 
@@ -49,7 +49,8 @@ fn rows(tree: &Tree) -> usize {
 fn a_tree_that_forgets_keeps_its_newest_tables() {
     let fs = Arc::new(MemFs::new());
     let (store, _) = open_store(fs.clone(), 1).unwrap();
-    let fifo = spec(StrategyOptions::Fifo(FifoOptions { len_max: 20_000, ttl_ms: 0 }));
+    let fifo =
+        spec(StrategyOptions::Fifo(FifoOptions { len_max: 20_000, ..FifoOptions::default() }));
     let tree = open_tree(&store, "bytewise", fifo.clone()).unwrap();
     for number in 0..40 {
         flush(&tree, number * 10..(number + 1) * 10);
@@ -70,37 +71,10 @@ fn a_tree_that_forgets_keeps_its_newest_tables() {
 }
 
 #[test]
-fn nothing_expires_under_a_snapshot() {
-    let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
-    let fifo = spec(StrategyOptions::Fifo(FifoOptions { len_max: 1, ttl_ms: 0 }));
-    let tree = open_tree(&store, "bytewise", fifo).unwrap();
-    flush(&tree, 0..10);
-    let snapshot = tree.snapshot();
-    assert_eq!(tree.plan(), None);
-    drop(snapshot);
-    let job = tree.plan().unwrap();
-    // Between the plan and its execution too.
-    let snapshot = tree.snapshot();
-    assert!(matches!(tree.run(&job), Err(Error::StaleJob(_))));
-    assert!(tree.get_at(&key(3), &snapshot).unwrap().is_some());
-    drop(snapshot);
-    let before = store.clock().visible();
-    let job = tree.plan().unwrap();
-    assert_eq!((job.kind, job.reason), (JobKind::Expire, Reason::Space));
-    tree.run(&job).unwrap();
-    assert_eq!((rows(&tree), tables(&tree)), (0, 0));
-    // A read in the past would miss what it once found.
-    tree.put(b"later", b"1").unwrap();
-    let past = before.get() - 1;
-    let past = stratal_types::SeqNo::new(past).unwrap();
-    assert!(matches!(store.snapshot_at(past), Err(Error::SnapshotTooOld { .. })));
-}
-
-#[test]
 fn an_expiry_that_cannot_be_put_down_did_not_happen() {
     let fs = SimFs::new(1);
     let (store, _) = open_store(Arc::new(fs.clone()), 1).unwrap();
-    let fifo = spec(StrategyOptions::Fifo(FifoOptions { len_max: 1, ttl_ms: 0 }));
+    let fifo = spec(StrategyOptions::Fifo(FifoOptions { len_max: 1, ..FifoOptions::default() }));
     let tree = open_tree(&store, "bytewise", fifo).unwrap();
     flush(&tree, 0..10);
     fs.inject(Fault::on(OpKind::Write, FaultKind::Error(OsError::NoSpace)).sticky());
@@ -126,7 +100,11 @@ fn tables_expire_when_their_time_has_come() {
     let clock = Arc::clone(&now);
     context.time = Arc::new(move || clock.load(Ordering::Relaxed));
     let (store, _) = Store::open(context).unwrap();
-    let fifo = spec(StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 500 }));
+    let fifo = spec(StrategyOptions::Fifo(FifoOptions {
+        len_max: u64::MAX,
+        ttl_ms: 500,
+        ..FifoOptions::default()
+    }));
     let tree = open_tree(&store, "bytewise", fifo).unwrap();
     flush(&tree, 0..10);
     now.store(1_300, Ordering::Relaxed);
@@ -141,7 +119,7 @@ fn tables_expire_when_their_time_has_come() {
     now.store(1_700, Ordering::Relaxed);
     tree.set_spec(spec(StrategyOptions::Leveled(LeveledOptions::default()))).unwrap();
     tree.compact(true).unwrap();
-    let fifo = FifoOptions { len_max: u64::MAX, ttl_ms: 500 };
+    let fifo = FifoOptions { len_max: u64::MAX, ttl_ms: 500, ..FifoOptions::default() };
     tree.set_spec(spec(StrategyOptions::Fifo(fifo))).unwrap();
     now.store(1_900, Ordering::Relaxed);
     assert_eq!(tree.plan(), None);

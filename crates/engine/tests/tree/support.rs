@@ -41,7 +41,7 @@ pub(crate) fn small(rng: &mut Rng) -> TreeSpec {
             promote_len: short_len,
             ..LazyLeveledOptions::default()
         }),
-        4 => StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ttl_ms: 0 }),
+        4 => StrategyOptions::Fifo(FifoOptions { len_max: u64::MAX, ..FifoOptions::default() }),
         _ => StrategyOptions::Leveled(LeveledOptions {
             levels,
             level0_runs: runs,
