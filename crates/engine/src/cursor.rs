@@ -56,8 +56,7 @@ impl TreeCursor {
     ///
     /// As [`seek_to`](Self::seek_to).
     pub fn seek_back_to(&mut self, key: &[u8]) -> Result<(), Error> {
-        self.rows.seek(key, SeqNo::ZERO)?;
-        self.rows.retreat()
+        self.rows.seek_back(key)
     }
 
     /// The key of the row it stands on.

@@ -108,6 +108,8 @@ struct Masked {
 
 impl Masked {
     const NONE: Self = Self { count: 0, patience: MASKED_STEPPED };
+    /// A seek has been paid for, so that another one for the end of a tombstone is no great matter.
+    const SOUGHT: Self = Self { count: 0, patience: 1 };
 }
 
 impl<C: Cursor> VisibleCursor<C> {
@@ -413,9 +415,31 @@ impl<C: Cursor> VisibleCursor<C> {
         // caller's, the row stands before the place sought.
         let bound_of_row = if bound == SeqNo::ZERO { SeqNo::ZERO } else { self.bound };
         self.merged.seek(key, bound_of_row)?;
+        self.masked = Masked::SOUGHT;
         self.find_ahead()?;
         let is_before = |entry: EntryRef<'_>| entry.key == key && entry.seqno() >= bound;
         if self.entry().is_some_and(is_before) { self.try_advance() } else { Ok(()) }
+    }
+
+    /// Goes to the last row at or before `key`. A read of what is behind is spared, as
+    /// [`seek`](Cursor::seek) and [`retreat`](Cursor::retreat) would make it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sources, and operands that cannot be folded.
+    pub fn seek_back(&mut self, key: &[u8]) -> Result<(), C::Error> {
+        self.step(|cursor| cursor.try_seek_back(key))
+    }
+
+    fn try_seek_back(&mut self, key: &[u8]) -> Result<(), C::Error> {
+        self.place = Place::Failed;
+        if self.range.is_before(key, self.merged.comparator().as_ref()) {
+            return self.try_seek_to_last();
+        }
+        self.merged.seek(key, SeqNo::ZERO)?;
+        self.merged.retreat()?;
+        self.masked = Masked::SOUGHT;
+        self.find_back()
     }
 
     fn try_seek_to_first(&mut self) -> Result<(), C::Error> {
@@ -425,11 +449,13 @@ impl<C: Cursor> VisibleCursor<C> {
             Bound::Excluded(key) => self.merged.seek(key, SeqNo::ZERO)?,
             Bound::Unbounded => self.merged.seek_to_first()?,
         }
+        self.masked = Masked::SOUGHT;
         self.find_ahead()
     }
 
     fn try_seek_to_last(&mut self) -> Result<(), C::Error> {
         self.place = Place::Failed;
+        self.masked = Masked::SOUGHT;
         match &self.range.end {
             Bound::Included(key) => self.merged.seek(key, SeqNo::ZERO)?,
             Bound::Excluded(key) => self.merged.seek(key, SeqNo::MAX)?,
@@ -453,6 +479,7 @@ impl<C: Cursor> VisibleCursor<C> {
             }
             Place::Back(_) => {
                 self.merged.seek(&self.key, SeqNo::ZERO)?;
+                self.masked = Masked::SOUGHT;
                 self.find_ahead()
             }
             Place::Folded(_) => {
