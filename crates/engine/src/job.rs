@@ -15,8 +15,8 @@ use crate::{Error, Tree, removal::Searched, view::View};
 /// The jobs of a tree that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct JobBoard {
-    running: Vec<Job>,
-    searched: Searched,
+    pub(crate) running: Vec<Job>,
+    pub(crate) searched: Searched,
 }
 
 /// What a flush or merge did.

@@ -92,6 +92,7 @@ mod stop;
 mod outputs;
 mod install;
 mod removal;
+mod drop_range;
 mod expiry;
 mod files;
 pub mod identity;
