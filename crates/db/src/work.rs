@@ -195,6 +195,7 @@ impl Work {
     ) -> Option<bool> {
         // A moment, not a length: others are told things meanwhile, which ends this wait too.
         let end = timeout.map(|timeout| Instant::now() + timeout);
+        let mut is_over = false;
         loop {
             if state.stop {
                 return None;
@@ -203,8 +204,8 @@ impl Work {
                 return Some(true);
             }
             match end {
-                Some(end) if Instant::now() >= end => return Some(false),
-                Some(end) => drop(self.changed.wait_until(state, end)),
+                _ if is_over => return Some(false),
+                Some(end) => is_over = self.changed.wait_until(state, end).timed_out(),
                 None => self.changed.wait(state),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use stratal_fs::{Access, Fs};
@@ -11,7 +11,7 @@ use stratal_sst::{FileSource, OpenOptions, Table, TableContext};
 use stratal_types::{
     Comparator, PrefixExtractor,
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };

@@ -1,7 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use stratal_merge::{Fold, MergeOperator, fold};
-use stratal_types::EntryKind;
+use stratal_types::{EntryKind, sync::OnceLock};
 
 use crate::Error;
 

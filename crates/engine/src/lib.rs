@@ -74,6 +74,7 @@ mod snapshot;
 mod history;
 mod changes;
 mod change_window;
+mod current;
 mod range;
 mod cursor;
 mod reads;

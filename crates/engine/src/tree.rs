@@ -1,6 +1,5 @@
 use std::{ops::RangeBounds, sync::Arc};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use stratal_manifest::{TreeId, TreeVersion};
 use stratal_memtable::Memtable;
@@ -15,6 +14,7 @@ use stratal_types::{
 
 use crate::{
     Error, KeptOptions, Operation, Snapshot, Store, TreeRange, TreeSettings, TreeSpec, WriteBatch,
+    current::Current,
     folding::Folding,
     job::JobBoard,
     read_state::{ReadState, Sealed},
@@ -32,10 +32,10 @@ use crate::{
 pub struct Tree {
     pub(crate) store: Arc<Store>,
     pub(crate) id: TreeId,
-    pub(crate) spec: ArcSwap<TreeSpec>,
+    pub(crate) spec: Current<TreeSpec>,
     pub(crate) comparator: Arc<dyn Comparator>,
     pub(crate) folding: Arc<Folding>,
-    pub(crate) state: ArcSwap<ReadState>,
+    pub(crate) state: Current<ReadState>,
     /// Held only while a read state is replaced by another. A leaf.
     pub(crate) swap: Mutex<()>,
     /// One writer at a time.
@@ -125,11 +125,11 @@ impl Tree {
         Ok(Arc::new(Self {
             store: Arc::clone(store),
             id,
-            spec: ArcSwap::from_pointee(spec),
+            spec: Current::new(spec),
             applied: AtomicU64::new(version.flushed.get()),
             comparator,
             folding,
-            state: ArcSwap::from_pointee(state),
+            state: Current::new(state),
             swap: Mutex::new(()),
             writer: Mutex::new(()),
             jobs: Mutex::default(),

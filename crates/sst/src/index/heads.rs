@@ -1,10 +1,13 @@
 //! The fences of a block of the index as numbers, so that a search touches one word a step.
 
-use std::{ops::Range, sync::OnceLock};
+use std::ops::Range;
 
 use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedCursor};
-use stratal_types::sync::atomic::{AtomicU32, Ordering};
+use stratal_types::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 
 /// The [heads](FenceHeads) of a block, made once it has been searched often enough to pay for it.
 #[derive(Debug)]
