@@ -47,6 +47,8 @@ impl Tree {
     /// As [`flush`](Self::flush).
     pub fn flush_sealed_to(&self, bound: SeqNo) -> Result<JobSummary, Error> {
         let _turn = self.flushing.lock();
+        // Also if there is nothing to flush: readers may have given files up since the last job.
+        self.store.files.remove_unused();
         let state = self.state.load_full();
         let above = state.sealed.iter().take_while(|sealed| sealed.bound > bound).count();
         let sealed = state.sealed.get(above..).unwrap_or_default();

@@ -131,6 +131,8 @@ impl Tree {
     /// As [`run`](Self::run).
     pub fn compact(&self, major: bool) -> Result<JobSummary, Error> {
         let mut all = JobSummary::default();
+        // Also if there is nothing to merge: readers may have given files up since the last job.
+        self.store.files.remove_unused();
         while let Some(job) = if major { self.plan_major() } else { self.plan() } {
             let one = self.run(&job)?;
             all.inputs += one.inputs;

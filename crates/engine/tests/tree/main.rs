@@ -20,3 +20,4 @@ mod jobs;
 mod strategies;
 mod expiry;
 mod threads;
+mod invariants;
