@@ -98,6 +98,8 @@ mod expiry;
 mod files;
 pub mod identity;
 mod error;
+#[cfg(all(test, loom))]
+mod interleavings;
 
 pub use batch::{Operation, WriteBatch};
 pub use changes::{Change, ChangeOptions, Changes};
