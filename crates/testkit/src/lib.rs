@@ -31,10 +31,12 @@ mod op;
 mod model;
 mod golden;
 mod one_byte_fs;
+mod hook_fs;
 pub mod mutate;
 pub mod strategies;
 
 pub use golden::{golden, read_golden};
+pub use hook_fs::HookFs;
 pub use keys::{KeyShape, keys, sorted_keys};
 pub use model::{MergeFn, Model, concatenate};
 pub use one_byte_fs::OneByteFs;
