@@ -13,7 +13,7 @@ struct Step {
 }
 
 /// Cheapest first, so that most mistakes are told soon.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", run: format },
     Step { name: "layers", run: crate::tidy },
     Step { name: "block vectors", run: block_vectors },
@@ -21,7 +21,8 @@ const STEPS: [Step; 9] = [
     Step { name: "clippy", run: clippy },
     Step { name: "rustdoc", run: rustdoc },
     Step { name: "no-std", run: no_std::run },
-    Step { name: "interleavings", run: interleavings::run },
+    Step { name: "interleavings", run: interleavings::loom },
+    Step { name: "schedules", run: interleavings::shuttle },
     Step { name: "fuzz", run: fuzz },
 ];
 

@@ -1,21 +1,60 @@
-//! Concurrent structures under a model checker: the tests named [`TARGET`], built with `--cfg loom`,
-//! in a target folder of their own, because everything is built anew for it.
+//! Concurrent structures under model checkers: built with `--cfg loom` or `--cfg shuttle`, in a target
+//! folder of its own each, because everything is built anew for it.
+//!
+//! `loom` tries every interleaving of few threads; its tests are those of [`LOOM`], in the order in
+//! which they are built. `shuttle` tries many schedules of many threads, with the real engine and the
+//! real database.
 
 use std::path::Path;
 
 use crate::process;
 
-const TARGET: &str = "loom";
+/// Name of a checker's test targets, of its `cfg`, and of its target folder.
+const LOOM_NAME: &str = "loom";
+const SHUTTLE_NAME: &str = "shuttle";
 
-/// Packages that have such tests.
-const PACKAGES: [&str; 2] = ["stratal-memtable", "stratal-sst"];
+/// Packages that have such tests, and how cargo finds them.
+const LOOM: [(&str, &[&str]); 4] = [
+    ("stratal-types", &["--lib", "sync"]),
+    ("stratal-memtable", &["--test", LOOM_NAME]),
+    ("stratal-sst", &["--test", LOOM_NAME]),
+    // They reach what is behind the engine's interface.
+    ("stratal-engine", &["--lib", "interleavings"]),
+];
+const SHUTTLE: [(&str, &[&str]); 3] = [
+    ("stratal-types", &["--lib", "sync"]),
+    ("stratal-engine", &["--test", SHUTTLE_NAME]),
+    ("stratal", &["--test", SHUTTLE_NAME]),
+];
 
-pub(crate) fn run(root: &Path) -> Result<(), String> {
-    let mut command = process::cargo(root);
-    command.args(["test", "--release", "--test", TARGET]);
-    for package in PACKAGES {
-        command.args(["--package", package]);
-    }
-    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", root.join("target/loom"));
-    process::run_tests(&mut command).map(drop)
+/// Every test of `loom`.
+pub(crate) fn loom(root: &Path) -> Result<(), String> {
+    LOOM.iter().try_for_each(|(package, tests)| {
+        let mut command = process::cargo(root);
+        command.args(["test", "--release", "--package", package]).args(*tests);
+        checked(&mut command, root, LOOM_NAME)
+    })
+}
+
+/// Every scenario of `shuttle`, under as many schedules as a commit is worth.
+pub(crate) fn shuttle(root: &Path) -> Result<(), String> {
+    SHUTTLE.iter().try_for_each(|(package, tests)| {
+        let mut command = process::cargo(root);
+        command.args(["test", "--package", package]).args(*tests);
+        checked(&mut command, root, SHUTTLE_NAME)
+    })
+}
+
+fn checked(command: &mut std::process::Command, root: &Path, checker: &str) -> Result<(), String> {
+    process::run_tests(under(command, root, checker)).map(drop)
+}
+
+/// Builds for a checker.
+pub(crate) fn under<'a>(
+    command: &'a mut std::process::Command,
+    root: &Path,
+    checker: &str,
+) -> &'a mut std::process::Command {
+    let flags = format!("--cfg {checker}");
+    command.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", root.join("target").join(checker))
 }

@@ -26,7 +26,8 @@ cargo xtask COMMAND
   ci          everything a commit must pass, stopping at the first failure
   layers      who may depend on whom (layers.txt), and what sources must look like
   no-std      build the codec crates without the standard library
-  loom        concurrent structures under a model checker
+  loom        concurrent structures in every interleaving
+  shuttle     the engine and the database under many schedules
   soak WHAT   a long run; `cargo xtask soak list` names them
   help        this text
 ";
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root()),
         ["layers"] => tidy(&root()),
         ["no-std"] => no_std::run(&root()),
-        ["loom"] => interleavings::run(&root()),
+        ["loom"] => interleavings::loom(&root()),
+        ["shuttle"] => interleavings::shuttle(&root()),
         ["soak", rest @ ..] => soak::run(&root(), rest),
         [unknown, ..] => Err(format!("no such command: {unknown}\n\n{HELP}")),
     };

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::process;
+use crate::{interleavings, process};
 
 const USAGE: &str = "\
 cargo xtask soak WHAT [--seed N] [--for SECONDS] [--places FILE] [--plot FILE]
@@ -34,6 +34,8 @@ enum Tests {
     Ignored(&'static str),
     /// Those too long for every run, of one test target, so that no other is built.
     IgnoredOf(&'static str),
+    /// All of the test target of that name, built for the checker of that name.
+    Checked(&'static str),
 }
 
 const SOAKS: &[Soak] = &[
@@ -127,6 +129,26 @@ const SOAKS: &[Soak] = &[
         places: None,
         plot: None,
     },
+    Soak {
+        name: "shuttle",
+        about: "one tree under schedules of its threads; each scenario takes the time of --for",
+        package: "stratal-engine",
+        tests: Tests::Checked("shuttle"),
+        seed: Some("STRATAL_SHUTTLE_SEED"),
+        seconds: Some("STRATAL_SHUTTLE_SECS"),
+        places: None,
+        plot: None,
+    },
+    Soak {
+        name: "shuttle-db",
+        about: "a database under schedules of its threads; as shuttle",
+        package: "stratal",
+        tests: Tests::Checked("shuttle"),
+        seed: Some("STRATAL_SHUTTLE_SEED"),
+        seconds: Some("STRATAL_SHUTTLE_SECS"),
+        places: None,
+        plot: None,
+    },
 ];
 
 /// What the caller asked for.
@@ -157,7 +179,12 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         .ok_or_else(|| format!("no such soak: {name}\n\n{USAGE}\n{}", list()))?;
     let environment = environment(soak, &options(rest)?)?;
     let passed = process::timed(name, || {
-        process::run_tests(process::cargo(root).args(arguments(soak)).envs(environment))
+        let mut command = process::cargo(root);
+        command.args(arguments(soak)).envs(environment);
+        if let Tests::Checked(checker) = soak.tests {
+            interleavings::under(&mut command, root, checker);
+        }
+        process::run_tests(&mut command)
     })?;
     println!("soak {name}: {passed} passed");
     Ok(())
@@ -165,9 +192,14 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
 
 /// What cargo is told. Tests that pass are heard too: they say what they counted.
 fn arguments(soak: &Soak) -> Vec<&'static str> {
-    let run = ["test", "--release", "-p", soak.package];
+    // Under a checker as every run of it is built: a seed must find the same again.
+    let profile = match soak.tests {
+        Tests::Checked(_) => "--profile=test",
+        _ => "--release",
+    };
+    let run = ["test", profile, "-p", soak.package];
     let chosen: &[&str] = match soak.tests {
-        Tests::Target(name) => &["--test", name, "--", "--nocapture"],
+        Tests::Target(name) | Tests::Checked(name) => &["--test", name, "--", "--nocapture"],
         Tests::Ignored(name) => &["--", "--ignored", name, "--nocapture"],
         Tests::IgnoredOf(name) => &["--test", name, "--", "--ignored", "--nocapture"],
     };
@@ -268,6 +300,10 @@ mod tests {
         assert_eq!(
             typed("tree"),
             "test --release -p stratal-engine -- --ignored soak_model --nocapture"
+        );
+        assert_eq!(
+            typed("shuttle"),
+            "test --profile=test -p stratal-engine --test shuttle -- --nocapture"
         );
     }
 

@@ -33,6 +33,8 @@ mod golden;
 mod one_byte_fs;
 mod hook_fs;
 pub mod mutate;
+#[cfg(shuttle)]
+pub mod schedules;
 pub mod strategies;
 
 pub use golden::{golden, read_golden};
