@@ -1,7 +1,7 @@
 //! What the project asks of itself beyond `cargo build`: run with `cargo xtask`.
 //!
 //! `cargo xtask ci` is the whole truth about a commit; machines only run it. Everything it does is
-//! also reachable alone. The checks of [`layers`] and [`sources`] are functions from what was read
+//! also reachable alone. The checks of [`layers`], [`sources`] and [`invariants`] are functions from what was read
 //! to a list of complaints, so that tests can show them a workspace that does not exist; the same
 //! checks over the real one are an ordinary test of this crate.
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@
 mod packages;
 mod layers;
 mod sources;
+mod invariants;
 mod process;
 mod no_std;
 mod interleavings;
@@ -24,7 +25,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   ci          everything a commit must pass, stopping at the first failure
-  layers      who may depend on whom (layers.txt), and what sources must look like
+  layers      who may depend on whom (layers.txt), what sources must look like, and that
+              every invariant has its test (docs/INVARIANTS.md)
   no-std      build the codec crates without the standard library
   loom        concurrent structures in every interleaving
   shuttle     the engine and the database under many schedules
@@ -63,14 +65,16 @@ fn root() -> PathBuf {
     own.parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
-/// Runs the checks of [`layers`] and [`sources`] over the workspace at `root`.
+/// Runs the checks of [`layers`], [`sources`] and [`invariants`] over the workspace at `root`.
 fn tidy(root: &Path) -> Result<(), String> {
     let packages = packages::read(root)?;
     let layers_path = root.join(layers::FILE);
     let layers = std::fs::read_to_string(&layers_path)
         .map_err(|error| format!("{}: {error}", layers_path.display()))?;
     let mut complaints = layers::complaints(&layers, &packages);
-    complaints.extend(sources::complaints(&sources::read(root)?));
+    let sources = sources::read(root)?;
+    complaints.extend(sources::complaints(&sources));
+    complaints.extend(invariants::complaints(&sources));
     if complaints.is_empty() {
         return Ok(());
     }
