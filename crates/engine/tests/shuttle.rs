@@ -298,6 +298,69 @@ fn iterators_outlive_all() {
     check_files(&fs, &store);
 }
 
+/// Jobs that are told to end while they run, history that is held, and a scan for all changes of it.
+fn stops_and_changes() {
+    let fs = MemFs::new();
+    let (store, tree) = open(&fs, 1);
+    let seen = Arc::new(Seen::default());
+    write(&tree, &seen, 1, 2);
+    tree.flush().unwrap();
+    let spawn = |work: fn(&Arc<Tree>, &Store, &Seen)| {
+        let (tree, store, seen) = (Arc::clone(&tree), Arc::clone(&store), Arc::clone(&seen));
+        thread::spawn(move || work(&tree, &store, &seen))
+    };
+    let threads = [
+        spawn(|tree, _, seen| write(tree, seen, 2, 4)),
+        spawn(|tree, _, _| {
+            for _ in 0..3 {
+                unless_stopped(tree.flush());
+                unless_stopped(tree.compact(false));
+                thread::yield_now();
+            }
+        }),
+        spawn(|tree, _, _| unless_stopped(tree.compact(true))),
+        spawn(|tree, _, _| {
+            for _ in 0..3 {
+                tree.stop_jobs();
+                thread::yield_now();
+            }
+        }),
+        spawn(|tree, store, _| {
+            let since = store.hold_history("reader").unwrap();
+            let changes = tree.changes_since(since).unwrap();
+            let until = changes.until();
+            let numbers: Vec<u64> = changes.map(|change| change.unwrap().seqno.get()).collect();
+            let all: Vec<u64> = (since.get()..until.get()).collect();
+            assert_eq!(numbers, all, "changes that are held are missing");
+            assert!(store.snapshot_at(since).is_ok());
+            store.advance_history("reader", until).unwrap();
+            assert!(store.release_history("reader").unwrap());
+        }),
+        spawn(|tree, store, seen| read_snapshots(tree, store, seen)),
+    ];
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let expected = seen.judge().scan(&KeyRange::ALL, SeqNo::MAX);
+    tree.flush().unwrap();
+    check_files(&fs, &store);
+    tree.compact(true).unwrap();
+    assert_eq!(rows(tree.range::<&[u8]>(..).unwrap()), expected, "in one run");
+    check_files(&fs, &store);
+}
+
+fn unless_stopped<T>(done: Result<T, Error>) {
+    match done {
+        Ok(_) | Err(Error::Stopped) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn stopped_jobs_leave_nothing_and_held_changes_stay() {
+    schedules::check("stops and changes", 120, stops_and_changes);
+}
+
 #[test]
 fn writers_flushes_merges_snapshots_and_iterators() {
     schedules::check("all at once", 120, all_at_once);
