@@ -152,6 +152,96 @@ impl BlockCodec {
         Ok(Some(header))
     }
 
+    /// Appends to `out`, as block `to`, the block `from` whose bytes are `stored` and which `source` has
+    /// opened, its payload still as it was compressed; returns how many bytes that took.
+    ///
+    /// `None`, and nothing is appended, if this codec makes other blocks: with another check, seal or
+    /// parity, by another compression or with another dictionary. The level of the compression does not
+    /// show in a block.
+    ///
+    /// The check of a block in the clear is neither verified nor computed again, but changed by what
+    /// tells `from` and `to` apart: damage that has happened meanwhile stays noticed. A sealed block is
+    /// verified, opened and sealed again. Parity is made anew.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Frame::from_exact`], [`Error::WrongKind`] if block, `from` and `to` are not of one
+    /// kind; of a sealed block also those of [`open`](Self::open) and of
+    /// [`seal_into`](Self::seal_into). `out` is as before.
+    ///
+    /// ```
+    /// use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec};
+    /// use stratal_types::FileUid;
+    ///
+    /// let codec = BlockSpec::default().resolve(&BlockContext::default())?;
+    /// let from = BlockId { uid: FileUid([7; 16]), ordinal: 3, kind: BlockKind(1) };
+    /// let to = BlockId { uid: FileUid([8; 16]), ordinal: 0, ..from };
+    /// let stored = codec.seal(from, b"rows")?;
+    /// let mut carried = Vec::new();
+    /// assert_eq!(codec.carry_into(&codec, from, to, &stored, &mut carried)?, Some(stored.len()));
+    /// assert_eq!(carried, codec.seal(to, b"rows")?);
+    /// # Ok::<(), stratal_block::Error>(())
+    /// ```
+    pub fn carry_into(
+        &self,
+        source: &Self,
+        from: BlockId,
+        to: BlockId,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, Error> {
+        let start = out.len();
+        let carried = self.append_carried(source, from, to, stored, out);
+        if carried.is_err() {
+            out.truncate(start);
+        }
+        carried
+    }
+
+    fn append_carried(
+        &self,
+        source: &Self,
+        from: BlockId,
+        to: BlockId,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, Error> {
+        let frame = Frame::from_exact(stored)?;
+        let header = *frame.header();
+        if let Some(other) = [from, to].into_iter().find(|id| id.kind != header.kind) {
+            return Err(Error::WrongKind { expected: other.kind.0, found: header.kind.0 });
+        }
+        let BlockSpec { checksum, seal, parity, compression } = self.spec;
+        let is_ours = header.codec == Codec::None || header.codec == compression.codec();
+        if !is_ours || (header.checksum, header.seal, header.parity) != (checksum, seal, parity) {
+            return Ok(None);
+        }
+        let start = out.len();
+        out.reserve(header.frame_len());
+        let check = if seal == Seal::None {
+            if self.key.is_some() {
+                return Err(Error::NotSealed);
+            }
+            out.extend_from_slice(frame.covered());
+            frame.check() ^ checksum.identity(from) ^ checksum.identity(to)
+        } else {
+            let frame = source.verified(from, stored)?;
+            header.encode_into(out);
+            let payload_at = out.len();
+            out.resize(payload_at.saturating_add(header.compressed_len()), 0);
+            let payload = out.get_mut(payload_at..).unwrap_or_default();
+            source.key_for(from)?.decrypt(from, &header, frame.payload(), payload)?;
+            let tag = self.key_for(to)?.encrypt(to, &header, payload)?;
+            out.extend_from_slice(&tag);
+            checksum.check(out.get(start..).unwrap_or_default(), to)
+        };
+        out.extend_from_slice(&check.to_le_bytes());
+        if parity != Parity::None {
+            write_trailer(&header, check, start, out)?;
+        }
+        Ok(Some(header.frame_len()))
+    }
+
     /// Verifies that `stored` is the block that `id` names, and decodes its payload; lends it where
     /// it was stored as it is. A damaged block that has parity is repaired first, and verified then.
     ///

@@ -312,6 +312,11 @@ impl<'a> Frame<'a> {
         self.covered.get(self.header.encoded_len()..).unwrap_or_default()
     }
 
+    /// Header and payload: what the check covers.
+    pub(crate) const fn covered(&self) -> &'a [u8] {
+        self.covered
+    }
+
     /// The stored check.
     pub const fn check(&self) -> u64 {
         self.check

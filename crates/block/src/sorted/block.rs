@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 use core::{cmp::Ordering, fmt};
 
 use stratal_simd::Simd;
-use stratal_types::{Comparator, EntryDigest, SeqNo, Trailer, key_hash};
+use stratal_types::{Comparator, EntryDigest, EntryKind, SeqNo, Trailer, key_hash};
 
 use super::{
     header::malformed,
@@ -141,6 +141,30 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
     pub fn digest(&self, i: usize) -> Option<EntryDigest> {
         self.row_view(i).filter(|_| self.has_digests()).map(|view| {
             EntryDigest(u32::from_le_bytes(chunk_at(view.bytes, self.layout.digest_at(i))))
+        })
+    }
+
+    /// The kind of all rows, where the block says it once.
+    pub const fn kind(&self) -> Option<EntryKind> {
+        self.layout.kind
+    }
+
+    /// Whether every key has one version here. Takes a comparison of bytes per row, and of keys where
+    /// neighbours might be the same.
+    pub fn has_one_version_per_key(&self) -> bool {
+        let layout = &self.layout;
+        if layout.kind.is_some() && layout.seqno_width == 0 {
+            return true; // versions of a key differ in their numbers
+        }
+        let tags = self.as_bytes().get(layout.tags()).unwrap_or_default();
+        let mut key = Vec::new();
+        (1..self.len()).all(|i| {
+            let before = i.saturating_sub(1);
+            if layout.has_tags && tags.get(before) != tags.get(i) {
+                return true;
+            }
+            self.key_into(before, &mut key);
+            !self.key_eq(i, &key)
         })
     }
 
