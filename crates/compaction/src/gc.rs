@@ -34,6 +34,7 @@ mod context;
 mod filter;
 mod tombstones;
 mod stream;
+mod carry;
 
 pub use context::{GcContext, ValueSource};
 pub use filter::{CompactionFilter, Verdict};

@@ -95,6 +95,25 @@ impl<'a> SpanFinger<'a> {
     }
 }
 
+impl SpanFinger<'_> {
+    /// Whether every key from `first` to `last` is in the set, or none is; `None` if some may be and
+    /// some not. `first` stands at or behind every key asked for before.
+    pub fn contains_all(
+        &mut self,
+        first: &[u8],
+        last: &[u8],
+        comparator: &dyn Comparator,
+    ) -> Option<bool> {
+        let is_in = self.contains(first, comparator);
+        let Some(span) = self.ahead.first() else { return Some(false) };
+        if is_in {
+            span.contains(last, comparator).then_some(true)
+        } else {
+            span.is_after(last, comparator).then_some(false)
+        }
+    }
+}
+
 /// Orders ranges by where they begin.
 pub(crate) fn compare_starts(a: &KeyRange, b: &KeyRange, comparator: &dyn Comparator) -> Ordering {
     match (&a.start, &b.start) {
@@ -149,6 +168,21 @@ mod tests {
                     prop_assert_eq!(set.contains(&key, order), within);
                     prop_assert_eq!(finger.contains(&key, order), within);
                     prop_assert!(!(within && asked.contains(&key, order)) || set.overlaps(&asked, order));
+                    let mut ahead = universe();
+                    ahead.retain(|last| order.compare(last, &key).is_ge());
+                    for last in &ahead {
+                        let Some(is_in) = finger.clone().contains_all(&key, last, order) else {
+                            let has_both = |span: &KeyRange| {
+                                span.contains(&key, order) && span.contains(last, order)
+                            };
+                            prop_assert!(!set.is_empty() && !set.spans().iter().any(has_both));
+                            continue;
+                        };
+                        let between = ahead.iter().filter(|it| order.compare(it, last).is_le());
+                        for it in between {
+                            prop_assert_eq!(set.contains(it, order), is_in);
+                        }
+                    }
                 }
                 let expected = given.iter().any(|span| span.overlaps(&asked, order));
                 prop_assert_eq!(set.overlaps(&asked, order), expected);

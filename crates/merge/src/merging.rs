@@ -1,6 +1,6 @@
 use std::{cmp::Ordering, hint::select_unpredictable, sync::Arc};
 
-use stratal_types::{Comparator, Cursor, EntryRef, SeqNo};
+use stratal_types::{BlockCursor, BlockFacts, Comparator, Cursor, EntryRef, SeqNo};
 
 use crate::order::{Order, head};
 
@@ -265,6 +265,42 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
             Place::On(_) => self.sources.get(self.tree.winner())?.entry(),
             Place::Start | Place::Failed(_) => None,
         }
+    }
+}
+
+impl<C: BlockCursor> BlockCursor for MergingCursor<C> {
+    /// The block of one source, before whose last key no other source has anything.
+    fn block_end(&self, last: &mut Vec<u8>) -> bool {
+        if self.place != Place::On(Direction::Forward) {
+            return false;
+        }
+        let winner = self.tree.winner();
+        let Some(source) = self.sources.get(winner) else { return false };
+        if !source.block_end(last) {
+            return false;
+        }
+        let is_behind = |source: &C| {
+            source.entry().is_none_or(|entry| self.order.keys(entry.key, last).is_gt())
+        };
+        (self.sources.iter().enumerate())
+            .all(|(number, other)| number == winner || is_behind(other))
+    }
+
+    fn block_facts(&self) -> Option<BlockFacts> {
+        self.sources.get(self.tree.winner())?.block_facts()
+    }
+
+    fn pass_block(&mut self) -> Result<(), C::Error> {
+        let number = self.tree.winner();
+        let Some(source) = self.sources.get_mut(number) else { return Ok(()) };
+        if let Err(error) = source.pass_block() {
+            self.place = Place::Failed(number);
+            return Err(error);
+        }
+        let direction = Direction::Forward;
+        let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
+        self.tree.replay(&match_up);
+        Ok(())
     }
 }
 

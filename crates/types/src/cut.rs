@@ -121,6 +121,12 @@ impl<'a> OutputCutter<'a> {
         None
     }
 
+    /// Whether a table of the level below begins behind the key that was asked about last, and at or
+    /// before `key`: who writes what lies between without asking passes a good place to cut.
+    pub fn has_fence_to(&self, key: &[u8]) -> bool {
+        self.fences.first().is_some_and(|fence| self.comparator.compare(&fence.start, key).is_le())
+    }
+
     /// The piece of the last output, which is there also if no key was.
     pub fn finish(self) -> Piece {
         self.piece

@@ -36,6 +36,7 @@ mod key_range;
 mod tombstone;
 mod cut;
 mod cursor;
+mod block_cursor;
 mod uid;
 mod hash;
 mod digest;
@@ -46,6 +47,7 @@ pub mod dump;
 #[cfg(feature = "std")]
 pub mod sync;
 
+pub use block_cursor::{BlockCursor, BlockFacts, KindSet};
 pub use comparator::{Bytewise, Comparator, PrefixRange, Reverse, Shortlex, comparator_named};
 pub use cursor::Cursor;
 pub use cut::{CutOptions, Fence, OutputCutter, Piece};

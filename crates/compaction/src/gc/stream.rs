@@ -21,23 +21,25 @@ use crate::SpanFinger;
 /// and [`finish`](Self::finish) says that it did not reach its end: a job that stopped early must
 /// not be installed.
 pub struct GcStream<'a, C> {
-    input: C,
-    context: GcContext<'a>,
-    filter: Option<&'a mut dyn CompactionFilter>,
+    pub(super) input: C,
+    pub(super) context: GcContext<'a>,
+    pub(super) filter: Option<&'a mut dyn CompactionFilter>,
     departed: &'a mut dyn FnMut(&[u8], &[u8]),
-    older: SpanFinger<'a>,
-    covered_elsewhere: Option<SpanFinger<'a>>,
-    tombstones: FragmentFinger<'a>,
+    pub(super) older: SpanFinger<'a>,
+    pub(super) covered_elsewhere: Option<SpanFinger<'a>>,
+    pub(super) tombstones: FragmentFinger<'a>,
     tombstones_kept: FragmentFinger<'a>,
-    summary: GcSummary,
+    pub(super) summary: GcSummary,
 
     /// Where the input stands.
-    at: At,
+    pub(super) at: At,
     /// What [`entry`](Self::entry) lends.
-    out: Out,
+    pub(super) out: Out,
     held: Held,
     /// Newest first.
-    chain: Chain,
+    pub(super) chain: Chain,
+    /// Last key of the block that follows, if one does; kept for its memory.
+    pub(super) block_end: Vec<u8>,
 
     // Of the current key:
     key: Vec<u8>,
@@ -84,7 +86,7 @@ pub struct GcSummary {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     /// Not looked at yet.
     Start,
     /// On an entry that was lent.
@@ -109,7 +111,7 @@ enum Phase {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Out {
+pub(super) enum Out {
     Nothing,
     /// The input's entry under this trailer.
     Input(Trailer),
@@ -149,6 +151,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             out: Out::Nothing,
             held: Held { trailer: Trailer::new(SeqNo::ZERO, EntryKind::Delete), value: Vec::new() },
             chain: Chain::default(),
+            block_end: Vec::new(),
             key: Vec::new(),
             cover: None,
             nothing_older: false,
@@ -214,12 +217,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
         self.out = Out::Nothing;
         loop {
             match self.at {
-                At::Start => {
-                    if self.input.entry().is_none() {
-                        self.input.advance()?;
-                    }
-                    self.at = At::Key;
-                }
+                At::Start => self.begin()?,
                 At::Lent => self.next_version()?,
                 At::Key => {
                     if !self.begin_key() {
@@ -237,6 +235,15 @@ impl<'a, C: Cursor> GcStream<'a, C> {
                 return Ok(());
             }
         }
+    }
+
+    /// Finds the first entry.
+    pub(super) fn begin(&mut self) -> Result<(), C::Error> {
+        if self.input.entry().is_none() {
+            self.input.advance()?;
+        }
+        self.at = At::Key;
+        Ok(())
     }
 
     /// Takes up the key the input stands on; `false` if there is none.
@@ -263,7 +270,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
     }
 
     /// Moves the input on by one version and notes where it then stands.
-    fn next_version(&mut self) -> Result<(), C::Error> {
+    pub(super) fn next_version(&mut self) -> Result<(), C::Error> {
         loop {
             self.input.advance()?;
             let Some(entry) = self.input.entry() else { break };

@@ -62,6 +62,22 @@ impl<'a> FragmentFinger<'a> {
         Self { fragments, position: 0 }
     }
 
+    /// Whether a tombstone may cover a key from `first` to `last`. `first` stands at or behind every key
+    /// asked for before.
+    pub(super) fn overlaps(
+        &mut self,
+        first: &[u8],
+        last: &[u8],
+        comparator: &dyn Comparator,
+    ) -> bool {
+        if self.fragments.is_empty() {
+            return false;
+        }
+        let covers_first = self.covering(first, SeqNo::MAX, comparator).is_some();
+        let end = self.fragments.stretch(self.position).end;
+        covers_first || end.is_some_and(|end| comparator.compare(end, last).is_le())
+    }
+
     /// The newest tombstone below `bound` over `key`, which stands at or behind every key asked for
     /// before.
     pub(super) fn covering(

@@ -1,0 +1,108 @@
+use stratal_types::{BlockCursor, EntryKind, KindSet, SeqNo};
+
+use super::stream::{At, GcStream, Out};
+
+/// Kinds of which one below the watermark stays as it is if it stands alone, and older ones may lie
+/// behind the output.
+const ALONE_OVER_OLDER: KindSet = KindSet::of(&[
+    EntryKind::Put,
+    EntryKind::PutOverDelete,
+    EntryKind::ValuePointer,
+    EntryKind::ValuePointerOverDelete,
+    EntryKind::Delete,
+    EntryKind::WeakDelete,
+]);
+
+/// The same if nothing older is anywhere, and the number is zero already.
+const ALONE_AT_THE_END: KindSet = KindSet::of(&[EntryKind::Put, EntryKind::ValuePointer]);
+
+impl<C: BlockCursor> GcStream<'_, C> {
+    /// Leaves the entry that the stream stands on, and tells whether a block of one source follows all
+    /// of whose entries would come out next, as they are. The stream then stands before that block,
+    /// whose source stands on its first entry, and lends nothing: [`take_block`](Self::take_block)
+    /// passes it, [`advance`](Self::advance) goes into it. Otherwise `advance` goes on as ever.
+    ///
+    /// # Errors
+    ///
+    /// Those of the input.
+    ///
+    /// # Cost
+    ///
+    /// Before the middle of a block next to none; before each block a comparison with the entry of every
+    /// other source.
+    pub fn block_follows(&mut self) -> Result<bool, C::Error> {
+        match self.out {
+            Out::End | Out::Failed => return Ok(false),
+            Out::Chain(at) if at + 1 < self.chain.len() => return Ok(false),
+            _ => self.out = Out::Nothing,
+        }
+        if matches!(self.at, At::Start | At::Lent)
+            && let Err(error) = self.leave()
+        {
+            self.out = Out::Failed;
+            return Err(error);
+        }
+        let mut last = std::mem::take(&mut self.block_end);
+        let follows =
+            self.at == At::Key && self.input.block_end(&mut last) && self.stays_whole(&last);
+        self.block_end = last;
+        Ok(follows)
+    }
+
+    /// Passes the block that [follows](Self::block_follows).
+    ///
+    /// # Errors
+    ///
+    /// Those of the input.
+    pub fn take_block(&mut self) -> Result<(), C::Error> {
+        let Some(facts) = self.input.block_facts() else { return Ok(()) };
+        self.summary.entries_in += facts.rows;
+        self.summary.entries_out += facts.rows;
+        let passed = self.input.pass_block();
+        if passed.is_err() {
+            self.out = Out::Failed;
+        }
+        passed
+    }
+
+    /// The input, whose source with the block is the one it stands on.
+    pub fn input(&self) -> &C {
+        &self.input
+    }
+
+    fn leave(&mut self) -> Result<(), C::Error> {
+        match self.at {
+            At::Start => self.begin(),
+            _ => self.next_version(),
+        }
+    }
+
+    /// Whether no rule changes an entry of the block that the input stands before, which ends with
+    /// `last`.
+    fn stays_whole(&mut self, last: &[u8]) -> bool {
+        let comparator = self.context.comparator;
+        let Some(first) = self.input.entry() else { return false };
+        let first = first.key;
+        if self.context.end.is_some_and(|end| comparator.compare(last, end).is_ge())
+            || self.tombstones.overlaps(first, last, comparator)
+        {
+            return false;
+        }
+        let Some(older) = self.older.contains_all(first, last, comparator) else { return false };
+        let Some(facts) = self.input.block_facts() else { return false };
+        if facts.seqno_min >= self.context.watermark {
+            return true;
+        }
+        if self.filter.is_some() {
+            return false;
+        }
+        if !older {
+            let is_settled = self.covered_elsewhere.is_none() || facts.seqno_max == SeqNo::ZERO;
+            return is_settled && facts.kinds.is_within(ALONE_AT_THE_END);
+        }
+        let operands_stay = self.context.operator.is_none();
+        let alone = ALONE_OVER_OLDER;
+        let alone = if operands_stay { alone.with(EntryKind::Merge) } else { alone };
+        facts.kinds.is_within(alone)
+    }
+}
