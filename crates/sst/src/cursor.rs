@@ -1,7 +1,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use stratal_block::SortedCursor;
+use stratal_block::{SortedBlock, SortedCursor};
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
 use crate::{
@@ -70,6 +70,27 @@ impl TableCursor {
     /// The table.
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The rows of the block on whose first it stands, and where that begins in the file.
+    pub(crate) fn first_of_block(&self) -> Option<(&SortedBlock<Bytes>, u64)> {
+        let loaded = self.inside()?;
+        (loaded.rows.row() == Some(0)).then(|| (loaded.block.rows(), loaded.offset))
+    }
+
+    /// The index, on the fence of the block that the cursor is in.
+    pub(crate) const fn index(&self) -> &IndexCursor {
+        &self.index
+    }
+
+    pub(crate) const fn blocks(&self) -> &BlockReader {
+        &self.blocks
+    }
+
+    /// Goes to the first entry behind the block it is in.
+    pub(crate) fn leave_block(&mut self) -> Result<(), Error> {
+        let place = self.enter_next_block();
+        self.stand(place)
     }
 
     fn inside(&self) -> Option<&Loaded> {

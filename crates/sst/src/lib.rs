@@ -67,6 +67,7 @@ mod open;
 mod table;
 mod multi_get;
 mod cursor;
+mod stored_block;
 mod read_ahead;
 mod range;
 mod membership;
@@ -111,6 +112,7 @@ pub use scrub::{Healed, ScrubReport};
 pub use section::{FILE_TYPE, TableBlock};
 pub use set_writer::{TableFiles, TableSetWriter};
 pub use source::{FileSource, ReadAt};
+pub use stored_block::StoredBlock;
 pub use stratal_block::{
     Checksum, Compression, Dictionary, DictionaryId, KeyRing, Parity, RootKey, Seal,
 };

@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use stratal_block::Outcome;
 
 use crate::{Error, Table, block::CachedBlock, handle::BlockHandle, source::GAP_LEN_MAX};
 
@@ -79,11 +80,13 @@ pub(crate) struct BlockReader {
     grown: u32,
     /// A part of the file, from this offset on.
     ahead: Option<(u64, Bytes)>,
+    /// The block read last, past the cache, if it was intact: where it is, and its bytes.
+    stored: Option<(BlockHandle, Bytes)>,
 }
 
 impl BlockReader {
     pub(crate) fn new(scan: Scan) -> Self {
-        Self { scan, last: None, way: None, streak: 0, grown: 0, ahead: None }
+        Self { scan, last: None, way: None, streak: 0, grown: 0, ahead: None, stored: None }
     }
 
     /// The data block at `handle`.
@@ -138,7 +141,8 @@ impl BlockReader {
 
     /// Reads the block at `handle`, which may be there already, and `len` bytes in all if not.
     fn read(&mut self, table: &Table, handle: BlockHandle, len: u32) -> Result<CachedBlock, Error> {
-        if self.stored(handle).is_none() {
+        self.stored = None;
+        if self.read_ahead(handle).is_none() {
             // Gives its memory back before more is taken.
             self.ahead = None;
             let range = self.range(table, handle, len);
@@ -150,11 +154,23 @@ impl BlockReader {
             }
         }
         // What cannot be read ahead is no reason to fail: this block may be all that is wanted.
-        let (stored, keeps) = match self.stored(handle) {
-            Some(stored) => (stored, self.scan.cache == CacheUse::Full),
+        let is_for_cache = self.scan.cache == CacheUse::Full;
+        let (stored, keeps) = match self.read_ahead(handle) {
+            Some(stored) => (stored, is_for_cache),
             None => (table.read_block(handle)?, false),
         };
-        table.parse_data_block(handle, &stored, keeps)
+        let (block, outcome) = table.parse_data_block(handle, &stored, keeps)?;
+        if !is_for_cache && outcome == Outcome::Clean {
+            self.stored = Some((handle, stored));
+        }
+        Ok(block)
+    }
+
+    /// The bytes of the block that was asked for last, if it was read past the cache, was verified, and
+    /// begins at `offset`.
+    pub(crate) fn stored(&self, offset: u64) -> Option<(BlockHandle, &Bytes)> {
+        let (handle, stored) = self.stored.as_ref()?;
+        (handle.offset == offset).then_some((*handle, stored))
     }
 
     /// What to read if the block at `handle` is wanted, and probably those behind or before it.
@@ -170,7 +186,7 @@ impl BlockReader {
     }
 
     /// The block at `handle` as it is stored, if it was read ahead.
-    fn stored(&self, handle: BlockHandle) -> Option<Bytes> {
+    fn read_ahead(&self, handle: BlockHandle) -> Option<Bytes> {
         let (start, bytes) = self.ahead.as_ref()?;
         let at = usize::try_from(handle.offset.checked_sub(*start)?).ok()?;
         let end = at.checked_add(handle.len as usize)?;

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use stratal_types::{Comparator, EntryRef, Fragments, OutputCutter, Piece};
 
-use crate::{Error, Finished, TableContext, TableIdentity, TableSpec, TableWriter};
+use crate::{Error, Finished, StoredBlock, TableContext, TableIdentity, TableSpec, TableWriter};
 
 /// Where the tables of a [`TableSetWriter`] go.
 ///
@@ -95,6 +95,8 @@ pub struct TableSetWriter<'a, F: TableFiles> {
     tombstones: Fragments,
     /// Where the span of the table at hand begins, if tables have ended.
     start: Option<Vec<u8>>,
+    /// Buffers for keys.
+    ends: (Vec<u8>, Vec<u8>),
     failed: bool,
 }
 
@@ -107,7 +109,8 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         files: F,
     ) -> Self {
         let tombstones = Fragments::EMPTY;
-        Self { ctx, spec, cutter, files, current: None, tombstones, start: None, failed: false }
+        let (current, start, ends) = (None, None, Default::default());
+        Self { ctx, spec, cutter, files, current, tombstones, start, ends, failed: false }
     }
 
     /// As [`add`](Self::add), for tables without versions: each key once, ascending.
@@ -137,6 +140,32 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
                 set.start = piece.end;
             }
             let added = set.current()?.add(entry);
+            added.map_err(|error| set.files.fail(error))
+        })
+    }
+
+    /// Adds all entries of `block` at once, as [`TableWriter::add_block`] does; a table may end before
+    /// it. `false` also if the set might better be cut within the block.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_block(&mut self, block: &StoredBlock<'_>) -> Result<bool, F::Error> {
+        self.go_on(|set| {
+            let (mut first, mut last) = std::mem::take(&mut set.ends);
+            block.ends_into(&mut first, &mut last);
+            let len = set.current.as_ref().map_or(0, TableWriter::estimated_len);
+            if let Some(piece) = set.cutter.before(&first, len) {
+                if let (Some(writer), Some(trailer)) = (&set.current, block.rows.trailer(0)) {
+                    let entry = EntryRef::new(&first, trailer, &[]);
+                    writer.check_order(entry).map_err(|error| set.files.fail(error))?;
+                }
+                set.end_table(&piece)?;
+                set.start = piece.end;
+            }
+            let is_one_piece = !set.cutter.has_fence_to(&last);
+            set.ends = (first, last);
+            let added = if is_one_piece { set.current()?.add_block(block) } else { Ok(false) };
             added.map_err(|error| set.files.fail(error))
         })
     }
@@ -178,10 +207,10 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     }
 
     /// Takes a step, unless an earlier one failed.
-    fn go_on(
+    fn go_on<T>(
         &mut self,
-        step: impl FnOnce(&mut Self) -> Result<(), F::Error>,
-    ) -> Result<(), F::Error> {
+        step: impl FnOnce(&mut Self) -> Result<T, F::Error>,
+    ) -> Result<T, F::Error> {
         if self.failed {
             return Err(self.files.fail(Error::WriterFailed));
         }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use stratal_archive::{Half, Part, Toc, TocEntry};
-use stratal_block::{BlockContext, BlockSpec};
+use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
 use stratal_cache::{FileId, Priority};
 use stratal_types::{
     Comparator, Counter, EntryKind, Fragments, KeyRange, PrefixExtractor, SeqNo, Trailer, key_hash,
@@ -16,7 +16,7 @@ use stratal_types::{
 use crate::{
     Error, OpenMode, OpenOptions, Properties, ReadAt, Scan, TableContext, TableCursor, TableInfo,
     TableKeys, TableRange,
-    block::{CachedBlock, CachedFilter},
+    block::{CachedBlock, CachedDictionary, CachedFilter},
     handle::BlockHandle,
     index::{IndexCursor, PartitionFence, Sought, rebuilt_partition},
     open::find_contents,
@@ -505,15 +505,30 @@ impl Table {
         self.inner.read_block(handle)
     }
 
-    /// The data block that is stored as `stored`. If it is one that `keeps` for long it must not keep
-    /// what was read with it, and has memory of its own.
+    /// The data block that is stored as `stored`, and whether that was intact. If it is one that `keeps`
+    /// for long it must not keep what was read with it, and has memory of its own.
     pub(crate) fn parse_data_block(
         &self,
         handle: BlockHandle,
         stored: &Bytes,
         keeps: bool,
-    ) -> Result<CachedBlock, Error> {
+    ) -> Result<(CachedBlock, Outcome), Error> {
         self.inner.parse_data_block(handle, stored, keeps)
+    }
+
+    /// What opens its data blocks, unless they need a dictionary.
+    pub(crate) fn codec(&self) -> &BlockCodec {
+        &self.inner.codec
+    }
+
+    /// What opens its data blocks, if they may need a dictionary.
+    pub(crate) fn dictionary_codec(&self) -> Result<Option<Arc<CachedDictionary>>, Error> {
+        self.inner.has_dictionary.then(|| self.inner.dictionary()).transpose()
+    }
+
+    /// Whether its entries are seen as they are stored, and its properties are known.
+    pub(crate) fn is_as_stored(&self) -> bool {
+        self.inner.overlay.is_none() && !self.inner.lacks_properties
     }
 
     /// The data blocks at `handles`, which stand in order of the file and each once: from the cache, or

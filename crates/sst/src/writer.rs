@@ -1,4 +1,5 @@
 mod beside;
+mod carry;
 
 use std::{
     io::{self, Write as _},
@@ -14,6 +15,8 @@ use stratal_types::{
     Counter, EntryDigest, EntryKind, EntryRef, FileUid, Fragments, InternalKey, KEY_LEN_MAX, SeqNo,
     Trailer, VALUE_LEN_MAX, key_hash,
 };
+
+use carry::CarryState;
 
 use crate::{
     Error, FileDigest, Partitioning, Properties, TableContext, TableIdentity, TableSpec,
@@ -69,8 +72,9 @@ pub struct TableWriter<W> {
     /// The entry added last.
     last_key: Vec<u8>,
     last_trailer: Trailer,
-    /// The payload of the block completed last, whose fence waits for the next key.
-    unfenced: Option<(Vec<u8>, Completed)>,
+    /// The block completed last, whose fence waits for the next key.
+    unfenced: Option<(Unfenced, Completed)>,
+    carry: CarryState,
     /// Blocks under way to the file.
     queue: SealQueue<Completed>,
     /// Used before.
@@ -78,6 +82,14 @@ pub struct TableWriter<W> {
     next_data_ordinal: u64,
     next_partition_ordinal: u64,
     stored: Vec<u8>,
+}
+
+/// A block whose fence is not known yet.
+#[derive(Debug)]
+enum Unfenced {
+    Plain(Vec<u8>),
+    /// As it is to be stored.
+    Sealed(Vec<u8>),
 }
 
 /// The sink, which sees its first byte when there is something to write.
@@ -169,6 +181,7 @@ impl<W: io::Write> TableWriter<W> {
             last_key: Vec::new(),
             last_trailer: Trailer::new(SeqNo::MAX, EntryKind::Put),
             unfenced: None,
+            carry: CarryState::default(),
             queue: SealQueue::new(),
             spare: Vec::new(),
             next_data_ordinal: ordinal::FIRST_DATA,
@@ -281,11 +294,17 @@ impl<W: io::Write> TableWriter<W> {
         self.fence_before(Some(entry.key))?;
 
         let hash = key_hash(entry.key);
+        add_entry(&mut self.block, entry, hash, digest)
+            .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+        self.count(entry, hash, new_key);
+        Ok(())
+    }
+
+    /// Notes what filter, locator, fence and properties need to know of an entry of the block at hand.
+    fn count(&mut self, entry: EntryRef<'_>, hash: u64, new_key: bool) {
         if self.filter.is_some() {
             self.add_hashes(entry.key, hash, new_key);
         }
-        add_entry(&mut self.block, entry, hash, digest)
-            .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
         let block = self.next_data_ordinal - ordinal::FIRST_DATA;
         if new_key && self.locator.as_mut().is_some_and(|locator| !locator.add(hash, block)) {
             self.locator = None;
@@ -298,7 +317,6 @@ impl<W: io::Write> TableWriter<W> {
         self.last_key.clear();
         self.last_key.extend_from_slice(entry.key);
         self.last_trailer = entry.trailer;
-        Ok(())
     }
 
     /// Adds range tombstones to those given before. They may cover keys that the table does not have,
@@ -336,7 +354,9 @@ impl<W: io::Write> TableWriter<W> {
     }
 
     fn unfenced_len(&self) -> usize {
-        self.unfenced.as_ref().map_or(0, |(plain, _)| plain.len())
+        self.unfenced
+            .as_ref()
+            .map_or(0, |(Unfenced::Plain(bytes) | Unfenced::Sealed(bytes), _)| bytes.len())
     }
 
     /// Bytes the writer holds, roughly: the data block at hand, buffers, and what waits to be written.
@@ -373,7 +393,9 @@ impl<W: io::Write> TableWriter<W> {
             _ => {}
         }
         if self.properties.entries > 0 {
-            self.complete_block()?;
+            if !self.block.is_empty() {
+                self.complete_block()?;
+            }
             self.fence_before(None)?;
             while self.place_oldest()? {}
             self.partitions.close();
@@ -414,7 +436,7 @@ impl<W: io::Write> TableWriter<W> {
 
     /// Notes what the filter needs to know of an entry of the block at hand.
     fn add_hashes(&mut self, key: &[u8], hash: u64, new_key: bool) {
-        let is_first = self.block.is_empty();
+        let is_first = self.stats.rows == 0;
         if is_first {
             self.hashes.begin(self.filter_hashes.of_key(key, hash, None));
         }
@@ -426,6 +448,15 @@ impl<W: io::Write> TableWriter<W> {
 
     /// Ends the block at hand. Its fence waits for the key behind it.
     fn complete_block(&mut self) -> Result<(), Error> {
+        let completed = self.completed()?;
+        let mut plain = self.queue.buffer();
+        self.block.finish_into(&mut plain);
+        self.unfenced = Some((Unfenced::Plain(plain), completed));
+        Ok(())
+    }
+
+    /// What is kept of the block at hand, which takes the next ordinal.
+    fn completed(&mut self) -> Result<Completed, Error> {
         let ordinal = self.next_data_ordinal;
         if ordinal >= ordinal::FIRST_PARTITION {
             let (what, len) = ("number of data blocks", ordinal - ordinal::FIRST_DATA);
@@ -437,20 +468,26 @@ impl<W: io::Write> TableWriter<W> {
         completed.stats = std::mem::replace(&mut self.stats, Stats::NONE);
         completed.keys = self.properties.keys;
         std::mem::swap(&mut completed.hashes, &mut self.hashes);
-        let mut plain = self.queue.buffer();
-        self.block.finish_into(&mut plain);
-        self.unfenced = Some((plain, completed));
-        Ok(())
+        Ok(completed)
     }
 
     /// Puts the fence between the block completed last, if it has none yet, and `next`, and sends the
     /// block on its way.
     fn fence_before(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
-        let Some((plain, mut completed)) = self.unfenced.take() else { return Ok(()) };
+        let Some((block, mut completed)) = self.unfenced.take() else { return Ok(()) };
         let last = InternalKey::new(&self.last_key, self.last_trailer);
         completed.set_fence(fence_between(last, next, self.ctx.comparator.as_ref()));
         completed.is_last = next.is_none();
         let id = TableBlock::Data.id(self.header.uid, completed.ordinal);
+        let plain = match block {
+            Unfenced::Plain(plain) => plain,
+            Unfenced::Sealed(stored) => {
+                while self.place_oldest()? {}
+                let placed = self.place(&stored, completed);
+                self.queue.recycle(stored);
+                return placed;
+            }
+        };
         let Some(pool) = self.ctx.pool.clone() else {
             let mut stored = std::mem::take(&mut self.stored);
             stored.clear();

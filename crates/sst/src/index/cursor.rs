@@ -265,6 +265,12 @@ impl IndexCursor {
         Some((leaf.key(row), leaf.trailer(row)))
     }
 
+    /// The trailer of that fence.
+    pub(crate) fn fence_trailer(&self) -> Option<Trailer> {
+        let (leaf, row) = self.inside()?;
+        Some(leaf.trailer(row))
+    }
+
     /// Whether the fence's user key is `key`: only then do versions of `key` go on in the next block.
     pub(crate) fn is_fence_of(&self, key: &[u8]) -> bool {
         self.inside().is_some_and(|(leaf, row)| leaf.rows().key_eq(row, key))

@@ -280,7 +280,7 @@ impl Inner {
                 let stored = piece.slice(&bytes, *handle);
                 // A block that is kept must not keep its neighbours with it.
                 let has_neighbours = piece.blocks.len() > 1;
-                blocks.push(self.parse_data_block(*handle, &stored, has_neighbours)?);
+                blocks.push(self.parse_data_block(*handle, &stored, has_neighbours)?.0);
             }
         }
         Ok(blocks)
@@ -335,13 +335,13 @@ impl Inner {
         handle: BlockHandle,
         stored: &Bytes,
         keeps: bool,
-    ) -> Result<CachedBlock, Error> {
+    ) -> Result<(CachedBlock, Outcome), Error> {
         let kind = TableBlock::Data;
-        let mut plain = self.decode_block(handle, kind, stored)?.0;
+        let (mut plain, outcome) = self.decode_block(handle, kind, stored)?;
         if keeps && !plain.is_unique() {
             plain = Bytes::copy_from_slice(&plain);
         }
-        parse_sorted(plain, kind, handle.offset)
+        Ok((parse_sorted(plain, kind, handle.offset)?, outcome))
     }
 
     /// The payload of the block that `handle` names, whose bytes are `stored`; shares their memory where

@@ -142,7 +142,7 @@ impl<W: io::Write> TableWriter<W> {
 }
 
 /// As `--compression` of the command takes it.
-fn compression_name(compression: Compression) -> String {
+pub(super) fn compression_name(compression: Compression) -> String {
     match compression {
         Compression::None => "none".to_owned(),
         Compression::Lz4 => "lz4".to_owned(),
