@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p stratal-engine --bench jobs [-- PART…]` prints medians of interleaved rounds, in
 //! nanoseconds of the processor per row of 16 + 100 bytes, half of it compressible, in files in memory.
-//! `PART` picks cases by a part of their names.
+//! `PART` picks cases by a part of their names. Cases that end in `rows` carry no blocks.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -34,19 +34,25 @@ struct Case {
     measure: fn() -> f64,
 }
 
-const CASES: [Case; 9] = [
+/// How a case is compressed and whether blocks are carried.
+type How = (Compression, bool);
+
+const NONE: Compression = Compression::None;
+const ZSTD: Compression = Compression::Zstd { level: 1 };
+
+const CASES: [Case; 12] = [
     Case { name: "flush", measure: flush },
-    Case { name: "merge 2 runs, none", measure: || merge(2, Compression::None) },
-    Case { name: "merge 4 runs, none", measure: || merge(4, Compression::None) },
-    Case { name: "merge 2 runs, lz4", measure: || merge(2, Compression::Lz4) },
-    Case { name: "merge 2 runs, zstd", measure: || merge(2, Compression::Zstd { level: 1 }) },
-    Case { name: "merge 1% in one place, none", measure: || touch(Compression::None, true) },
-    Case { name: "merge 1% in one place, lz4", measure: || touch(Compression::Lz4, true) },
-    Case {
-        name: "merge 1% in one place, zstd",
-        measure: || touch(Compression::Zstd { level: 1 }, true),
-    },
-    Case { name: "merge 0.1% anywhere, lz4", measure: || touch(Compression::Lz4, false) },
+    Case { name: "merge 2 runs, none", measure: || merge(2, (NONE, true)) },
+    Case { name: "merge 2 runs, none, rows", measure: || merge(2, (NONE, false)) },
+    Case { name: "merge 4 runs, none", measure: || merge(4, (NONE, true)) },
+    Case { name: "merge 2 runs, lz4", measure: || merge(2, (Compression::Lz4, true)) },
+    Case { name: "merge 2 runs, zstd", measure: || merge(2, (ZSTD, true)) },
+    Case { name: "touch 1%, none", measure: || touch((NONE, true), true) },
+    Case { name: "touch 1%, none, rows", measure: || touch((NONE, false), true) },
+    Case { name: "touch 1%, lz4", measure: || touch((Compression::Lz4, true), true) },
+    Case { name: "touch 1%, lz4, rows", measure: || touch((Compression::Lz4, false), true) },
+    Case { name: "touch 1%, zstd", measure: || touch((ZSTD, true), true) },
+    Case { name: "touch 0.1% anywhere, lz4", measure: || touch((Compression::Lz4, true), false) },
 ];
 
 fn main() {
@@ -67,7 +73,7 @@ fn main() {
 }
 
 /// A tree that merges only when it is told to.
-fn tree(compression: Compression) -> Arc<Tree> {
+fn tree((compression, carry_blocks): How) -> Arc<Tree> {
     let count = AtomicU64::new(1);
     let unique = Arc::new(move || u128::from(count.fetch_add(1, Ordering::Relaxed)).to_le_bytes());
     let context = StoreContext::new(Arc::new(MemFs::new()), "/db", 256 << 20, unique);
@@ -76,6 +82,7 @@ fn tree(compression: Compression) -> Arc<Tree> {
     let options = TreeOptions {
         write_buffer_len: 1 << 30,
         table: TableOptions { compression, ..TableOptions::default() },
+        carry_blocks,
         ..TreeOptions::default()
     };
     Tree::open(&store, id, options.validate().unwrap()).unwrap()
@@ -123,7 +130,7 @@ fn processor_ns() -> Option<u64> {
 }
 
 fn flush() -> f64 {
-    let tree = tree(Compression::None);
+    let tree = tree((NONE, true));
     write(&tree, 0, ROWS, random_key);
     per_row(|| {
         let _summary = tree.flush().unwrap();
@@ -131,8 +138,8 @@ fn flush() -> f64 {
 }
 
 /// Runs that lie wholly across each other.
-fn merge(runs: u64, compression: Compression) -> f64 {
-    let tree = tree(compression);
+fn merge(runs: u64, how: How) -> f64 {
+    let tree = tree(how);
     for run in 0..runs {
         write(&tree, run * ROWS / runs, (run + 1) * ROWS / runs, random_key);
         tree.flush().unwrap();
@@ -143,24 +150,28 @@ fn merge(runs: u64, compression: Compression) -> f64 {
 }
 
 /// A last level, of which a few rows are written anew: all in one place, or anywhere.
-fn touch(compression: Compression, in_one_place: bool) -> f64 {
-    let tree = tree(compression);
+fn touch(how: How, in_one_place: bool) -> f64 {
+    let tree = tree(how);
     write(&tree, 0, ROWS, counted_key);
     tree.flush().unwrap();
-    tree.compact(true).unwrap();
-    if in_one_place {
-        // From end to end, so that nothing is moved as it is.
+    // From end to end, so that nothing is moved as it is.
+    let write_ends = || {
         write(&tree, 0, 1, counted_key);
+        write(&tree, ROWS - 1, ROWS, counted_key);
+    };
+    write_ends();
+    tree.flush().unwrap();
+    tree.compact(true).unwrap();
+    write_ends();
+    if in_one_place {
         write(&tree, ROWS / 2, ROWS / 2 + ROWS / 100, counted_key);
     } else {
-        let step = 1000;
         let mut batch = WriteBatch::new();
-        (0..ROWS).step_by(step).for_each(|number| {
+        (0..ROWS).step_by(1000).for_each(|number| {
             batch.put(counted_key(number), b"new");
         });
         tree.write(&batch).unwrap();
     }
-    write(&tree, ROWS - 1, ROWS, counted_key);
     tree.flush().unwrap();
     per_row(|| {
         let _summary = tree.compact(true).unwrap();

@@ -23,6 +23,9 @@ pub struct TreeOptions {
     pub filters: FilterPolicy,
     /// How long tables get.
     pub cut: CutOptions,
+    /// Whether merges of tables take over blocks that nothing changes as they are stored, instead of
+    /// compressing them again. The same rows are written either way. Default yes.
+    pub carry_blocks: bool,
     /// What may remove or replace values while tables are written. Default: nothing.
     pub compaction_filters: Option<CompactionFilters>,
     /// What cuts the prefixes under which keys are looked for together. Filters of new tables are then
@@ -49,6 +52,7 @@ impl Default for TreeOptions {
             strategy: StrategyOptions::default(),
             filters: FilterPolicy::default(),
             cut: CutOptions::default(),
+            carry_blocks: true,
             compaction_filters: None,
             prefix: None,
         }

@@ -111,6 +111,16 @@ impl Merging {
         let mut set = TableSetWriter::new(&files, Arc::clone(&self.table), cutter, outputs);
         set.add_tombstones(self.tombstones.kept())?;
         loop {
+            if options.carry_blocks && stream.block_follows()? {
+                let merging = stream.input().input();
+                let source = merging.source().and_then(|number| merging.sources().get(number));
+                if let Some(block) = source.and_then(SourceCursor::stored_block)
+                    && set.add_block(&block)?
+                {
+                    stream.take_block()?;
+                    continue;
+                }
+            }
             stream.advance()?;
             let Some(entry) = stream.entry() else { break };
             set.add(entry)?;

@@ -5,8 +5,8 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use stratal_memtable::{Memtable, MemtableCursor};
 use stratal_merge::PointSource;
-use stratal_sst::{Scan, TableCursor};
-use stratal_types::{Cursor, EntryRef, SeqNo, Trailer};
+use stratal_sst::{Scan, StoredBlock, TableCursor};
+use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryRef, SeqNo, Trailer};
 
 use crate::{Error, view::RunView};
 
@@ -59,6 +59,40 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.entry(),
             Self::Run(cursor) => cursor.entry(),
+        }
+    }
+}
+
+impl SourceCursor {
+    /// The block of a table on whose first entry the cursor stands, if it can be taken over.
+    pub(crate) fn stored_block(&self) -> Option<StoredBlock<'_>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Run(cursor) => cursor.table_cursor()?.stored_block(),
+        }
+    }
+}
+
+/// In memory there are no blocks.
+impl BlockCursor for SourceCursor {
+    fn block_end(&self, last: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Run(cursor) => cursor.block_end(last),
+        }
+    }
+
+    fn block_facts(&self) -> Option<BlockFacts> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Run(cursor) => cursor.block_facts(),
+        }
+    }
+
+    fn pass_block(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.advance().map_err(never),
+            Self::Run(cursor) => cursor.pass_block(),
         }
     }
 }
@@ -179,6 +213,29 @@ impl RunCursor {
     fn current(&self) -> Option<usize> {
         self.inside.as_ref().map(|(at, _)| *at)
     }
+
+    /// The cursor in the table it is in, on whose entry it stands.
+    fn table_cursor(&self) -> Option<&TableCursor> {
+        self.inside.as_ref().filter(|_| self.place == Place::Inside).map(|(_, cursor)| cursor)
+    }
+
+    /// Goes on by `step` within the table it is in, or to the next.
+    fn go_on(
+        &mut self,
+        step: impl FnOnce(&mut TableCursor) -> Result<(), stratal_sst::Error>,
+    ) -> Result<(), Error> {
+        let place = match (self.place, self.current()) {
+            (Place::BehindLast, _) => return Ok(()),
+            (Place::BeforeFirst, _) => self.first_from(0),
+            (Place::Inside, Some(at)) => match self.step(at, step) {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.first_from(at + 1),
+                Err(error) => Err(error),
+            },
+            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
+        };
+        self.stand(place)
+    }
 }
 
 impl Cursor for RunCursor {
@@ -200,17 +257,7 @@ impl Cursor for RunCursor {
     }
 
     fn advance(&mut self) -> Result<(), Error> {
-        let place = match (self.place, self.current()) {
-            (Place::BehindLast, _) => return Ok(()),
-            (Place::BeforeFirst, _) => self.first_from(0),
-            (Place::Inside, Some(at)) => match self.step(at, Cursor::advance) {
-                Ok(true) => return Ok(()),
-                Ok(false) => self.first_from(at + 1),
-                Err(error) => Err(error),
-            },
-            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
-        };
-        self.stand(place)
+        self.go_on(Cursor::advance)
     }
 
     fn retreat(&mut self) -> Result<(), Error> {
@@ -228,8 +275,21 @@ impl Cursor for RunCursor {
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {
-        let (_, cursor) = self.inside.as_ref().filter(|_| self.place == Place::Inside)?;
-        cursor.entry()
+        self.table_cursor()?.entry()
+    }
+}
+
+impl BlockCursor for RunCursor {
+    fn block_end(&self, last: &mut Vec<u8>) -> bool {
+        self.table_cursor().is_some_and(|cursor| cursor.block_end(last))
+    }
+
+    fn block_facts(&self) -> Option<BlockFacts> {
+        self.table_cursor()?.block_facts()
+    }
+
+    fn pass_block(&mut self) -> Result<(), Error> {
+        self.go_on(BlockCursor::pass_block)
     }
 }
 

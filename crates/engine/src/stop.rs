@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stratal_types::{
-    Cursor, EntryRef, SeqNo,
+    BlockCursor, BlockFacts, Cursor, EntryRef, SeqNo,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -77,6 +77,11 @@ impl<C> Watched<C> {
     pub(crate) const fn new(input: C, stop: Stop) -> Self {
         Self { input, stop, countdown: 0, is_stopped: false }
     }
+
+    /// What is watched.
+    pub(crate) const fn input(&self) -> &C {
+        &self.input
+    }
 }
 
 impl<C: Cursor<Error = Error>> Watched<C> {
@@ -118,5 +123,19 @@ impl<C: Cursor<Error = Error>> Cursor for Watched<C> {
 
     fn entry(&self) -> Option<EntryRef<'_>> {
         if self.is_stopped { None } else { self.input.entry() }
+    }
+}
+
+impl<C: BlockCursor<Error = Error>> BlockCursor for Watched<C> {
+    fn block_end(&self, last: &mut Vec<u8>) -> bool {
+        !self.is_stopped && self.input.block_end(last)
+    }
+
+    fn block_facts(&self) -> Option<BlockFacts> {
+        self.input.block_facts()
+    }
+
+    fn pass_block(&mut self) -> Result<(), Error> {
+        self.step(C::pass_block)
     }
 }

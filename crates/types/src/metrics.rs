@@ -16,6 +16,8 @@ pub enum Counter {
     BytesRead,
     /// Bytes written to files.
     BytesWritten,
+    /// Data blocks that a merge of tables took over as they were stored.
+    BlocksCarried,
     /// Filters asked.
     FilterProbes,
     /// Filters that said a key is absent.
@@ -24,13 +26,14 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, by ascending [`index`](Self::index).
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CacheHits,
         Self::CacheMisses,
         Self::BlocksRead,
         Self::BlocksHealed,
         Self::BytesRead,
         Self::BytesWritten,
+        Self::BlocksCarried,
         Self::FilterProbes,
         Self::FilterRejects,
     ];
@@ -49,6 +52,7 @@ impl Counter {
             Self::BlocksHealed => "blocks_healed",
             Self::BytesRead => "bytes_read",
             Self::BytesWritten => "bytes_written",
+            Self::BlocksCarried => "blocks_carried",
             Self::FilterProbes => "filter_probes",
             Self::FilterRejects => "filter_rejects",
         }

@@ -17,6 +17,7 @@ mod prefixes;
 mod crash;
 mod faults;
 mod jobs;
+mod carry;
 mod strategies;
 mod expiry;
 mod threads;

@@ -71,6 +71,7 @@ pub(crate) fn with_strategy(
         strategy,
         filters,
         cut: CutOptions { table_len: 1 << (12 + rng.index(3)), below_len_max: 64 << 10 },
+        carry_blocks: rng.chance(3, 4),
         ..TreeOptions::default()
     };
     options.validate().unwrap()
@@ -89,12 +90,16 @@ fn unique(seed: u64) -> stratal_engine::Randomness {
 }
 
 pub(crate) fn open_store(fs: Arc<dyn Fs>, seed: u64) -> Result<(Arc<Store>, OpenReport), Error> {
+    Store::open(store_context(fs, seed))
+}
+
+pub(crate) fn store_context(fs: Arc<dyn Fs>, seed: u64) -> StoreContext {
     let mut context = StoreContext::new(fs, "/db", 4 << 20, unique(seed));
     context.operators = Arc::new(|name| match name {
         "append alone" => Some(Arc::new(AppendAlone)),
         name => operator_named(name),
     });
-    Store::open(context)
+    context
 }
 
 /// Appends, as the model does, and does not compose.

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use stratal_block::SortedCursor;
-use stratal_types::{FileUid, key_hash};
+use stratal_types::{Counter, FileUid, key_hash};
 
 use super::{TableWriter, Unfenced, beside::compression_name};
 use crate::{Error, StoredBlock, Table, section::TableBlock};
@@ -69,6 +69,7 @@ impl<W: io::Write> TableWriter<W> {
         self.count_rows(block)?;
         let completed = self.completed()?;
         self.unfenced = Some((Unfenced::Sealed(stored), completed));
+        self.ctx.metrics.add(Counter::BlocksCarried, 1);
         Ok(true)
     }
 
