@@ -114,11 +114,10 @@ fn check_counts(table: &Table, entries: &[(Vec<u8>, Trailer, Vec<u8>)]) {
     assert_eq!(properties.weak_deletes, of_kind(EntryKind::WeakDelete));
     assert_eq!(properties.deletes, properties.weak_deletes + of_kind(EntryKind::Delete));
     assert_eq!(properties.merges, of_kind(EntryKind::Merge));
-    let len = |len: fn(&(Vec<u8>, Trailer, Vec<u8>)) -> usize| {
-        entries.iter().map(len).sum::<usize>() as u64
-    };
-    assert_eq!(properties.key_bytes, len(|(key, ..)| key.len()));
-    assert_eq!(properties.value_bytes, len(|(.., value)| value.len()));
+    let key_bytes: usize = entries.iter().map(|(key, ..)| key.len()).sum();
+    let value_bytes: usize = entries.iter().map(|(.., value)| value.len()).sum();
+    assert_eq!(properties.key_bytes, key_bytes as u64);
+    assert_eq!(properties.value_bytes, value_bytes as u64);
     if let (Some(first), Some(last)) = (keys.first(), keys.last()) {
         assert_eq!((&properties.first_key, &properties.last_key), (*first, *last));
     }

@@ -235,7 +235,8 @@ fn fragile_tree(fs: &Arc<MemFs>) -> Arc<Tree> {
     let mut context = StoreContext::new(fs.clone(), "/db", 1 << 20, Arc::new(unique));
     context.operators = Arc::new(|_| Some(Arc::new(Fragile)));
     let (store, _) = Store::open(context).unwrap();
-    let settings = TreeSettings { merge_operator: Some("fragile".into()) };
+    let settings =
+        TreeSettings { merge_operator: Some("fragile".into()), ..TreeSettings::default() };
     let id = store.create_tree(NAME, "bytewise", &settings.encode()).unwrap();
     Tree::open(&store, id, TreeOptions::default().validate().unwrap()).unwrap()
 }
