@@ -16,6 +16,8 @@ pub struct RangeEstimate {
     pub entries: u64,
     /// Bytes of them as stored in data blocks.
     pub bytes: u64,
+    /// By how many `entries` may differ from what is there, up or down, at most.
+    pub entries_off: u64,
 }
 
 impl Table {
@@ -23,7 +25,8 @@ impl Table {
     ///
     /// Blocks that the range covers count whole; the two in which it begins and ends count half,
     /// and one in which it does both a quarter. So at either end it is off by half a block at most.
-    /// Where the index has more than 1024 rows to count, an even sample of them is counted. No data
+    /// Where the index has more than 1024 rows to count, an even sample of them is counted, and only the
+    /// size of the table bounds what it may be off by. No data
     /// block is read. Range tombstones are not counted, nor is what they hide.
     ///
     /// # Errors
@@ -78,11 +81,15 @@ impl Table {
         if one.handle == other.handle {
             return Ok(part(one, cuts[0] + cuts[1]));
         }
-        let between = RangeEstimate {
-            entries: first.entries_between(self, &last)?,
-            bytes: first.bytes_between(self, &last)?,
-        };
-        Ok(part(one, cuts[0]).plus(between).plus(part(other, cuts[1])))
+        let (entries, is_counted) = first.entries_between(self, &last)?;
+        let bytes = first.bytes_between(self, &last)?;
+        let between = RangeEstimate { entries, bytes, entries_off: 0 };
+        let mut all = part(one, cuts[0]).plus(between).plus(part(other, cuts[1]));
+        if !is_counted {
+            let stored = self.properties().entries;
+            all.entries_off = all.entries.max(stored.saturating_sub(all.entries));
+        }
+        Ok(all)
     }
 }
 
@@ -91,12 +98,15 @@ impl RangeEstimate {
         Self {
             entries: self.entries.saturating_add(other.entries),
             bytes: self.bytes.saturating_add(other.bytes),
+            entries_off: self.entries_off.saturating_add(other.entries_off),
         }
     }
 }
 
 /// What `block` holds, cut in half `cuts` times; one entry at least, since it might.
 fn part(block: BlockFence, cuts: u32) -> RangeEstimate {
-    let entries = (block.stats.rows >> cuts).max(1);
-    RangeEstimate { entries, bytes: u64::from(block.handle.len) >> cuts }
+    let rows = block.stats.rows;
+    let entries = (rows >> cuts).max(1);
+    let entries_off = if cuts == 0 { 0 } else { entries.max(rows.saturating_sub(entries)) };
+    RangeEstimate { entries, bytes: u64::from(block.handle.len) >> cuts, entries_off }
 }

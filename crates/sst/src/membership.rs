@@ -195,6 +195,13 @@ impl Table {
         self.count(filter.may_contain_prefix(extractor.id(), key_hash(prefix)))
     }
 
+    /// Notes that a key was looked for, which the filter let through, and was not there.
+    pub(crate) fn note_absent(&self) {
+        if self.properties().filter_bytes > 0 {
+            self.context().metrics.add(Counter::FilterFalsePositives, 1);
+        }
+    }
+
     fn count(&self, may: bool) -> bool {
         self.context().metrics.add(Counter::FilterProbes, 1);
         self.context().metrics.add(Counter::FilterRejects, u64::from(!may));

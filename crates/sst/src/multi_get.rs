@@ -153,7 +153,10 @@ impl Table {
             *found = match row {
                 Some(row) => Some(self.seen(block.version(row))),
                 None if wanted.goes_on => self.lookup_hashed(key, *hash, bound)?,
-                None => None,
+                None => {
+                    self.note_absent();
+                    None
+                }
             };
         }
         Ok(())

@@ -269,6 +269,7 @@ impl Table {
             }
             index.advance(self)?;
         }
+        self.note_absent();
         Ok(None)
     }
 

@@ -22,6 +22,8 @@ pub enum Counter {
     FilterProbes,
     /// Filters that said a key is absent.
     FilterRejects,
+    /// Keys that a filter let through and that were not there, or had no version that the read sees.
+    FilterFalsePositives,
 }
 
 impl Counter {
@@ -36,6 +38,7 @@ impl Counter {
         Self::BlocksCarried,
         Self::FilterProbes,
         Self::FilterRejects,
+        Self::FilterFalsePositives,
     ];
 
     /// A small number of its own, for counters kept in an array.
@@ -55,6 +58,7 @@ impl Counter {
             Self::BlocksCarried => "blocks_carried",
             Self::FilterProbes => "filter_probes",
             Self::FilterRejects => "filter_rejects",
+            Self::FilterFalsePositives => "filter_false_positives",
         }
     }
 }

@@ -277,23 +277,30 @@ impl IndexCursor {
     }
 
     /// Entries of the data blocks between the one that this cursor stands for and the one that
-    /// `other`, behind it, stands for; from a sample if these are many.
-    pub(crate) fn entries_between(&self, table: &Table, other: &Self) -> Result<u64, Error> {
+    /// `other`, behind it, stands for; from a sample if these are many. Whether all were counted too.
+    pub(crate) fn entries_between(
+        &self,
+        table: &Table,
+        other: &Self,
+    ) -> Result<(u64, bool), Error> {
         let (leaf, first) = self.inside().ok_or(Error::CursorFailed)?;
         let (other_leaf, last) = other.inside().ok_or(Error::CursorFailed)?;
         let first = first.saturating_add(1);
-        let rows_of = |leaf: &CachedBlock, rows| {
-            sampled_sum(rows, |row| Ok(fence_of(leaf, row, table)?.stats.rows))
+        let rows_of = |leaf: &CachedBlock, rows: Range<usize>| {
+            let is_counted = rows.len() <= SAMPLE_MAX;
+            let sum = sampled_sum(rows, |row| Ok(fence_of(leaf, row, table)?.stats.rows))?;
+            Ok::<_, Error>((sum, is_counted))
         };
         if self.partition == other.partition {
             return rows_of(leaf, first..last);
         }
         let top = self.top.as_deref().ok_or(Error::CursorFailed)?;
-        let whole = sampled_sum(self.partition.saturating_add(1)..other.partition, |n| {
-            Ok(table.partition_fence(top, n)?.stats.rows)
-        })?;
-        let ends = rows_of(leaf, first..leaf.len())?.saturating_add(rows_of(other_leaf, 0..last)?);
-        Ok(whole.saturating_add(ends))
+        let between = self.partition.saturating_add(1)..other.partition;
+        let is_counted = between.len() <= SAMPLE_MAX;
+        let whole = sampled_sum(between, |n| Ok(table.partition_fence(top, n)?.stats.rows))?;
+        let (begin, end) = (rows_of(leaf, first..leaf.len())?, rows_of(other_leaf, 0..last)?);
+        let all = whole.saturating_add(begin.0).saturating_add(end.0);
+        Ok((all, is_counted && begin.1 && end.1))
     }
 
     /// Bytes of the same data blocks as stored, from a sample if partitions stand between many.
