@@ -166,6 +166,11 @@ impl TableHandle {
         Ok(self.table.get_or_init(|| table))
     }
 
+    /// The table, if somebody has read it already.
+    pub(crate) fn opened(&self) -> Option<&Table> {
+        self.table.get()
+    }
+
     /// Adds the file to what a table says.
     pub(crate) fn error(&self, source: stratal_sst::Error) -> Error {
         Error::Table { path: self.path(), source }

@@ -55,7 +55,9 @@ impl Tree {
         let Some(newest) = sealed.first() else { return Ok(JobSummary::default()) };
         let _clean_up = self.store.files.clean_up();
         let (tables, ledger) = self.write_flush(sealed)?;
-        self.install_flush(sealed, tables, newest.bound, &ledger)
+        let summary = self.install_flush(sealed, tables, newest.bound, &ledger)?;
+        self.traffic.flushed(summary.written_len);
+        Ok(summary)
     }
 
     fn write_flush(

@@ -62,6 +62,8 @@ pub mod format {}
 
 mod store;
 mod tree;
+mod stats;
+mod estimate;
 mod settings;
 mod kept_options;
 mod options;
@@ -107,6 +109,7 @@ pub use clock::Clock;
 pub use compaction_filters::CompactionFilters;
 pub use cursor::TreeCursor;
 pub use error::Error;
+pub use estimate::TreeEstimate;
 pub use filters::FilterPolicy;
 pub use job::JobSummary;
 pub use kept_options::KeptOptions;
@@ -116,6 +119,7 @@ pub use reader::TreeReader;
 pub use reads::KeyValue;
 pub use settings::{SettingsError, TreeSettings, annotate_settings};
 pub use snapshot::Snapshot;
+pub use stats::{LevelStats, OperandStats, TableDetails, TableStats, TrafficStats, TreeStats};
 pub use store::{
     Comparators, OpenReport, Operators, PrefixExtractors, Randomness, Store, StoreContext, Time,
 };
@@ -126,4 +130,4 @@ pub use stratal_compaction::plan::{
 pub use stratal_manifest::TreeId;
 pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
 pub use stratal_types::EntryRef;
-pub use tree::{LevelStats, OperandStats, Tree, TreeStats};
+pub use tree::Tree;

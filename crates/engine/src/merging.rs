@@ -27,7 +27,7 @@ impl Tree {
         job.check(&shape, comparator).map_err(|invalid| Error::StaleJob(invalid.to_string()))?;
 
         let (mut sources, mut tombstones, mut lineage) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut keys, mut created_at_ms) = (0, 0);
+        let (mut keys, mut created_at_ms, mut read_len) = (0, 0, 0);
         for (_, run) in state.view.runs() {
             let inputs = run.filtered(|table| job.takes(table.meta.number));
             if inputs.tables.is_empty() {
@@ -36,6 +36,7 @@ impl Tree {
             tombstones.push(inputs.tombstones(&KeyRange::ALL)?);
             for table in inputs.tables.iter() {
                 keys += table.meta.entries;
+                read_len += table.meta.file_len;
                 created_at_ms = table.meta.created_at_ms.max(created_at_ms);
             }
             lineage.extend(inputs.tables.iter().map(|table| table.meta.uid));
@@ -65,6 +66,7 @@ impl Tree {
             }
             Ok(())
         })?;
+        self.traffic.merged(read_len, summary.written_len);
         Ok(summary)
     }
 

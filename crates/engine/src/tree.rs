@@ -13,11 +13,13 @@ use stratal_types::{
 };
 
 use crate::{
-    Error, KeptOptions, Operation, Snapshot, Store, TreeRange, TreeSettings, TreeSpec, WriteBatch,
+    Error, KeptOptions, OperandStats, Operation, Snapshot, Store, TreeRange, TreeSettings,
+    TreeSpec, WriteBatch,
     current::Current,
     folding::Folding,
     job::JobBoard,
     read_state::{ReadState, Sealed},
+    stats::Traffic,
     stop::Stops,
     view::View,
 };
@@ -47,51 +49,9 @@ pub struct Tree {
     next_memtable: AtomicU64,
     /// A leaf.
     pub(crate) operands: Mutex<OperandStats>,
+    pub(crate) traffic: Traffic,
     /// Everything below was applied to this tree or never will be.
     applied: AtomicU64,
-}
-
-/// What a tree holds, by level and in memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TreeStats {
-    /// The levels, 0 first.
-    pub levels: Vec<LevelStats>,
-    /// Bytes in memtables.
-    pub memtable_len: u64,
-    /// Memtables that wait to be flushed.
-    pub sealed: usize,
-    /// Everything below this bound is in tables.
-    pub flushed: SeqNo,
-    /// What became of merge operands.
-    pub operands: OperandStats,
-}
-
-/// What flushes and merges of tables made of operands since the tree was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OperandStats {
-    /// Chains of operands that became a value.
-    pub folds: u64,
-    /// Chains that became one operand.
-    pub compositions: u64,
-    /// Chains that stayed, because the operator failed or they are too long.
-    pub failures: u64,
-}
-
-/// What a level holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LevelStats {
-    /// Runs.
-    pub runs: usize,
-    /// Tables.
-    pub tables: usize,
-    /// Bytes of the tables' files.
-    pub len: u64,
-    /// Stored versions.
-    pub entries: u64,
-    /// Deletes among them.
-    pub deletes: u64,
-    /// Range tombstones, in fragments.
-    pub range_tombstones: u64,
 }
 
 impl Tree {
@@ -137,6 +97,7 @@ impl Tree {
             stops: Stops::default(),
             next_memtable: AtomicU64::new(1),
             operands: Mutex::default(),
+            traffic: Traffic::default(),
         }))
     }
 
@@ -476,29 +437,6 @@ impl Tree {
     /// The tables, as the manifest has them.
     pub fn version(&self) -> Arc<TreeVersion> {
         Arc::clone(&self.state.load().view.version)
-    }
-
-    /// What the tree holds.
-    pub fn stats(&self) -> TreeStats {
-        let state = self.state.load();
-        let level = |runs: &Vec<crate::view::RunView>| {
-            let mut level = LevelStats { runs: runs.len(), ..LevelStats::default() };
-            for table in runs.iter().flat_map(|run| run.tables.iter()) {
-                level.tables += 1;
-                level.len += table.meta.file_len;
-                level.entries += table.meta.entries;
-                level.deletes += table.meta.deletes;
-                level.range_tombstones += table.meta.range_tombstones;
-            }
-            level
-        };
-        TreeStats {
-            levels: state.view.levels.iter().map(level).collect(),
-            memtable_len: state.memtables().map(|memtable| memtable.memory_used() as u64).sum(),
-            sealed: state.sealed.len(),
-            flushed: state.view.version.flushed,
-            operands: *self.operands.lock(),
-        }
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, by ascending [`index`](Self::index).
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::CacheHits,
         Self::CacheMisses,
         Self::BlocksRead,

@@ -14,6 +14,7 @@ mod changes;
 mod operators;
 mod options;
 mod prefixes;
+mod stats;
 mod crash;
 mod faults;
 mod jobs;
