@@ -3,16 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use stratal_compaction::{SpanSet, plan::Job};
-use stratal_fs::Synced;
-use stratal_manifest::{Place, TableMeta, VersionEdit};
+use stratal_manifest::{Place, VersionEdit};
 use stratal_types::{Fragments, KeyRange, SeqNo};
 
 use crate::{
     Error, JobSummary, Tree,
-    files::JobLedger,
     job::JobBoard,
-    merging::Merge,
-    outputs::{JobContext, summary},
+    merging::{Merge, Merged},
+    outputs::JobContext,
     parts::Source,
     read_state::Sealed,
 };
@@ -54,16 +52,13 @@ impl Tree {
         let sealed = state.sealed.get(above..).unwrap_or_default();
         let Some(newest) = sealed.first() else { return Ok(JobSummary::default()) };
         let _clean_up = self.store.files.clean_up();
-        let (tables, ledger) = self.write_flush(sealed)?;
-        let summary = self.install_flush(sealed, tables, newest.bound, &ledger)?;
+        let merged = self.write_flush(sealed)?;
+        let summary = self.install_flush(sealed, merged, newest.bound)?;
         self.traffic.flushed(summary.written_len);
         Ok(summary)
     }
 
-    fn write_flush(
-        &self,
-        sealed: &[Sealed],
-    ) -> Result<(Vec<Synced<TableMeta>>, Arc<JobLedger>), Error> {
+    fn write_flush(&self, sealed: &[Sealed]) -> Result<Merged, Error> {
         let memtables = || sealed.iter().map(|sealed| &sealed.memtable);
         let sources = memtables().map(|memtable| Source::Memory(Arc::clone(memtable))).collect();
         let tombstones: Vec<_> = memtables().map(|memtable| memtable.tombstones()).collect();
@@ -90,21 +85,20 @@ impl Tree {
     fn install_flush(
         &self,
         sealed: &[Sealed],
-        tables: Vec<Synced<TableMeta>>,
+        merged: Merged,
         bound: SeqNo,
-        ledger: &JobLedger,
     ) -> Result<JobSummary, Error> {
-        let summary = summary(0, &tables);
+        let summary = merged.summary(0);
         let mut manifest = self.store.manifest.lock();
         let view = Arc::clone(&self.state.load().view);
         let age = view.runs().map(|(place, _)| place.age).max().unwrap_or(0).saturating_add(1);
         let mut edit = VersionEdit::new();
         self.stamp(&mut edit);
         edit.set_flushed(self.id, bound);
-        for table in tables {
+        for table in merged.tables {
             edit.add_table(self.id, Place { level: 0, age }, table)?;
         }
-        let version = self.commit(&mut manifest, &edit, ledger)?;
+        let version = self.commit(&mut manifest, &edit, &merged.ledger)?;
         let flushed: HashSet<u64> = sealed.iter().map(|sealed| sealed.memtable.id()).collect();
         self.swap_view(&version, |state| {
             state.sealed.retain(|sealed| !flushed.contains(&sealed.memtable.id()));

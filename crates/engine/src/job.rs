@@ -28,6 +28,8 @@ pub struct JobSummary {
     pub outputs: usize,
     /// Bytes written.
     pub written_len: u64,
+    /// Parts that it was done in; none if nothing was written.
+    pub parts: usize,
 }
 
 impl Tree {
@@ -138,6 +140,7 @@ impl Tree {
             all.inputs += one.inputs;
             all.outputs += one.outputs;
             all.written_len += one.written_len;
+            all.parts += one.parts;
         }
         Ok(all)
     }

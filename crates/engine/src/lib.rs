@@ -91,6 +91,8 @@ mod job;
 mod flush;
 mod merging;
 mod parts;
+mod cuts;
+mod crew;
 mod stop;
 mod outputs;
 mod install;
@@ -129,5 +131,6 @@ pub use stratal_compaction::plan::{
 };
 pub use stratal_manifest::TreeId;
 pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
+pub use stratal_sst::BlockPool;
 pub use stratal_types::EntryRef;
 pub use tree::Tree;

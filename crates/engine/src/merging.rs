@@ -8,14 +8,14 @@ use stratal_compaction::{
 };
 use stratal_fs::Synced;
 use stratal_manifest::{Place, TableMeta};
-use stratal_types::{Fence, FileUid, Fragments, KeyRange, Piece, SeqNo};
+use stratal_types::{Fence, FileUid, Fragments, KeyRange, SeqNo};
 
 use crate::{
     Error, JobSummary, Tree,
     files::JobLedger,
     job::JobBoard,
     outputs::{JobContext, summary},
-    parts::{Merging, Source},
+    parts::{Merging, Source, do_parts},
     read_state::ReadState,
 };
 
@@ -54,8 +54,9 @@ impl Tree {
             after: self.after(shape, job, keys),
         };
         drop(state);
-        let (tables, ledger) = self.merge_tables(merge, JobContext::new(self))?;
-        let summary = summary(job.inputs.len(), &tables);
+        let merged = self.merge_tables(merge, JobContext::new(self))?;
+        let summary = merged.summary(job.inputs.len());
+        let Merged { tables, ledger, .. } = merged;
         let place = manifest_place(job)?;
         self.install(job, &ledger, |edit| {
             for number in &job.inputs {
@@ -110,13 +111,8 @@ impl Tree {
     }
 
     /// Merges `merge` into tables, which are synced and the ledger's.
-    pub(crate) fn merge_tables(
-        &self,
-        merge: Merge,
-        context: JobContext,
-    ) -> Result<(Vec<Synced<TableMeta>>, Arc<JobLedger>), Error> {
-        let merging = Merging::new(self, merge, context.clone());
-        let done = merging.part(&Piece::default())?;
+    pub(crate) fn merge_tables(&self, merge: Merge, context: JobContext) -> Result<Merged, Error> {
+        let done = do_parts(Merging::new(self, merge, context.clone()))?;
         let collected = done.collected;
         {
             let mut operands = self.operands.lock();
@@ -124,7 +120,23 @@ impl Tree {
             operands.compositions += collected.compositions;
             operands.failures += collected.folds_failed;
         }
-        Ok((context.sync(done.tables)?, context.ledger))
+        let tables = context.sync(done.tables)?;
+        Ok(Merged { tables, ledger: context.ledger, parts: done.parts })
+    }
+}
+
+/// What a merge made.
+pub(crate) struct Merged {
+    /// In the order of keys.
+    pub(crate) tables: Vec<Synced<TableMeta>>,
+    /// Owns their files.
+    pub(crate) ledger: Arc<JobLedger>,
+    pub(crate) parts: usize,
+}
+
+impl Merged {
+    pub(crate) fn summary(&self, inputs: usize) -> JobSummary {
+        JobSummary { parts: self.parts, ..summary(inputs, &self.tables) }
     }
 }
 

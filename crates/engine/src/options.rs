@@ -26,6 +26,12 @@ pub struct TreeOptions {
     /// Whether merges of tables take over blocks that nothing changes as they are stored, instead of
     /// compressing them again. The same rows are written either way. Default yes.
     pub carry_blocks: bool,
+    /// Most parts that a merge is done in, side by side on this thread and on those of
+    /// [`StoreContext::pool`](crate::StoreContext::pool). What comes out is the same, in other tables.
+    /// Default 1.
+    pub max_subcompactions: usize,
+    /// Bytes of input that are worth a part of their own. Default 8 MiB.
+    pub subcompaction_len_min: u64,
     /// What may remove or replace values while tables are written. Default: nothing.
     pub compaction_filters: Option<CompactionFilters>,
     /// What cuts the prefixes under which keys are looked for together. Filters of new tables are then
@@ -41,6 +47,10 @@ impl TreeOptions {
     pub const WRITE_BUFFER_LEN: usize = 64 << 20;
     /// Default of [`compress_from_level`](Self::compress_from_level).
     pub const COMPRESS_FROM_LEVEL: usize = 2;
+    /// Default of [`subcompaction_len_min`](Self::subcompaction_len_min), in bytes.
+    pub const SUBCOMPACTION_LEN_MIN: u64 = 8 << 20;
+    /// Most that [`max_subcompactions`](Self::max_subcompactions) may be.
+    pub const SUBCOMPACTIONS_MAX: usize = 1024;
 }
 
 impl Default for TreeOptions {
@@ -53,6 +63,8 @@ impl Default for TreeOptions {
             filters: FilterPolicy::default(),
             cut: CutOptions::default(),
             carry_blocks: true,
+            max_subcompactions: 1,
+            subcompaction_len_min: Self::SUBCOMPACTION_LEN_MIN,
             compaction_filters: None,
             prefix: None,
         }
@@ -81,6 +93,9 @@ impl TreeOptions {
         }
         if self.cut.table_len == 0 {
             return Err(Error::InvalidArgument("cut.table_len is 0".into()));
+        }
+        if !(1..=Self::SUBCOMPACTIONS_MAX).contains(&self.max_subcompactions) {
+            return Err(Error::InvalidArgument("max_subcompactions is not in 1..=1024".into()));
         }
         if self.table.seal != Seal::None {
             return Err(Error::InvalidArgument("table.seal: a tree brings no keys".into()));

@@ -119,5 +119,5 @@ impl<'a> Outputs<'a> {
 
 pub(crate) fn summary(inputs: usize, tables: &[Synced<TableMeta>]) -> JobSummary {
     let written_len = tables.iter().map(Synced::len).sum();
-    JobSummary { inputs, outputs: tables.len(), written_len }
+    JobSummary { inputs, outputs: tables.len(), written_len, parts: 1 }
 }

@@ -12,11 +12,13 @@ use stratal_types::{Comparator, Cursor, KeyRange, OutputCutter, Piece, SeqNo};
 
 use crate::{
     CompactionFilters, Error, Tree, TreeSpec,
+    crew::{Task, do_all},
+    cuts::pieces,
     folding::Folding,
     merging::Merge,
     outputs::{JobContext, Outputs},
     source::{RunCursor, SourceCursor},
-    stop::Watched,
+    stop::{EndsOthers, Watched},
     view::RunView,
 };
 
@@ -57,6 +59,44 @@ pub(crate) struct PartDone {
     /// In the order of keys.
     pub(crate) tables: Vec<FileSynced<TableMeta>>,
     pub(crate) collected: GcSummary,
+    /// How many parts did it.
+    pub(crate) parts: usize,
+}
+
+/// Does a merge in as many parts as it is worth, on the threads that the store has for that and on this
+/// one. The first part that fails ends the others.
+pub(crate) fn do_parts(merging: Merging) -> Result<PartDone, Error> {
+    let pool = merging.context.store.context.pool.clone();
+    let merging = Arc::new(merging);
+    let task = |piece: Piece| {
+        let merging = Arc::clone(&merging);
+        Box::new(move || {
+            let ends_others = EndsOthers::new(merging.context.stop.clone());
+            let done = merging.part(&piece)?;
+            ends_others.done();
+            Ok(done)
+        }) as Task<Result<PartDone, Error>>
+    };
+    let tasks = merging.pieces()?.into_iter().map(task).collect();
+    let mut all = PartDone::default();
+    let mut failure = None;
+    for done in do_all(pool.as_deref(), tasks) {
+        match done {
+            Ok(done) => all.add(done),
+            // The part that failed says why; those that were ended for it do not.
+            Err(error) if matches!(failure, None | Some(Error::Stopped)) => failure = Some(error),
+            Err(_) => {}
+        }
+    }
+    failure.map_or(Ok(all), Err)
+}
+
+impl PartDone {
+    fn add(&mut self, next: Self) {
+        self.tables.extend(next.tables);
+        self.collected.add(&next.collected);
+        self.parts += next.parts;
+    }
 }
 
 impl Merging {
@@ -71,9 +111,20 @@ impl Merging {
         Self { merge, tombstones, watermark, folding, spec, table, context }
     }
 
+    /// Where it is cut.
+    fn pieces(&self) -> Result<Vec<Piece>, Error> {
+        let options = self.spec.options();
+        pieces(
+            &self.merge.sources,
+            options.max_subcompactions,
+            options.subcompaction_len_min,
+            self.context.comparator.as_ref(),
+        )
+    }
+
     /// Does the part that is responsible for `piece`: exactly the keys in it, and what range
     /// tombstones say there.
-    pub(crate) fn part(&self, piece: &Piece) -> Result<PartDone, Error> {
+    fn part(&self, piece: &Piece) -> Result<PartDone, Error> {
         let Self { merge, context, .. } = self;
         context.stop.check()?;
         let comparator = context.comparator.as_ref();
@@ -128,7 +179,7 @@ impl Merging {
         let Some(collected) = stream.finish() else {
             return Err(Error::StaleJob("the merge did not reach its end".into()));
         };
-        Ok(PartDone { tables: set.finish()?.into_tables(), collected })
+        Ok(PartDone { tables: set.finish()?.into_tables(), collected, parts: 1 })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stratal_types::{
     BlockCursor, BlockFacts, Cursor, EntryRef, SeqNo,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::{Error, Store, Tree};
@@ -39,6 +39,7 @@ impl Tree {
             store: Arc::clone(&self.store),
             told_before: self.stops.0.load(Ordering::Acquire),
             told: Arc::clone(&self.stops.0),
+            failed: Arc::new(AtomicBool::new(false)),
         }
     }
 }
@@ -49,16 +50,46 @@ pub(crate) struct Stop {
     store: Arc<Store>,
     told: Arc<AtomicU64>,
     told_before: u64,
+    /// A part of the job has failed, so that the others need not go on.
+    failed: Arc<AtomicBool>,
 }
 
 impl Stop {
     pub(crate) fn is_stopped(&self) -> bool {
-        self.told.load(Ordering::Relaxed) != self.told_before || self.store.is_stopped()
+        self.failed.load(Ordering::Relaxed)
+            || self.told.load(Ordering::Relaxed) != self.told_before
+            || self.store.is_stopped()
     }
 
     /// [`Error::Stopped`] if the job is to end.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Ends the other parts of a job when it goes, unless its own part is done: also in a panic.
+#[derive(Debug)]
+pub(crate) struct EndsOthers {
+    stop: Stop,
+    is_done: bool,
+}
+
+impl EndsOthers {
+    pub(crate) const fn new(stop: Stop) -> Self {
+        Self { stop, is_done: false }
+    }
+
+    /// The part is done.
+    pub(crate) fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for EndsOthers {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.stop.failed.store(true, Ordering::Relaxed);
+        }
     }
 }
 

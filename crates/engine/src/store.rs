@@ -12,7 +12,7 @@ use stratal_manifest::{
     RecoveryReport, TreeId, Version, VersionEdit, last_number, orphans,
 };
 use stratal_merge::{MergeOperator, operator_named};
-use stratal_sst::{TableContext, TableIdentity};
+use stratal_sst::{BlockPool, TableContext, TableIdentity};
 use stratal_types::{
     Comparator, DbId, FileUid, Metrics, NoMetrics, PrefixExtractor, comparator_named,
     prefix_extractor_named,
@@ -62,6 +62,10 @@ pub struct StoreContext {
     pub randomness: Randomness,
     /// The time of day.
     pub time: Time,
+    /// Threads that help with flushes and merges: with parts of them, and with making blocks ready.
+    /// What comes out is the same without any, though tables may be cut elsewhere. The engine has none of
+    /// its own.
+    pub pool: Option<Arc<dyn BlockPool>>,
 }
 
 impl StoreContext {
@@ -83,6 +87,7 @@ impl StoreContext {
             prefix_extractors: Arc::new(prefix_extractor_named),
             randomness,
             time: Arc::new(system_time_ms),
+            pool: None,
         }
     }
 }
@@ -176,6 +181,7 @@ impl Store {
         let table_context = TableContext {
             cache: Arc::clone(&context.cache),
             metrics: Arc::clone(&context.metrics),
+            pool: context.pool.clone(),
             db_id,
             ..TableContext::default()
         };

@@ -73,6 +73,7 @@ mod range;
 mod membership;
 mod locator;
 mod estimate;
+mod fences;
 mod merge_tables;
 mod split;
 mod diff;

@@ -85,6 +85,39 @@ pub struct GcSummary {
     pub pointers_departed: u64,
 }
 
+impl GcSummary {
+    /// Adds what another stream did: of another part of the same job.
+    pub fn add(&mut self, other: &Self) {
+        // Every field by name, so that none that is new is forgotten.
+        let Self {
+            entries_in,
+            entries_out,
+            covered,
+            replaced,
+            deletes_collected,
+            weak_pairs,
+            folds,
+            folds_failed,
+            compositions,
+            zeroed,
+            filtered,
+            pointers_departed,
+        } = other;
+        self.entries_in += entries_in;
+        self.entries_out += entries_out;
+        self.covered += covered;
+        self.replaced += replaced;
+        self.deletes_collected += deletes_collected;
+        self.weak_pairs += weak_pairs;
+        self.folds += folds;
+        self.folds_failed += folds_failed;
+        self.compositions += compositions;
+        self.zeroed += zeroed;
+        self.filtered += filtered;
+        self.pointers_departed += pointers_departed;
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
     /// Not looked at yet.

@@ -13,7 +13,10 @@ use stratal_fs::{Fs, MemFs};
 use stratal_manifest::FileName;
 use stratal_types::CutOptions;
 
-use crate::support::{open_store, open_tree};
+use crate::{
+    subcompactions::Threads,
+    support::{open_store_with, open_tree},
+};
 
 /// Rows in the trees of these tests.
 const ROWS: u32 = 4_000;
@@ -35,9 +38,15 @@ struct Fixture {
 }
 
 impl Fixture {
+    /// Merges undivided, and in parts on several threads.
+    fn each() -> [Self; 2] {
+        [Self::new(1), Self::new(4)]
+    }
+
     /// A tree of two runs in level 0, each with every row.
-    fn new() -> Self {
+    fn new(max_subcompactions: usize) -> Self {
         let fs = Arc::new(MemFs::new());
+        let pool = Arc::new(Threads);
         let countdown = Arc::new(AtomicU64::new(u64::MAX));
         let then: Arc<Mutex<Option<Then>>> = Arc::default();
         let (left, action) = (Arc::clone(&countdown), Arc::clone(&then));
@@ -50,10 +59,12 @@ impl Fixture {
         });
         let options = TreeOptions {
             compaction_filters: Some(filter),
+            max_subcompactions,
+            subcompaction_len_min: 1 << 10,
             cut: CutOptions { table_len: 8 << 10, ..CutOptions::default() },
             ..TreeOptions::default()
         };
-        let (store, _) = open_store(Arc::clone(&fs) as _, 7).unwrap();
+        let (store, _) = open_store_with(Arc::clone(&fs) as _, 7, Some(pool)).unwrap();
         let tree = open_tree(&store, "bytewise", options.validate().unwrap()).unwrap();
         for round in 0..2usize {
             for key in 0..ROWS {
@@ -107,103 +118,109 @@ impl Fixture {
 
 #[test]
 fn a_stopped_merge_discards_its_outputs_and_keeps_its_inputs() {
-    let fixture = Fixture::new();
-    let tree = Arc::clone(&fixture.tree);
-    let files = fixture.files();
-    for count in [1, 100, u64::from(ROWS) - 10] {
-        let weak = Arc::downgrade(&tree);
-        fixture.after(count, move || weak.upgrade().unwrap().stop_jobs());
-        let job = tree.plan_major().unwrap();
-        assert!(matches!(tree.run(&job), Err(Error::Stopped)), "after {count}");
-        assert_eq!(fixture.files(), files, "after {count}");
+    for fixture in Fixture::each() {
+        let tree = Arc::clone(&fixture.tree);
+        let files = fixture.files();
+        for count in [1, 100, u64::from(ROWS) - 10] {
+            let weak = Arc::downgrade(&tree);
+            fixture.after(count, move || weak.upgrade().unwrap().stop_jobs());
+            let job = tree.plan_major().unwrap();
+            assert!(matches!(tree.run(&job), Err(Error::Stopped)), "after {count}");
+            assert_eq!(fixture.files(), files, "after {count}");
+            fixture.check();
+            // It can be planned again, so its claim is back.
+            let again = tree.plan_major().unwrap();
+            assert_eq!(again, job);
+            tree.give_back(&again);
+        }
+        // What begins later is not concerned.
+        fixture.disarm();
+        tree.compact(true).unwrap();
+        assert_eq!(tree.stats().levels.iter().map(|level| level.runs).sum::<usize>(), 1);
         fixture.check();
-        // It can be planned again, so its claim is back.
-        let again = tree.plan_major().unwrap();
-        assert_eq!(again, job);
-        tree.give_back(&again);
     }
-    // What begins later is not concerned.
-    fixture.disarm();
-    tree.compact(true).unwrap();
-    assert_eq!(tree.stats().levels.iter().map(|level| level.runs).sum::<usize>(), 1);
-    fixture.check();
 }
 
 #[test]
 fn a_stopped_merge_of_which_nothing_stays_ends_too() {
-    let fixture = Fixture::new();
-    let tree = Arc::clone(&fixture.tree);
-    tree.delete_range(name(1).as_bytes(), b":").unwrap();
-    tree.flush().unwrap();
-    let weak = Arc::downgrade(&tree);
-    fixture.after(1, move || weak.upgrade().unwrap().stop_jobs());
-    let job = tree.plan_major().unwrap();
-    assert!(matches!(tree.run(&job), Err(Error::Stopped)));
-    assert_eq!(tree.range::<&[u8]>(..).unwrap().count(), 1);
+    for fixture in Fixture::each() {
+        let tree = Arc::clone(&fixture.tree);
+        tree.delete_range(name(1).as_bytes(), b":").unwrap();
+        tree.flush().unwrap();
+        let weak = Arc::downgrade(&tree);
+        fixture.after(1, move || weak.upgrade().unwrap().stop_jobs());
+        let job = tree.plan_major().unwrap();
+        assert!(matches!(tree.run(&job), Err(Error::Stopped)));
+        assert_eq!(tree.range::<&[u8]>(..).unwrap().count(), 1);
+    }
 }
 
 #[test]
 fn a_store_that_stops_its_jobs_begins_none() {
-    let fixture = Fixture::new();
-    fixture.store.stop_jobs();
-    for _ in 0..2 {
-        let job = fixture.tree.plan_major().unwrap();
-        assert!(matches!(fixture.tree.run(&job), Err(Error::Stopped)));
+    for fixture in Fixture::each() {
+        fixture.store.stop_jobs();
+        for _ in 0..2 {
+            let job = fixture.tree.plan_major().unwrap();
+            assert!(matches!(fixture.tree.run(&job), Err(Error::Stopped)));
+        }
+        fixture.tree.put(name(0).as_bytes(), b"value 1 of 0").unwrap();
+        assert!(matches!(fixture.tree.flush(), Err(Error::Stopped)));
+        fixture.check();
     }
-    fixture.tree.put(name(0).as_bytes(), b"value 1 of 0").unwrap();
-    assert!(matches!(fixture.tree.flush(), Err(Error::Stopped)));
-    fixture.check();
 }
 
 #[test]
 fn a_stopped_flush_keeps_its_memtables() {
-    let fixture = Fixture::new();
-    let tree = Arc::clone(&fixture.tree);
-    let files = fixture.files();
-    for key in 0..ROWS {
-        tree.put(name(key).as_bytes(), format!("value 1 of {key}").as_bytes()).unwrap();
+    for fixture in Fixture::each() {
+        let tree = Arc::clone(&fixture.tree);
+        let files = fixture.files();
+        for key in 0..ROWS {
+            tree.put(name(key).as_bytes(), format!("value 1 of {key}").as_bytes()).unwrap();
+        }
+        let weak = Arc::downgrade(&tree);
+        fixture.after(100, move || weak.upgrade().unwrap().stop_jobs());
+        let flushed = tree.flushed();
+        assert!(matches!(tree.flush(), Err(Error::Stopped)));
+        assert_eq!((fixture.files(), tree.flushed(), tree.stats().sealed), (files, flushed, 1));
+        fixture.check();
+        fixture.disarm();
+        tree.flush().unwrap();
+        assert!(tree.flushed() > flushed);
+        fixture.check();
     }
-    let weak = Arc::downgrade(&tree);
-    fixture.after(100, move || weak.upgrade().unwrap().stop_jobs());
-    let flushed = tree.flushed();
-    assert!(matches!(tree.flush(), Err(Error::Stopped)));
-    assert_eq!((fixture.files(), tree.flushed(), tree.stats().sealed), (files, flushed, 1));
-    fixture.check();
-    fixture.disarm();
-    tree.flush().unwrap();
-    assert!(tree.flushed() > flushed);
-    fixture.check();
 }
 
 #[test]
 fn a_filter_that_panics_in_a_merge_leaves_no_file_and_no_claim() {
-    let fixture = Fixture::new();
-    let tree = Arc::clone(&fixture.tree);
-    let files = fixture.files();
-    fixture.after(1_000, || panic!("the filter's own fault"));
-    let job = tree.plan_major().unwrap();
-    assert!(catch_unwind(AssertUnwindSafe(|| tree.run(&job))).is_err());
-    assert_eq!(fixture.files(), files);
-    fixture.check();
-    fixture.disarm();
-    assert_eq!(tree.plan_major().unwrap(), job, "its claim is back");
-    tree.run(&job).unwrap();
-    fixture.check();
+    for fixture in Fixture::each() {
+        let tree = Arc::clone(&fixture.tree);
+        let files = fixture.files();
+        fixture.after(1_000, || panic!("the filter's own fault"));
+        let job = tree.plan_major().unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| tree.run(&job))).is_err());
+        assert_eq!(fixture.files(), files);
+        fixture.check();
+        fixture.disarm();
+        assert_eq!(tree.plan_major().unwrap(), job, "its claim is back");
+        tree.run(&job).unwrap();
+        fixture.check();
+    }
 }
 
 #[test]
 fn a_filter_that_panics_in_a_flush_leaves_no_file_and_the_memtables() {
-    let fixture = Fixture::new();
-    let tree = Arc::clone(&fixture.tree);
-    let files = fixture.files();
-    for key in 0..ROWS {
-        tree.put(name(key).as_bytes(), format!("value 1 of {key}").as_bytes()).unwrap();
+    for fixture in Fixture::each() {
+        let tree = Arc::clone(&fixture.tree);
+        let files = fixture.files();
+        for key in 0..ROWS {
+            tree.put(name(key).as_bytes(), format!("value 1 of {key}").as_bytes()).unwrap();
+        }
+        fixture.after(1_000, || panic!("the filter's own fault"));
+        assert!(catch_unwind(AssertUnwindSafe(|| tree.flush())).is_err());
+        assert_eq!(fixture.files(), files);
+        fixture.check();
+        fixture.disarm();
+        tree.flush().unwrap();
+        fixture.check();
     }
-    fixture.after(1_000, || panic!("the filter's own fault"));
-    assert!(catch_unwind(AssertUnwindSafe(|| tree.flush())).is_err());
-    assert_eq!(fixture.files(), files);
-    fixture.check();
-    fixture.disarm();
-    tree.flush().unwrap();
-    fixture.check();
 }

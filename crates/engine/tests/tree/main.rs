@@ -21,5 +21,6 @@ mod jobs;
 mod carry;
 mod strategies;
 mod expiry;
+mod subcompactions;
 mod threads;
 mod invariants;

@@ -10,9 +10,9 @@ use std::{
 
 use stratal_compaction::plan::{FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions};
 use stratal_engine::{
-    Change, Error, FilterPolicy, MergeOperator, OpenReport, Operation, OperatorError, Snapshot,
-    Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeReader, TreeSettings, TreeSpec,
-    WriteBatch, operator_named,
+    BlockPool, Change, Error, FilterPolicy, MergeOperator, OpenReport, Operation, OperatorError,
+    Snapshot, Store, StoreContext, StrategyOptions, Tree, TreeOptions, TreeReader, TreeSettings,
+    TreeSpec, WriteBatch, operator_named,
 };
 use stratal_fs::Fs;
 use stratal_sst::TableOptions;
@@ -70,6 +70,8 @@ pub(crate) fn with_strategy(
         compress_from_level: 1,
         strategy,
         filters,
+        max_subcompactions: 1 + rng.index(4),
+        subcompaction_len_min: 1 << (8 + rng.index(5)),
         cut: CutOptions { table_len: 1 << (12 + rng.index(3)), below_len_max: 64 << 10 },
         carry_blocks: rng.chance(3, 4),
         ..TreeOptions::default()
@@ -90,7 +92,18 @@ fn unique(seed: u64) -> stratal_engine::Randomness {
 }
 
 pub(crate) fn open_store(fs: Arc<dyn Fs>, seed: u64) -> Result<(Arc<Store>, OpenReport), Error> {
-    Store::open(store_context(fs, seed))
+    open_store_with(fs, seed, None)
+}
+
+/// The store, with threads that help.
+pub(crate) fn open_store_with(
+    fs: Arc<dyn Fs>,
+    seed: u64,
+    pool: Option<Arc<dyn BlockPool>>,
+) -> Result<(Arc<Store>, OpenReport), Error> {
+    let mut context = store_context(fs, seed);
+    context.pool = pool;
+    Store::open(context)
 }
 
 pub(crate) fn store_context(fs: Arc<dyn Fs>, seed: u64) -> StoreContext {

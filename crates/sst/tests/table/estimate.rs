@@ -198,3 +198,37 @@ fn a_scan_for_changes_between_two_moments_reads_only_blocks_that_have_some() {
         assert!(read <= blocks / 5 + partitions + 1, "{read} of {blocks}");
     }
 }
+
+#[test]
+fn fences_divide_a_table_evenly_without_reading_blocks() {
+    let ascending = keys(2_000);
+    let mut even = 0;
+    let orders: [(Arc<dyn Comparator>, Vec<Entry>); 2] =
+        [(Arc::new(Reverse), reversed(&ascending)), (Arc::new(Bytewise), ascending)];
+    for (comparator, entries) in orders {
+        for (table, counters) in tables(&entries, &comparator) {
+            table.fences(1).unwrap();
+            let index_reads = counters.get(Counter::BlocksRead);
+            for count in [0, 1, 2, 5, 10_000] {
+                let fences = table.fences(count).unwrap();
+                assert!(fences.len() <= count);
+                assert!(fences.is_sorted_by(|a, b| comparator.compare(a, b).is_lt()));
+                let before = |fence: &Vec<u8>| {
+                    entries.partition_point(|(key, ..)| comparator.compare(key, fence).is_lt())
+                };
+                let places: Vec<usize> = fences.iter().map(before).collect();
+                // A large table is divided between partitions alone, of which there may be few.
+                if (1..=5).contains(&count) && fences.len() == count {
+                    even += 1;
+                    let ideal = entries.len() / (count + 1);
+                    for (n, place) in places.into_iter().enumerate() {
+                        assert!(place.abs_diff(ideal * (n + 1)) < entries.len() / 4);
+                    }
+                }
+            }
+            // The one block of the index, or the upper one, each time: the cache keeps none.
+            assert!(counters.get(Counter::BlocksRead) - index_reads <= 5 * index_reads);
+        }
+    }
+    assert!(even >= 2 * 3 + 2, "{even}");
+}
