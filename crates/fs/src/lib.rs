@@ -56,6 +56,8 @@ mod std_fs;
 mod mem_fs;
 mod content;
 mod names;
+mod rate_limiter;
+mod byte_budget;
 pub mod sim_fs;
 
 pub use file::{File, Hint, ReadPart, read_to_vec};
@@ -63,6 +65,7 @@ pub use fs::{Access, DirEntry, FileKind, Fs, Metadata};
 pub use lock::{Lock, LockMode};
 pub use mem_fs::MemFs;
 pub use new_file::{Abandoned, NewFile};
+pub use rate_limiter::{Origin, RateLimiter, Signal, Timer};
 pub use sim_fs::{CrashPolicy, SimFs};
 pub use std_fs::StdFs;
 pub use synced::{FileSynced, Synced, create_dir_synced, sync_dirs};
