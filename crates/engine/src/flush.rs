@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use stratal_compaction::{SpanSet, plan::Job};
+use stratal_fs::Origin;
 use stratal_manifest::{Place, VersionEdit};
 use stratal_types::{Fragments, KeyRange, SeqNo};
 
@@ -79,7 +80,7 @@ impl Tree {
                 memtables().map(|memtable| memtable.entries() as u64).sum(),
             ),
         };
-        self.merge_tables(merge, JobContext::new(self))
+        self.merge_tables(merge, JobContext::new(self, Origin::Flush))
     }
 
     fn install_flush(

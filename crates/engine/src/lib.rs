@@ -94,6 +94,7 @@ mod parts;
 mod cuts;
 mod crew;
 mod stop;
+mod paced_file;
 mod outputs;
 mod install;
 mod removal;
@@ -129,6 +130,7 @@ pub use stratal_compaction::gc::{CompactionFilter, Verdict};
 pub use stratal_compaction::plan::{
     FifoOptions, Job, LazyLeveledOptions, LeveledOptions, Pressure, StrategyOptions, TieredOptions,
 };
+pub use stratal_fs::{Origin, RateLimiter};
 pub use stratal_manifest::TreeId;
 pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
 pub use stratal_sst::BlockPool;

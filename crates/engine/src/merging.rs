@@ -6,7 +6,7 @@ use stratal_compaction::{
     SpanSet,
     plan::{Job, Shape, Table},
 };
-use stratal_fs::Synced;
+use stratal_fs::{Origin, Synced};
 use stratal_manifest::{Place, TableMeta};
 use stratal_types::{Fence, FileUid, Fragments, KeyRange, SeqNo};
 
@@ -54,7 +54,7 @@ impl Tree {
             after: self.after(shape, job, keys),
         };
         drop(state);
-        let merged = self.merge_tables(merge, JobContext::new(self))?;
+        let merged = self.merge_tables(merge, JobContext::new(self, Origin::Merge))?;
         let summary = merged.summary(job.inputs.len());
         let Merged { tables, ledger, .. } = merged;
         let place = manifest_place(job)?;

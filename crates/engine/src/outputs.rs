@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use stratal_fs::{FileSynced, NewFile, Synced, sync_dirs};
+use stratal_fs::{FileSynced, NewFile, Origin, Synced, sync_dirs};
 use stratal_manifest::TableMeta;
 use stratal_sst::{Finished, TableFiles, TableIdentity, TableInfo};
 use stratal_types::{Comparator, FileUid, SeqNo};
 
-use crate::{Error, JobSummary, Store, Tree, files::JobLedger, stop::Stop};
+use crate::{Error, JobSummary, Store, Tree, files::JobLedger, paced_file::PacedFile, stop::Stop};
 
 /// What a job writes with. All of its parts share it.
 #[derive(Clone)]
@@ -16,15 +16,18 @@ pub(crate) struct JobContext {
     pub(crate) comparator: Arc<dyn Comparator>,
     pub(crate) ledger: Arc<JobLedger>,
     pub(crate) stop: Stop,
+    /// What its bytes are written for.
+    pub(crate) origin: Origin,
 }
 
 impl JobContext {
-    pub(crate) fn new(tree: &Tree) -> Self {
+    pub(crate) fn new(tree: &Tree, origin: Origin) -> Self {
         Self {
             store: Arc::clone(&tree.store),
             comparator: Arc::clone(&tree.comparator),
             ledger: Arc::new(JobLedger::new(&tree.store.files)),
             stop: tree.stop(),
+            origin,
         }
     }
 
@@ -52,19 +55,19 @@ pub(crate) struct Outputs<'a> {
 }
 
 impl TableFiles for Outputs<'_> {
-    type Sink = NewFile;
+    type Sink = PacedFile;
     type Error = Error;
 
-    fn begin(&mut self) -> Result<(NewFile, TableIdentity), Error> {
+    fn begin(&mut self) -> Result<(PacedFile, TableIdentity), Error> {
         self.current = self.context.ledger.next_table();
         let path = &self.current.1;
         let store = &self.context.store;
         let file = NewFile::create(store.files.fs.as_ref(), path)
             .map_err(|error| Error::io("create", path, error))?;
-        Ok((file, store.new_identity()))
+        Ok((PacedFile::new(file, self.context), store.new_identity()))
     }
 
-    fn end(&mut self, finished: Finished<NewFile>) -> Result<(), Error> {
+    fn end(&mut self, finished: Finished<PacedFile>) -> Result<(), Error> {
         let Some(info) = finished.info else { return Ok(()) };
         let (number, path) = &self.current;
         let meta = self.meta(*number, info);

@@ -31,6 +31,7 @@ impl Tree {
     /// Does not wait: a job has ended when its call returns.
     pub fn stop_jobs(&self) {
         self.stops.0.fetch_add(1, Ordering::AcqRel);
+        self.store.limiter().wake();
     }
 
     /// Notices when a job that begins now is to end.
@@ -88,7 +89,8 @@ impl EndsOthers {
 impl Drop for EndsOthers {
     fn drop(&mut self) {
         if !self.is_done {
-            self.stop.failed.store(true, Ordering::Relaxed);
+            self.stop.failed.store(true, Ordering::Release);
+            self.stop.store.limiter().wake();
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 
 use stratal_archive::ArchiveHeader;
 use stratal_cache::Cache;
-use stratal_fs::{Access, Fs, create_dir_synced};
+use stratal_fs::{Access, Fs, RateLimiter, create_dir_synced};
 use stratal_manifest::{
     FileName, Manifest, ManifestContext, ManifestOptions, NewTree, Orphan, RecoveryMode,
     RecoveryReport, TreeId, Version, VersionEdit, last_number, orphans,
@@ -66,6 +66,9 @@ pub struct StoreContext {
     /// What comes out is the same without any, though tables may be cut elsewhere. The engine has none of
     /// its own.
     pub pool: Option<Arc<dyn BlockPool>>,
+    /// Counts what flushes, merges and ingestions write, and keeps them to a rate. Other stores may have
+    /// the same. Default: no limit.
+    pub limiter: Arc<RateLimiter>,
 }
 
 impl StoreContext {
@@ -88,6 +91,7 @@ impl StoreContext {
             randomness,
             time: Arc::new(system_time_ms),
             pool: None,
+            limiter: Arc::new(RateLimiter::new(0)),
         }
     }
 }
@@ -422,6 +426,12 @@ impl Store {
     /// is about to close. Does not wait.
     pub fn stop_jobs(&self) {
         self.is_stopped.store(true, Ordering::Release);
+        self.context.limiter.wake();
+    }
+
+    /// What counts and limits what jobs write.
+    pub fn limiter(&self) -> &Arc<RateLimiter> {
+        &self.context.limiter
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

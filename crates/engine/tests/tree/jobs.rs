@@ -6,9 +6,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
-use stratal_engine::{CompactionFilters, Error, Store, Tree, TreeOptions, Verdict, WriteBatch};
+use stratal_engine::{
+    CompactionFilters, Error, Origin, Store, Tree, TreeOptions, Verdict, WriteBatch,
+};
 use stratal_fs::{Fs, MemFs};
 use stratal_manifest::FileName;
 use stratal_types::CutOptions;
@@ -221,6 +224,43 @@ fn a_filter_that_panics_in_a_flush_leaves_no_file_and_the_memtables() {
         fixture.check();
         fixture.disarm();
         tree.flush().unwrap();
+        fixture.check();
+    }
+}
+
+#[test]
+fn what_jobs_write_is_counted_by_origin() {
+    for fixture in Fixture::each() {
+        let limiter = Arc::clone(fixture.store.limiter());
+        let stored: u64 = fixture.tree.stats().levels.iter().map(|level| level.len).sum();
+        assert_eq!((limiter.written(Origin::Flush), limiter.written(Origin::Merge)), (stored, 0));
+        let merged = fixture.tree.compact(true).unwrap();
+        assert_eq!(limiter.written(Origin::Flush), stored);
+        assert_eq!(limiter.written(Origin::Merge), merged.written_len);
+    }
+}
+
+#[test]
+fn a_job_that_waits_for_the_limiter_is_stopped_at_once() {
+    for fixture in Fixture::each() {
+        let (tree, store) = (Arc::clone(&fixture.tree), Arc::clone(&fixture.store));
+        let limiter = store.limiter();
+        // One byte a second: it would take years.
+        limiter.set_rate(1);
+        let job = tree.plan_major().unwrap();
+        let merge = {
+            let (tree, job) = (Arc::clone(&tree), job.clone());
+            thread::spawn(move || tree.run(&job))
+        };
+        while limiter.written(Origin::Merge) == 0 {
+            thread::yield_now();
+        }
+        assert!(!merge.is_finished());
+        tree.stop_jobs();
+        assert!(matches!(merge.join().unwrap(), Err(Error::Stopped)));
+        fixture.check();
+        limiter.set_rate(0);
+        tree.run(&tree.plan_major().unwrap()).unwrap();
         fixture.check();
     }
 }

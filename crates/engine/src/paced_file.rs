@@ -1,0 +1,63 @@
+//! A job's file, written no faster than the store's limiter lets it.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use stratal_fs::{FileSynced, NewFile, Origin, RateLimiter};
+
+use crate::{outputs::JobContext, stop::Stop};
+
+/// Bytes that are written between two payments.
+const CHARGE_LEN: u64 = 64 << 10;
+
+/// A [`NewFile`] that is paid for as it grows. A job that is stopped pays no longer.
+#[derive(Debug)]
+pub(crate) struct PacedFile {
+    file: NewFile,
+    limiter: Arc<RateLimiter>,
+    stop: Stop,
+    origin: Origin,
+    /// Bytes of the file that are charged.
+    charged: u64,
+}
+
+impl PacedFile {
+    pub(crate) fn new(file: NewFile, context: &JobContext) -> Self {
+        Self {
+            file,
+            limiter: Arc::clone(&context.store.context.limiter),
+            stop: context.stop.clone(),
+            origin: context.origin,
+            charged: 0,
+        }
+    }
+
+    /// As [`NewFile::finish`].
+    pub(crate) fn finish(mut self) -> io::Result<FileSynced> {
+        self.charge();
+        self.file.finish()
+    }
+
+    fn charge(&mut self) {
+        let len = self.file.len();
+        let bytes = len.saturating_sub(self.charged);
+        self.charged = len;
+        self.limiter.charge(self.origin, bytes, &|| self.stop.is_stopped());
+    }
+}
+
+impl Write for PacedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        if self.file.len().saturating_sub(self.charged) >= CHARGE_LEN {
+            self.charge();
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
