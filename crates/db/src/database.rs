@@ -225,6 +225,17 @@ impl Database {
         self.inner().store.snapshot()
     }
 
+    /// A moment of the past: that of a bound from which history is [held](Self::hold_history), or of a
+    /// snapshot that lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SnapshotTooOld`] if what it would see may be collected.
+    pub fn snapshot_at(&self, bound: SeqNo) -> Result<Snapshot, Error> {
+        let inner = self.inner();
+        inner.store.snapshot_at(bound).map_err(|error| inner.engine_error(error))
+    }
+
     // Maintenance.
 
     /// Writes what is in memory to tables, keyspace by keyspace, and retires the log as far as it is

@@ -101,7 +101,7 @@ pub enum Error {
         what: String,
     },
 
-    /// There is no such database or keyspace.
+    /// There is no such database, keyspace or holder of history.
     #[error("there is no {what}")]
     NotFound {
         /// What was looked for.
@@ -231,6 +231,9 @@ impl Error {
             Engine::TooLarge { what, len, min, max } => Self::TooLarge { what, len, min, max },
             Engine::InvalidArgument(what) => Self::InvalidArgument { what },
             Engine::NoSuchTree(_) => Self::NotFound { what: error.to_string() },
+            Engine::NoSuchHolder(name) => {
+                Self::NotFound { what: format!("holder of history {name:?}") }
+            }
             Engine::SnapshotTooOld { bound, floor } => Self::SnapshotTooOld { bound, floor },
             Engine::NotAValue(_) | Engine::NoOperator { name: Some(_) } => {
                 Self::Unsupported { what: error.to_string() }

@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use stratal_engine::{Store, Tree, TreeId};
 use stratal_fs::{Fs, Lock};
-use stratal_types::sync::{
-    Arc, Mutex, RwLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use stratal_types::{
+    SeqNo,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 use stratal_wal::Syncer;
 
@@ -76,6 +79,8 @@ pub(crate) struct Inner {
     /// Whether `health` is anything but healthy.
     pub(crate) is_unwell: AtomicBool,
     pub(crate) is_read_only: bool,
+    /// In a database that was opened for reading: everything below is proven to be durable.
+    pub(crate) proven: Option<SeqNo>,
     pub(crate) is_closed: AtomicBool,
     pub(crate) work: Work,
     /// Held by whoever creates or drops keyspaces.

@@ -53,6 +53,10 @@ impl Keyspace {
         &self.core
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     pub(crate) fn is_of(&self, database: &Database) -> bool {
         self.database.is_same(database)
     }
@@ -374,6 +378,12 @@ pub(crate) fn info(core: &Core) -> KeyspaceInfo {
 /// keeps the files it reads. Ends after an error.
 #[derive(Debug)]
 pub struct Range(TreeRange);
+
+impl Range {
+    pub(crate) fn new(rows: TreeRange) -> Self {
+        Self(rows)
+    }
+}
 
 impl Iterator for Range {
     type Item = Result<(Bytes, Bytes), Error>;

@@ -72,8 +72,11 @@
 
 mod builder;
 mod open;
+mod proof;
 mod database;
 mod keyspace;
+mod reader;
+mod changes;
 mod batch;
 mod ticket;
 mod commit;
@@ -89,14 +92,16 @@ mod error;
 
 pub use batch::Batch;
 pub use builder::{Builder, Executor};
+pub use changes::Changes;
 pub use database::{DEFAULT_KEYSPACE, Database, DatabaseStats, KEYSPACE_NAME_LEN_MAX, OpenReport};
 pub use error::Error;
 pub use health::Health;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
+pub use reader::KeyspaceReader;
 pub use stratal_engine::{
-    FifoOptions, FilterPolicy, LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator,
-    OperandStats, OperatorError, Randomness, Snapshot, StrategyOptions, TieredOptions, TreeOptions,
-    TreeStats, operator_named,
+    Change, ChangeOptions, FifoOptions, FilterPolicy, LazyLeveledOptions, LevelStats,
+    LeveledOptions, MergeOperator, OperandStats, Operation, OperatorError, Randomness, Snapshot,
+    StrategyOptions, TieredOptions, TreeOptions, TreeStats, operator_named,
 };
 pub use stratal_types::{
     Counter, Counters, CutOptions, DelimitedPrefix, FixedPrefix, Metrics, PrefixExtractor,

@@ -19,7 +19,7 @@ use stratal_types::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-use stratal_wal::{Replay, WalContext, WalOptions};
+use stratal_wal::{Lsn, Replay, ReplayReport, WalContext, WalOptions};
 
 use crate::{
     Builder, Database, Error, Executor, Health, OpenReport,
@@ -28,6 +28,7 @@ use crate::{
     inner::{Core, Inner},
     log::Log,
     memory::WriteMemory,
+    proof::Unproven,
     record,
     tree_choice::TreeChoice,
     work::Work,
@@ -81,6 +82,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         health: Mutex::new(Health::Healthy),
         is_unwell: AtomicBool::new(false),
         is_read_only: builder.read_only,
+        proven: None,
         is_closed: AtomicBool::new(false),
         work: Work::default(),
         naming: Mutex::new(()),
@@ -98,9 +100,11 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         _lock: lock,
     };
     open_trees(&mut inner)?;
-    let replay = inner.replay(builder)?;
+    let (replay, unproven) = inner.replay(builder)?;
     let log_report = if builder.read_only {
-        replay.finish().map_err(|error| inner.wal_error(error))?
+        let log_report = replay.finish().map_err(|error| inner.wal_error(error))?;
+        inner.proven = Some(inner.proven_by(&log_report, unproven));
+        log_report
     } else {
         let (wal, log_report) =
             replay.into_wal(wal_spec).map_err(|error| inner.wal_error(error))?;
@@ -247,7 +251,7 @@ fn open_trees(inner: &mut Inner) -> Result<(), Error> {
 
 impl Inner {
     /// Reads the log into memtables.
-    fn replay(&self, builder: &Builder) -> Result<Replay, Error> {
+    fn replay(&self, builder: &Builder) -> Result<(Replay, Unproven), Error> {
         let fail = |error| self.wal_error(error);
         let floor = self.floor.load(Ordering::Acquire);
         let context = self.wal_context(builder);
@@ -256,6 +260,7 @@ impl Inner {
         let keyspaces = self.keyspaces.read();
         let mut log = self.log.lock();
         let mut next = self.store.clock().next();
+        let mut unproven = Unproven::default();
         while let Some(found) = replay.next_record().map_err(fail)? {
             let file = || self.dir.join(stratal_wal::segment_file_name(found.segment));
             let batches = record::decode(found.payload).map_err(|error| match error {
@@ -265,6 +270,7 @@ impl Inner {
                 }
             })?;
             log.note_segment(found.segment, found.lsn);
+            let first = batches.first().map(|batch| batch.first);
             for batch in batches {
                 next = next.max(Self::apply_logged(
                     batch,
@@ -281,11 +287,22 @@ impl Inner {
                     },
                 )?);
             }
+            if let Some(first) = first {
+                unproven.note(replay.end_lsn(), first);
+            }
+            unproven.prove(replay.synced_lsn());
         }
         self.check_log_end(&replay)?;
         self.store.clock().raise(next);
         self.store.clock().publish(self.store.clock().next());
-        Ok(replay)
+        Ok((replay, unproven))
+    }
+
+    /// The bound below which everything that was replayed is proven to be on stable storage.
+    fn proven_by(&self, report: &ReplayReport, mut unproven: Unproven) -> SeqNo {
+        unproven.prove(report.synced.max(Lsn(self.store.version().log_synced)));
+        let first = unproven.first().filter(|_| !report.was_closed);
+        first.unwrap_or_else(|| self.store.clock().visible())
     }
 
     /// Refuses a log that was read to its end and ends before what the manifest knows to be durable:

@@ -185,6 +185,11 @@ impl Replay {
         self.at
     }
 
+    /// Up to where anything that was read says that the log was synced.
+    pub fn synced_lsn(&self) -> Lsn {
+        self.synced
+    }
+
     /// Reads what is left, and says what was found.
     pub fn finish(mut self) -> Result<ReplayReport, Error> {
         while self.next_record()?.is_some() {}
