@@ -1,3 +1,4 @@
+mod changes;
 mod table;
 
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use stratal::{FifoOptions, StrategyOptions};
 use stratal_block::Compression;
 
+pub(crate) use changes::ChangesArgs;
 pub(crate) use table::{
     DiffArgs, GetArgs, KeepArg, NewTableArgs, ScanArgs, SplitArgs, TableMergeArgs, TableVerb,
     WriteArgs, seal_of,
@@ -107,6 +109,8 @@ pub(crate) enum Verb {
         /// The database's directory
         db: PathBuf,
     },
+    /// Print what was done since a seqno, or hold that history for somebody
+    Changes(ChangesArgs),
     /// List keyspaces, or make or drop one
     Keyspaces(KeyspacesArgs),
     /// Measure workloads on a new database

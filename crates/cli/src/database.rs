@@ -27,7 +27,7 @@ use crate::{
 
 /// What a verb needs of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+pub(crate) enum Access {
     /// Reading; others may read at the same time.
     Read,
     /// Writing; it must be there.
@@ -46,7 +46,7 @@ impl From<DurabilityArg> for Durability {
     }
 }
 
-fn open(path: &Path, access: Access, common: &Common) -> Result<Database, Failure> {
+pub(crate) fn open(path: &Path, access: Access, common: &Common) -> Result<Database, Failure> {
     open_merging(path, access, common, StrategyOptions::default())
 }
 
@@ -96,7 +96,7 @@ fn check_place(path: &Path, access: Access) -> Result<(), Failure> {
 }
 
 /// Runs `work` on the keyspace that the command line names, and closes the database.
-fn with_keyspace<T>(
+pub(crate) fn with_keyspace<T>(
     path: &Path,
     access: Access,
     common: &Common,

@@ -16,6 +16,7 @@ mod progress;
 mod sort;
 mod table;
 mod database;
+mod changes;
 mod bench;
 mod inspect;
 mod quickstart;
@@ -62,6 +63,7 @@ fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         Verb::Compact { db } => database::compact(db, &args.common),
         Verb::Stats { db } => database::stats(db, &args.common, out),
         Verb::Verify { db } => database::verify(db, &args.common, out),
+        Verb::Changes(changes) => changes::run(changes, &args.common, out),
         Verb::Keyspaces(keyspaces) => database::keyspaces(keyspaces, &args.common, out),
         Verb::Bench(bench) => bench::run(bench, out),
         Verb::Table { verb } => table::run(verb, &args.common, out),

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use serde_json::{Value, json};
 use stratal_manifest::{
     Comparators, Error, FileName, ManifestHeader, Record, RecordKind, RecoveryMode, TreeVersion,
-    annotate_manifest, annotate_record, read_version,
+    Version, annotate_manifest, annotate_record, read_version,
 };
 use stratal_types::{comparator_named, dump::Dump};
 
@@ -71,6 +71,8 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
                 ("next_file", json!(version.next_file)),
                 ("next_tree", json!(version.next_tree.0)),
                 ("log_floor", json!(version.wal_floor)),
+                ("retention_floor", json!(version.retention_floor.get())),
+                ("held_history", held_json(version)),
                 ("tables", json!(tables)),
                 ("trees", Value::Array(trees)),
             ]);
@@ -78,6 +80,12 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
         Err(error) => explained.trouble = Some(trouble_of(&error)),
     }
     explained
+}
+
+/// From which seqno on history is held, by holder.
+fn held_json(version: &Version) -> Value {
+    let held = version.held.iter().map(|(name, bound)| (name.to_string(), json!(bound.get())));
+    Value::Object(held.collect())
 }
 
 /// The records that are whole, up to the first that is not.

@@ -8,6 +8,7 @@ mod whole_tables;
 mod sealed;
 mod database;
 mod merge;
+mod changes;
 mod damage;
 mod inspect;
 mod blocks;
