@@ -7,8 +7,8 @@ use crate::{
     change_window::{Position, Window},
 };
 
-/// Something that was done to a tree, with its number: [applied](Tree::apply) to another tree it does
-/// the same there.
+/// Something that was done to a tree, with its number. Done in this order to another tree, changes make
+/// of it the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Its number. Only changes that were ingested together share one.
@@ -58,8 +58,10 @@ impl Default for ChangeOptions {
 ///
 /// # What it holds
 ///
-/// What was not yielded yet is not collected, in any tree of the store, as long as the scan lives.
-/// Between two windows it holds no file and no memtable.
+/// What was not yielded yet is not collected, in any tree of the store, as long as the scan lives;
+/// unless a tree that forgets by length refuses readers of the past for its space, as it may refuse
+/// snapshots, and then the scan ends with [`Error::SnapshotTooOld`]. What a named holder holds is never
+/// refused. Between two windows the scan holds no file and no memtable.
 pub struct Changes {
     tree: Arc<Tree>,
     /// Holds history from the next window on; `None` behind the last.
@@ -80,7 +82,7 @@ impl Tree {
     ///
     /// ```
     /// # use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
-    /// # use stratal_engine::{Store, StoreContext, Tree, TreeOptions};
+    /// # use stratal_engine::{Store, StoreContext, Tree, TreeOptions, WriteBatch};
     /// # let count = AtomicU64::new(0);
     /// # let unique = Arc::new(move || u128::from(count.fetch_add(1, Ordering::Relaxed)).to_le_bytes());
     /// # let fs = Arc::new(stratal_fs::MemFs::new());
@@ -99,7 +101,7 @@ impl Tree {
     /// let until = changes.until();
     /// for change in changes {
     ///     let change = change?;
-    ///     copy.apply(&[change.operation], change.seqno)?;
+    ///     copy.write(WriteBatch::new().push(change.operation))?;
     /// }
     /// store.advance_history("copy", until)?;
     /// assert_eq!(copy.len()?, 1);

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use stratal_engine::{
-    Change, ChangeOptions, Error, Operation, Snapshot, Store, StoreContext, Tree, TreeOptions,
-    WriteBatch,
+    Change, ChangeOptions, Error, FifoOptions, Operation, Snapshot, Store, StoreContext,
+    StrategyOptions, Tree, TreeOptions, WriteBatch,
 };
 use stratal_fs::{CrashPolicy, MemFs, SimFs};
 use stratal_sst::TableOptions;
@@ -389,6 +389,34 @@ fn one_range_delete_is_one_change_however_many_pieces_tables_hold_of_it() {
         let changes = tree.changes_with(since, options).unwrap();
         assert_eq!(changes.map(Result::unwrap).collect::<Vec<_>>(), expected, "{memory_len}");
     }
+}
+
+/// What is too old or too much goes when the holder has seen it, and not before.
+#[test]
+fn what_is_held_does_not_expire() {
+    let (store, tree, _) = counted(1 << 20);
+    let fifo = StrategyOptions::Fifo(FifoOptions { len_max: 50_000, ..FifoOptions::default() });
+    let options = TreeOptions { strategy: fifo, ..tree.spec().options().clone() };
+    tree.set_spec(options.validate().unwrap());
+    let begin = store.hold_history("feed").unwrap();
+    let tables = |tree: &Tree| tree.stats().levels.iter().map(|level| level.tables).sum::<usize>();
+    for part in 0..10 {
+        fill(&tree, 200, |i| 1000 * part + i);
+        tree.flush().unwrap();
+        tree.compact(false).unwrap();
+    }
+    let changes = tree.changes_since(begin).unwrap();
+    let until = changes.until();
+    assert_eq!((changes.map(Result::unwrap).count(), tables(&tree)), (2000, 10));
+
+    store.advance_history("feed", until).unwrap();
+    tree.compact(false).unwrap();
+    assert!(tables(&tree) < 5, "{}", tables(&tree));
+    match tree.changes_since(begin) {
+        Err(Error::SnapshotTooOld { floor, .. }) => assert!(floor > begin && floor <= until),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tree.changes_since(until).unwrap().count(), 0);
 }
 
 /// Holders before and after an operation about them, and how many operations of the disk there had been

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use stratal_engine::WriteBatch;
+use stratal_engine::{ChangeOptions, Operation, WriteBatch};
 use stratal_fs::MemFs;
 use stratal_testkit::Rng;
 
@@ -74,4 +74,56 @@ fn readers_see_whole_batches_while_jobs_run() {
     tree.flush().unwrap();
     tree.compact(true).unwrap();
     assert_eq!(tree.range::<&[u8]>(..).unwrap().count(), KEYS as usize);
+}
+
+/// Every batch puts its number under one of a few keys. Who follows the changes meets each number once,
+/// in order, whatever jobs do to the versions meanwhile.
+#[test]
+fn a_follower_meets_every_change_once_while_jobs_run() {
+    const BATCHES: u32 = 6000;
+    let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
+    let tree = open_tree(&store, "bytewise", small(&mut Rng::new(3))).unwrap();
+    let mut next = store.hold_history("follower").unwrap();
+    let (followed, done) = (AtomicU32::new(0), AtomicBool::new(false));
+    let (mut met, mut scans) = (0, 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..BATCHES {
+                // So that neither is done before the other has begun.
+                while number > followed.load(Ordering::Acquire) + 300 {
+                    thread::yield_now();
+                }
+                tree.put(&(number % 16).to_le_bytes(), &number.to_le_bytes()).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    tree.flush_sealed().unwrap();
+                    if let Some(job) = tree.plan() {
+                        tree.run(&job).unwrap();
+                    }
+                }
+            });
+        }
+        while met < BATCHES {
+            let options = ChangeOptions { memory_len: 10_000, ..ChangeOptions::default() };
+            let changes = tree.changes_with(next, options).unwrap();
+            next = changes.until();
+            for change in changes {
+                let Operation::Put { key, value } = change.unwrap().operation else { panic!() };
+                assert_eq!(
+                    (key, value),
+                    ((met % 16).to_le_bytes().to_vec(), met.to_le_bytes().to_vec(),)
+                );
+                met += 1;
+            }
+            store.advance_history("follower", next).unwrap();
+            followed.store(met, Ordering::Release);
+            scans += 1;
+        }
+    });
+    println!("{scans} scans");
+    assert!(scans >= BATCHES / 301 && tree.changes_since(next).unwrap().next().is_none());
 }
