@@ -325,3 +325,103 @@ fn seqnos(handle: &TableHandle) -> Range<SeqNo> {
     };
     first..last.next().unwrap_or(SeqNo::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use stratal_types::{Trailer, comparator_named};
+
+    use super::*;
+
+    /// What two memtables hold, all of it in windows of `memory_len` bytes.
+    fn in_windows(memtables: &[Arc<Memtable>], until: SeqNo, memory_len: usize) -> Vec<Change> {
+        let comparator = memtables[0].comparator().as_ref();
+        let mut next = Position::before(SeqNo::from(1));
+        let mut all = Vec::new();
+        while next.seqno < until {
+            let mut window = Window::new(comparator, &next, until, memory_len);
+            for memtable in memtables {
+                window.take_ranges(&memtable.tombstones());
+            }
+            for memtable in memtables {
+                window.take_memtable(memtable).unwrap();
+            }
+            let (changes, behind) = window.finish();
+            assert!(!changes.is_empty() || behind.seqno == until, "it goes on for ever");
+            all.extend(changes);
+            next = behind;
+        }
+        all
+    }
+
+    /// As ingestions give them: many keys and ranges under one number.
+    #[test]
+    fn changes_that_share_a_number_are_given_once_and_in_the_order_of_their_keys() {
+        for name in ["bytewise", "reverse"] {
+            let comparator = comparator_named(name).unwrap();
+            let memtables = [0, 1].map(|id| Arc::new(Memtable::new(id, Arc::clone(&comparator))));
+            let mut expected = Vec::new();
+            for i in 0..300u32 {
+                // Three numbers with a hundred keys each, others with one.
+                let seqno = SeqNo::from(if i % 2 == 0 { 100 * (1 + i / 100) } else { i });
+                let key = format!("key {:03}", i * 7 % 300).into_bytes();
+                let value = vec![b'v'; i as usize % 90];
+                let trailer = Trailer::new(seqno, EntryKind::Put);
+                let memtable = &memtables[i as usize % 3 % 2];
+                memtable.apply(&key, trailer, &value).unwrap();
+                if i % 5 == 0 {
+                    // The same from two sources.
+                    for memtable in &memtables {
+                        memtable.apply(&key, trailer, &value).unwrap();
+                    }
+                }
+                expected.push(Change { seqno, operation: Operation::Put { key, value } });
+            }
+            for i in 0..40u32 {
+                let seqno = SeqNo::from(100 * (1 + i % 3));
+                let mut ends = [format!("key {i:03}-"), format!("key {i:03}.")].map(Vec::from);
+                ends.sort_by(|a, b| comparator.compare(a, b));
+                let [from, to] = ends;
+                memtables[i as usize % 2].delete_range(&from, &to, seqno).unwrap();
+                expected.push(Change { seqno, operation: Operation::DeleteRange { from, to } });
+            }
+            expected.sort_by(|a, b| compare(a, b, comparator.as_ref()));
+            let order = |change: &Change| {
+                let is_row = !matches!(change.operation, Operation::DeleteRange { .. });
+                (change.seqno, is_row)
+            };
+            assert!(expected.is_sorted_by_key(order), "range deletes stand before rows");
+            for until in [301, 200, 201] {
+                let until = SeqNo::from(until);
+                let wanted: Vec<_> =
+                    expected.iter().filter(|change| change.seqno < until).cloned().collect();
+                for memory_len in [0, 500, 700, 3000, 20_000, 1 << 20] {
+                    let found = in_windows(&memtables, until, memory_len);
+                    assert!(found == wanted, "{name}, until {until}, {memory_len} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_of_a_range_are_put_together_in_any_order() {
+        let comparator = comparator_named("bytewise").unwrap();
+        let pieces = ["ac", "ce", "eg", "km", "ik", "xz"];
+        for turn in 0..pieces.len() {
+            let mut joined = Pieces::default();
+            for piece in pieces.iter().cycle().skip(turn).take(pieces.len()) {
+                let (from, to) = piece.split_at(1);
+                joined.add(from.as_bytes(), to.as_bytes(), comparator.as_ref());
+                assert_eq!(joined.len, joined.pieces.iter().map(piece_len).sum::<usize>());
+            }
+            let joined: Vec<_> = joined.pieces.iter().map(|(a, b)| [&a[..], b].concat()).collect();
+            assert_eq!(joined, [b"ag", b"im", b"xz"], "{turn}");
+            // One that covers several, and one that touches nothing.
+            let mut joined = Pieces::default();
+            for piece in ["bc", "ef", "ad", "yz"] {
+                let (from, to) = piece.split_at(1);
+                joined.add(from.as_bytes(), to.as_bytes(), comparator.as_ref());
+            }
+            assert_eq!(joined.pieces.len(), 3);
+        }
+    }
+}
