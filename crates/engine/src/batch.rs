@@ -136,11 +136,16 @@ impl Operation {
     }
 }
 
-fn check_key(what: &'static str, key: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_key(what: &'static str, key: &[u8]) -> Result<(), Error> {
     check_len(what, key.len(), 1, KEY_LEN_MAX)
 }
 
-fn check_len(what: &'static str, len: usize, min: usize, max: usize) -> Result<(), Error> {
+pub(crate) fn check_len(
+    what: &'static str,
+    len: usize,
+    min: usize,
+    max: usize,
+) -> Result<(), Error> {
     if (min..=max).contains(&len) {
         return Ok(());
     }

@@ -110,6 +110,15 @@ pub enum Error {
         last: SeqNo,
     },
 
+    /// A row of an ingestion does not stand behind the one before it. Nothing was ingested.
+    #[error("key \"{}\" does not stand behind \"{}\"", key.escape_ascii(), previous.escape_ascii())]
+    OutOfOrder {
+        /// The row before.
+        previous: Vec<u8>,
+        /// The row refused.
+        key: Vec<u8>,
+    },
+
     /// Sequence numbers are used up.
     #[error("there are no more sequence numbers")]
     OutOfSeqNos,

@@ -235,12 +235,17 @@ impl JobLedger {
     pub(crate) fn release(&self) -> Vec<PathBuf> {
         std::mem::take(&mut *self.made.lock())
     }
+
+    /// Nobody wants them any more.
+    pub(crate) fn give_up(&self) {
+        for path in self.release() {
+            self.files.give_up(path);
+        }
+    }
 }
 
 impl Drop for JobLedger {
     fn drop(&mut self) {
-        for path in self.release() {
-            self.files.give_up(path);
-        }
+        self.give_up();
     }
 }

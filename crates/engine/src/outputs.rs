@@ -45,7 +45,7 @@ impl JobContext {
 
 /// The files of tables that a job writes, one after the other.
 pub(crate) struct Outputs<'a> {
-    context: &'a JobContext,
+    context: JobContext,
     level: usize,
     lineage: &'a [FileUid],
     created_at_ms: u64,
@@ -64,7 +64,7 @@ impl TableFiles for Outputs<'_> {
         let store = &self.context.store;
         let file = NewFile::create(store.files.fs.as_ref(), path)
             .map_err(|error| Error::io("create", path, error))?;
-        Ok((PacedFile::new(file, self.context), store.new_identity()))
+        Ok((PacedFile::new(file, &self.context), store.new_identity()))
     }
 
     fn end(&mut self, finished: Finished<PacedFile>) -> Result<(), Error> {
@@ -83,12 +83,13 @@ impl TableFiles for Outputs<'_> {
 
 impl<'a> Outputs<'a> {
     pub(crate) fn new(
-        context: &'a JobContext,
+        context: &JobContext,
         level: usize,
         lineage: &'a [FileUid],
         created_at_ms: u64,
     ) -> Self {
         let (current, done) = (Default::default(), Vec::new());
+        let context = context.clone();
         Self { context, level, lineage, created_at_ms, current, done }
     }
 

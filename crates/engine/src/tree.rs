@@ -4,6 +4,7 @@ use bytes::Bytes;
 use stratal_manifest::{TreeId, TreeVersion};
 use stratal_memtable::Memtable;
 use stratal_merge::RowIter;
+use stratal_sst::TableContext;
 use stratal_types::{
     Comparator, EntryKind, KeyRange, SeqNo, Trailer,
     sync::{
@@ -51,7 +52,9 @@ pub struct Tree {
     pub(crate) operands: Mutex<OperandStats>,
     pub(crate) traffic: Traffic,
     /// Everything below was applied to this tree or never will be.
-    applied: AtomicU64,
+    pub(crate) applied: AtomicU64,
+    /// For its tables.
+    pub(crate) context: TableContext,
 }
 
 impl Tree {
@@ -87,6 +90,7 @@ impl Tree {
             id,
             spec: Current::new(spec),
             applied: AtomicU64::new(version.flushed.get()),
+            context: store.files.context(&comparator),
             comparator,
             folding,
             state: Current::new(state),
@@ -287,14 +291,18 @@ impl Tree {
         if state.active.is_empty() {
             return;
         }
-        let id = self.next_memtable.fetch_add(1, Ordering::Relaxed);
         let bound = SeqNo::new(self.applied.load(Ordering::Acquire)).unwrap_or(SeqNo::MAX);
         let sealed = Sealed { memtable: Arc::clone(&state.active), bound };
         self.state.store(Arc::new(ReadState {
-            active: Arc::new(Memtable::new(id, Arc::clone(&self.comparator))),
+            active: self.new_memtable(),
             sealed: [sealed].into_iter().chain(state.sealed.iter().cloned()).collect(),
             view: Arc::clone(&state.view),
         }));
+    }
+
+    pub(crate) fn new_memtable(&self) -> Arc<Memtable> {
+        let id = self.next_memtable.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Memtable::new(id, Arc::clone(&self.comparator)))
     }
 
     /// Seals what is in memory while no [`write`](Self::write) is under way.

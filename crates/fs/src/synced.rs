@@ -88,6 +88,11 @@ impl<T> FileSynced<T> {
 }
 
 impl<T> Synced<T> {
+    /// Replaces what is said about the file.
+    pub fn map<U>(self, describe: impl FnOnce(T) -> U) -> Synced<U> {
+        Synced { path: self.path, len: self.len, value: describe(self.value) }
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -397,7 +397,7 @@ fn what_is_held_does_not_expire() {
     let (store, tree, _) = counted(1 << 20);
     let fifo = StrategyOptions::Fifo(FifoOptions { len_max: 50_000, ..FifoOptions::default() });
     let options = TreeOptions { strategy: fifo, ..tree.spec().options().clone() };
-    tree.set_spec(options.validate().unwrap());
+    tree.set_spec(options.validate().unwrap()).unwrap();
     let begin = store.hold_history("feed").unwrap();
     let tables = |tree: &Tree| tree.stats().levels.iter().map(|level| level.tables).sum::<usize>();
     for part in 0..10 {

@@ -1,4 +1,5 @@
-//! Power fails anywhere; what was flushed is there, and what is there is a state that was flushed.
+//! Power fails anywhere; what was flushed or ingested is there, and what is there is a state that was
+//! flushed or ingested.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -9,6 +10,7 @@ use stratal_fs::{CrashPolicy, Fs, SimFs};
 use stratal_testkit::{Model, Rng};
 use stratal_types::{KeyRange, SeqNo};
 
+use crate::histories::ingest;
 use crate::support::{Reference, open_store, open_tree, small, write};
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -32,6 +34,14 @@ fn workload(fs: &SimFs, seed: u64, steps: usize) -> Vec<Flushed> {
             0 => {
                 // Sealed memtables are flushed with what is active, so this is one state.
                 tree.flush().unwrap();
+                let rows = rows_of(&reference.model);
+                flushed.push(Flushed { rows, ops: fs.op_count() });
+            }
+            2 if rng.chance(1, 2) => {
+                tree.flush().unwrap();
+                let rows = rows_of(&reference.model);
+                flushed.push(Flushed { rows, ops: fs.op_count() });
+                ingest(&store, &tree, &mut reference, &mut rng).unwrap();
                 let rows = rows_of(&reference.model);
                 flushed.push(Flushed { rows, ops: fs.op_count() });
             }
@@ -104,7 +114,7 @@ fn what_was_flushed_survives_a_crash_at_any_operation() {
     for seed in 0..12 {
         let fs = SimFs::new(seed);
         fs.record_moments();
-        let flushed = workload(&fs, seed, 40);
+        let flushed = workload(&fs, seed, 32);
         assert_eq!(fs.violations(), stratal_fs::sim_fs::Violations::default());
         workloads += 1;
         for moment in fs.take_moments() {

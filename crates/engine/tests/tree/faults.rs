@@ -10,6 +10,7 @@ use stratal_fs::{
 use stratal_testkit::Rng;
 use stratal_types::{KeyRange, SeqNo};
 
+use crate::histories::ingest;
 use crate::support::{Reference, check, open_store, open_tree, small, write};
 
 /// Writes, flushes and merges with `fault` injected once the tree is open; then without it.
@@ -25,9 +26,17 @@ fn run(seed: u64, fault: Option<Fault>) -> (u64, u64) {
         fs.inject(fault);
     }
     let mut errors = 0;
-    for _ in 0..12 {
+    for step in 0..12 {
         write(&tree, &mut reference, &mut rng).unwrap();
-        for result in [tree.flush().map(drop), tree.compact(false).map(drop)] {
+        let before = reference.clone();
+        let ingested = match step % 6 {
+            0 => ingest(&store, &tree, &mut reference, &mut rng).map(drop),
+            _ => Ok(()),
+        };
+        if ingested.is_err() {
+            reference = before;
+        }
+        for result in [ingested, tree.flush().map(drop), tree.compact(false).map(drop)] {
             match result {
                 Ok(()) => {}
                 Err(error) => {

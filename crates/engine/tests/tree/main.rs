@@ -19,6 +19,8 @@ mod crash;
 mod faults;
 mod jobs;
 mod carry;
+mod histories;
+mod ingestion;
 mod strategies;
 mod expiry;
 mod subcompactions;

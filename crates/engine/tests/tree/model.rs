@@ -8,6 +8,7 @@ use stratal_fs::{
 use stratal_testkit::Rng;
 use stratal_types::SeqNo;
 
+use crate::histories::ingest;
 use crate::support::{Reference, check, open_store, open_tree, small, write};
 
 /// A history of `steps` batches under random options, with everything that may happen in between.
@@ -34,6 +35,7 @@ fn run(seed: u64, steps: usize) -> u64 {
                 snapshots.swap_remove(rng.index(snapshots.len()));
             }
             19..=20 => stopped += u64::from(stop_midway(&fs, &tree, &mut rng)),
+            21..=23 => drop(ingest(&store, &tree, &mut reference, &mut rng).unwrap()),
             // Another strategy, other lengths, other filters, while it is open.
             18 => tree.set_spec(small(&mut rng)).unwrap(),
             17 if rng.chance(1, 3) => {

@@ -79,14 +79,15 @@ pub(crate) fn with_strategy(
     options.validate().unwrap()
 }
 
-/// Sixteen bytes that are never given twice, from a seed.
+/// Sixteen bytes that are never given twice, from a seed. Salts are made of the first few, and are to
+/// differ too.
 fn unique(seed: u64) -> stratal_engine::Randomness {
     let count = AtomicU64::new(0);
     Arc::new(move || {
         let count = count.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        bytes[8..].copy_from_slice(&count.to_le_bytes());
+        bytes[..8].copy_from_slice(&Rng::new(seed.rotate_left(32) ^ count).bytes(8));
+        bytes[8..].copy_from_slice(&(seed.rotate_left(32) ^ count).to_le_bytes());
         bytes
     })
 }
@@ -154,6 +155,7 @@ pub(crate) fn open_tree(
 }
 
 /// A model, and what makes weak deletes legal.
+#[derive(Clone)]
 pub(crate) struct Reference {
     pub(crate) model: Model,
     /// Puts of each key since its last delete of any sort; an operand counts as many.
@@ -185,7 +187,7 @@ impl Reference {
         vec![self.draw_one(rng)]
     }
 
-    fn draw_one(&self, rng: &mut Rng) -> Operation {
+    pub(crate) fn draw_one(&self, rng: &mut Rng) -> Operation {
         let key = key(rng);
         match rng.below(20) {
             0..=7 => {
