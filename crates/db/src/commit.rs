@@ -376,7 +376,7 @@ impl Inner {
 
     /// Lets a writer wait while memory is full, or while a keyspace it writes to is too far behind with
     /// its flushes or merges.
-    fn pace(&self, parts: &[Part]) -> Result<(), Error> {
+    pub(crate) fn pace(&self, parts: &[Part]) -> Result<(), Error> {
         if self.executor == Executor::Inline {
             return Ok(());
         }

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use stratal_engine::{Snapshot, TreeOptions, TreeRange, TreeStats};
 use stratal_types::sync::Arc;
 
-use crate::{Database, Error, Ticket, inner::Core, work::Role};
+use crate::{
+    Database, Error, Ticket,
+    inner::{Core, Inner},
+    work::Role,
+};
 
 /// How a keyspace is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,10 @@ impl Keyspace {
 
     pub(crate) fn database(&self) -> &Database {
         &self.database
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        self.database.inner()
     }
 
     pub(crate) fn is_of(&self, database: &Database) -> bool {

@@ -78,6 +78,7 @@ mod keyspace;
 mod reader;
 mod changes;
 mod batch;
+mod ingestion;
 mod ticket;
 mod commit;
 mod log;
@@ -96,12 +97,13 @@ pub use changes::Changes;
 pub use database::{DEFAULT_KEYSPACE, Database, DatabaseStats, KEYSPACE_NAME_LEN_MAX, OpenReport};
 pub use error::Error;
 pub use health::Health;
+pub use ingestion::Ingestion;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
 pub use reader::KeyspaceReader;
 pub use stratal_engine::{
-    Change, ChangeOptions, FifoOptions, FilterPolicy, LazyLeveledOptions, LevelStats,
-    LeveledOptions, MergeOperator, OperandStats, Operation, OperatorError, Randomness, Snapshot,
-    StrategyOptions, TieredOptions, TreeOptions, TreeStats, operator_named,
+    Change, ChangeOptions, FifoOptions, FilterPolicy, IngestSummary, LazyLeveledOptions,
+    LevelStats, LeveledOptions, MergeOperator, OperandStats, Operation, OperatorError, Randomness,
+    Snapshot, StrategyOptions, TieredOptions, TreeOptions, TreeStats, operator_named,
 };
 pub use stratal_types::{
     Counter, Counters, CutOptions, DelimitedPrefix, FixedPrefix, Metrics, PrefixExtractor,

@@ -422,7 +422,7 @@ impl Inner {
     }
 
     /// Removes the segments of the log that nobody needs, once it is durable that nobody does.
-    fn retire(&self) -> Result<(), Error> {
+    pub(crate) fn retire(&self) -> Result<(), Error> {
         let _turn = self.retiring.lock();
         let cores = self.cores();
         let (floor, synced) = {

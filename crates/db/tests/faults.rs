@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Generator, KEYSPACES, State, Step, add, options, seed_asked_for, small, soak_secs};
+use common::{
+    Generator, KEYSPACES, State, Step, add, ingest, options, seed_asked_for, small, soak_secs,
+};
 use stratal::{Database, Durability, Error, Ticket};
 use stratal_fs::{
     CrashPolicy, SimFs,
@@ -138,6 +140,18 @@ fn step(db: &Database, history: &mut History, step: &Step, counts: &mut Counts) 
                     history.promised = history.entries.len();
                 }
                 history.ticket = result.ok();
+            }
+        }
+        Step::Ingest(number, ops) => {
+            let Ok(keyspace) = db.open_keyspace(KEYSPACES[*number].0) else { return };
+            let ingested = || {
+                let mut ingestion = keyspace.ingestion()?;
+                ops.iter().try_for_each(|op| ingest(&mut ingestion, op))?;
+                ingestion.finish().map(drop)
+            };
+            let ops = ops.iter().map(|op| (*number, op.clone())).collect();
+            if history.note(counts, Change::Batch(ops), &ingested()) {
+                history.promised = history.entries.len();
             }
         }
         Step::Durable => {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Generator, KEYSPACES, add, options, seed_asked_for, small, soak_secs};
+use common::{Generator, KEYSPACES, add, ingest, options, seed_asked_for, small, soak_secs};
 use stratal::{Database, Durability, Snapshot};
 use stratal_fs::MemFs;
 use stratal_testkit::{Model, Rng, concatenate};
@@ -28,6 +28,7 @@ struct Counts {
     flushes: u64,
     jobs: u64,
     compactions: u64,
+    ingestions: u64,
     reopened: u64,
 }
 
@@ -102,6 +103,21 @@ fn check_model(seed: u64, ops: u64, counts: &mut Counts) {
                 }
                 db = open(&fs);
                 counts.reopened += 1;
+            }
+            82..86 => {
+                let number = generator.rng.index(KEPT);
+                let ops = generator.ingestion(number);
+                let keyspace = db.open_keyspace(KEYSPACES[number].0).unwrap();
+                let mut ingestion = keyspace.ingestion().unwrap();
+                for op in &ops {
+                    ingest(&mut ingestion, op).unwrap();
+                }
+                let seqno = ingestion.finish().unwrap().seqno.unwrap();
+                for op in &ops {
+                    models[number].apply(seqno, op);
+                }
+                counts.ops += ops.len() as u64;
+                counts.ingestions += 1;
             }
             _ => counts.jobs += u64::from(db.step().unwrap()),
         }

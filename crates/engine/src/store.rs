@@ -353,6 +353,12 @@ impl Store {
         Ok(Arc::clone(manifest.version()))
     }
 
+    /// Whether it is known which edits are durable. After an edit that failed it may not be, until the
+    /// next one is made.
+    pub fn is_settled(&self) -> bool {
+        self.manifest.lock().is_settled()
+    }
+
     /// Keeps the files of a job of which nobody knows whether it is durable.
     pub(crate) fn keep_in_limbo(&self, files: Vec<PathBuf>) {
         self.limbo.lock().extend(files);

@@ -85,6 +85,8 @@ pub fn small(fs: Arc<dyn Fs>) -> Builder {
 pub enum Step {
     /// A batch: the keyspace's number in [`KEYSPACES`], and what is done there.
     Batch(Vec<(usize, Op)>, Durability),
+    /// Rows in a keyspace's order, each key once, and before them what is excised; at one stroke.
+    Ingest(usize, Vec<Op>),
     /// The ticket of the last batch is waited for.
     Durable,
     Flush,
@@ -233,6 +235,39 @@ impl Generator {
             .collect()
     }
 
+    /// What an ingestion takes.
+    pub fn ingestion(&mut self, keyspace: usize) -> Vec<Op> {
+        let comparator = comparator_named(KEYSPACES[keyspace].1).unwrap();
+        let mut ops = Vec::new();
+        for _ in 0..self.rng.index(3) {
+            ops.push(Op::DeleteRange { from: self.key(), to: self.key() });
+        }
+        let mut keys: Vec<_> = (0..=self.rng.index(12)).map(|_| self.key()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            self.count += 1;
+            let puts = self.puts.entry((keyspace, key.clone())).or_default();
+            ops.push(match self.rng.below(6) {
+                0 if keyspace > 0 => {
+                    *puts += 2;
+                    Op::Merge { key, operand: format!("{},", self.count).into_bytes() }
+                }
+                1 => {
+                    *puts = 0;
+                    Op::Delete { key }
+                }
+                _ => {
+                    *puts += 1;
+                    Op::Put { key, value: format!("{}:ingested", self.count).into_bytes() }
+                }
+            });
+        }
+        // Stable: an excise before the row with which it begins.
+        ops.sort_by(|a, b| comparator.compare(start(a), start(b)));
+        ops
+    }
+
     pub fn step(&mut self) -> Step {
         match self.rng.below(100) {
             0..10 => Step::Job,
@@ -244,6 +279,10 @@ impl Generator {
                 self.has_guest = !self.has_guest;
                 self.puts.retain(|(keyspace, _), _| *keyspace != 3);
                 if self.has_guest { Step::Create(3) } else { Step::Drop(3) }
+            }
+            32..37 => {
+                let keyspace = self.rng.index(if self.has_guest { 4 } else { 3 });
+                Step::Ingest(keyspace, self.ingestion(keyspace))
             }
             _ => {
                 let durability = *self.rng.choose(&[
@@ -345,6 +384,21 @@ impl Run {
                 }
                 self.last = Some(ticket);
             }
+            Step::Ingest(number, ops) => {
+                let keyspace = self.db().open_keyspace(KEYSPACES[*number].0)?;
+                let mut ingestion = keyspace.ingestion()?;
+                let mut next = self.state().clone();
+                for op in ops {
+                    ingest(&mut ingestion, op)?;
+                    next.apply(*number, op);
+                }
+                self.begin();
+                self.states.push(next);
+                ingestion.finish().inspect_err(|_| {
+                    self.states.pop();
+                })?;
+                self.promise();
+            }
             Step::Durable => {
                 if let Some(ticket) = &self.last {
                     ticket.durable()?;
@@ -400,6 +454,27 @@ pub fn add(batch: &mut stratal::Batch, keyspace: &stratal::Keyspace, op: &Op) {
         Op::DeleteRange { from, to } => batch.delete_range(keyspace, &from[..], &to[..]),
         Op::Merge { key, operand } => batch.merge(keyspace, &key[..], &operand[..]),
     };
+}
+
+/// Where an operation stands in the order of keys.
+fn start(op: &Op) -> &[u8] {
+    match op {
+        Op::Put { key, .. }
+        | Op::Delete { key }
+        | Op::WeakDelete { key }
+        | Op::Merge { key, .. }
+        | Op::DeleteRange { from: key, .. } => key,
+    }
+}
+
+pub fn ingest(ingestion: &mut stratal::Ingestion<'_>, op: &Op) -> Result<(), Error> {
+    match op {
+        Op::Put { key, value } => ingestion.put(key, value),
+        Op::Delete { key } => ingestion.delete(key),
+        Op::WeakDelete { key } => ingestion.weak_delete(key),
+        Op::DeleteRange { from, to } => ingestion.excise(from, to),
+        Op::Merge { key, operand } => ingestion.merge(key, operand),
+    }
 }
 
 /// Seconds that a soak may take.
