@@ -192,6 +192,10 @@ pub(crate) struct LoadArgs {
     /// Print `acked N`, the last input line covered, after each batch has reached its durability
     #[arg(long)]
     pub(crate) acks: bool,
+    /// Sort all records and write them straight into tables, as one batch that is neither logged nor
+    /// held in memory; always synced
+    #[arg(long, conflicts_with_all = ["durability", "batch"])]
+    pub(crate) ingest: bool,
     /// How tables are merged meanwhile: leveled, tiered, lazy, or fifo:SIZE, which forgets the oldest
     /// tables of what exceeds SIZE
     #[arg(long, value_name = "STRATEGY", default_value = "leveled", value_parser = strategy)]

@@ -20,6 +20,7 @@ use crate::{
         OperatorArg, RangeArgs,
     },
     failure::Failure,
+    ingest,
     input::Records,
     output::Output,
     rows::{self, DamageRow, Selection, parse_bytes, parse_key, rate},
@@ -118,7 +119,7 @@ fn with_keyspace_of<T>(
 }
 
 /// The order of a keyspace's keys.
-fn comparator_of(keyspace: &Keyspace) -> Result<Arc<dyn Comparator>, Failure> {
+pub(crate) fn comparator_of(keyspace: &Keyspace) -> Result<Arc<dyn Comparator>, Failure> {
     let name = keyspace.info().comparator;
     comparator_named(&name)
         .ok_or_else(|| Failure::Refused(format!("comparator {name:?} is not known here")))
@@ -134,6 +135,9 @@ pub(crate) fn load(args: &LoadArgs, common: &Common, out: &mut Output) -> Result
     };
     let db = open_merging(&args.db, Access::Create, common, args.compaction)?;
     let (count, bytes) = with_keyspace_of(db, common, |db, keyspace| {
+        if args.ingest {
+            return ingest::load(keyspace, args, &mut records, common, out);
+        }
         load_into(db, keyspace, args, &mut records, out)
     })?;
     let seconds = started.elapsed().as_secs_f64();

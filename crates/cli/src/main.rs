@@ -17,6 +17,7 @@ mod sort;
 mod table;
 mod database;
 mod changes;
+mod ingest;
 mod bench;
 mod inspect;
 mod quickstart;

@@ -68,17 +68,28 @@ impl Sorted {
         place: &Place<'_>,
         bar: &Bar,
     ) -> Result<Self, Failure> {
+        let progress = records.progress().clone();
+        Self::gather(|| records.next(), comparator, place, || bar.set(progress.read()))
+    }
+
+    /// Takes all records that `next` gives; `noted` hears of each piece that is done. As
+    /// [`read`](Self::read).
+    pub(crate) fn gather(
+        mut next: impl FnMut() -> Result<Option<Record>, Failure>,
+        comparator: &Arc<dyn Comparator>,
+        place: &Place<'_>,
+        mut noted: impl FnMut(),
+    ) -> Result<Self, Failure> {
         let memory = usize::try_from(place.memory).unwrap_or(usize::MAX);
         let batch_len_max = memory / 2;
         let mut batch = Batch::default();
         let mut runs = Runs::new(comparator, memory, place)?;
-        let progress = records.progress().clone();
-        while let Some(record) = records.next()? {
+        while let Some(record) = next()? {
             if !batch.slots.is_empty() && batch.memory_with(&record) > batch_len_max {
                 batch.sort(comparator.as_ref());
                 runs.append(&batch)?;
                 batch.clear();
-                bar.set(progress.read());
+                noted();
             }
             batch.push(&record);
         }

@@ -10,6 +10,7 @@ mod database;
 mod merge;
 mod changes;
 mod damage;
+mod ingest;
 mod inspect;
 mod blocks;
 mod quickstart;
