@@ -1,4 +1,5 @@
-//! Trees against the model, through crashes, and through faults.
+//! Trees through crashes and through faults, and what single parts of them do. Random histories under
+//! random options are in `tests/model`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +10,7 @@
 )]
 
 mod support;
-mod model;
+mod tables;
 mod changes;
 mod operators;
 mod options;

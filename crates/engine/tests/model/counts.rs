@@ -1,0 +1,111 @@
+//! How often what was done.
+
+use std::{cell::Cell, collections::BTreeMap, fmt};
+
+/// Everything that a run does at least once, or was no run.
+pub(crate) const KINDS: &[&str] = &[
+    "advance",
+    "check at a snapshot",
+    "check in the past",
+    "compaction",
+    "contains prefix",
+    "delete",
+    "ends",
+    "flush",
+    "flush to a bound",
+    "full compaction",
+    "get",
+    "held iterator",
+    "held job",
+    "in the midst of a job",
+    "iterator from both ends",
+    "job",
+    "job given back",
+    "job held back",
+    "job stopped midway",
+    "last merge of everything",
+    "advance of history",
+    "changes",
+    "hold of history",
+    "job told to end",
+    "release of history",
+    "held scan of changes",
+    "refused scan of changes",
+    "window of changes",
+    "length",
+    "merge",
+    "merge of chosen tables",
+    "merge towards one run",
+    "move",
+    "multi-get",
+    "opened again",
+    "opened again, with changes from a log",
+    "other options",
+    "prefix",
+    "put",
+    "range",
+    "range delete",
+    "refused choice of tables",
+    "refused past",
+    "release",
+    "removal of tables",
+    "retreat",
+    "reverse range",
+    "seal",
+    "seek",
+    "seek back",
+    "size",
+    "snapshot",
+    "weak delete",
+];
+
+thread_local! {
+    /// Operations of this thread, those of histories that failed among them.
+    static DONE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Operations of this thread so far.
+pub(crate) fn done_so_far() -> u64 {
+    DONE.get()
+}
+
+/// Counts by kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub(crate) fn add(&mut self, kind: &'static str) {
+        *self.0.entry(kind).or_default() += 1;
+        DONE.set(DONE.get() + 1);
+    }
+
+    pub(crate) fn append(&mut self, other: &Self) {
+        for (kind, count) in &other.0 {
+            *self.0.entry(kind).or_default() += count;
+        }
+    }
+
+    /// Changes of single keys and of ranges.
+    pub(crate) fn changes(&self) -> u64 {
+        let kinds = ["put", "merge", "delete", "weak delete", "range delete"];
+        kinds.iter().filter_map(|kind| self.0.get(kind)).sum()
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Kinds that never happened.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        KINDS.iter().filter(|kind| !self.0.contains_key(**kind)).copied().collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, count) in &self.0 {
+            writeln!(f, "{count:>12}  {kind}")?;
+        }
+        Ok(())
+    }
+}
