@@ -30,6 +30,7 @@ pub(crate) const KINDS: &[&str] = &[
     "job told to end",
     "release of history",
     "held scan of changes",
+    "drop of a range",
     "refused scan of changes",
     "window of changes",
     "length",
@@ -87,7 +88,7 @@ impl Counts {
 
     /// Changes of single keys and of ranges.
     pub(crate) fn changes(&self) -> u64 {
-        let kinds = ["put", "merge", "delete", "weak delete", "range delete"];
+        let kinds = ["put", "merge", "delete", "weak delete", "range delete", "drop of a range"];
         kinds.iter().filter_map(|kind| self.0.get(kind)).sum()
     }
 

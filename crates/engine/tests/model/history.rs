@@ -23,6 +23,8 @@ pub(crate) enum Change {
 pub(crate) enum Step {
     /// A batch is written; with a seed, while a job of the tree is in the midst of its work.
     Write { changes: Vec<Change>, inside: Option<u64> },
+    /// A range is deleted, and the space of it given back at once.
+    DropRange { from: Vec<u8>, to: Vec<u8> },
     /// A snapshot is taken, perhaps in the midst of a job as well.
     Snapshot { inside: Option<u64> },
     /// A snapshot is let go.
@@ -105,11 +107,15 @@ impl std::str::FromStr for Case {
 fn step(world: &World, rng: &mut Rng) -> Step {
     let inside = |rng: &mut Rng| rng.chance(1, 8).then(|| rng.next_u64());
     match rng.below(100) {
-        0..45 => {
+        0..44 => {
             let count = if rng.chance(1, 20) { 40 } else { 1 + rng.index(8) };
             let changes = (0..count).map(|_| change(world, rng)).collect();
             Step::Write { changes, inside: inside(rng) }
         }
+        44 => match world.stretch(rng) {
+            Some((from, to)) => Step::DropRange { from, to },
+            None => Step::Work(rng.next_u64()),
+        },
         45..51 => Step::Snapshot { inside: inside(rng) },
         51..57 => Step::Release(rng.next_u64()),
         57..80 => Step::Work(rng.next_u64()),

@@ -1,5 +1,7 @@
 //! How a tree is kept, drawn from a seed.
 
+use std::sync::Arc;
+
 use stratal_block::{Checksum, Compression, Parity};
 use stratal_compaction::plan::Sizing;
 use stratal_engine::{
@@ -7,9 +9,9 @@ use stratal_engine::{
     StrategyOptions, TieredOptions, TreeOptions, TreeSpec,
 };
 use stratal_filter::{FilterKind, FilterSpec};
-use stratal_sst::{Partitioning, TableOptions};
+use stratal_sst::{FilterMembership, Partitioning, TableOptions};
 use stratal_testkit::Rng;
-use stratal_types::CutOptions;
+use stratal_types::{CutOptions, DelimitedPrefix, FixedPrefix, PrefixExtractor};
 
 use crate::world;
 
@@ -21,7 +23,13 @@ pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
         1 => FilterPolicy::Len(1 << rng.below(16)),
         _ => FilterPolicy::Uniform,
     };
+    let prefix: Option<Arc<dyn PrefixExtractor>> = match rng.below(4) {
+        0 => Some(Arc::new(DelimitedPrefix::new(b'/'))),
+        1 => Some(Arc::new(FixedPrefix::new([1, 2, 3, 4][rng.index(4)]))),
+        _ => None,
+    };
     let options = TreeOptions {
+        prefix,
         write_buffer_len: 1 << (11 + rng.index(5)),
         table: table(rng),
         compress_from_level: rng.index(3),
@@ -97,6 +105,11 @@ fn table(rng: &mut Rng) -> TableOptions {
         parity: if rng.chance(1, 16) { Parity::Xor { data: 4 } } else { Parity::None },
         entry_digests: rng.chance(1, 8),
         filter,
+        filter_membership: *rng.choose(&[
+            FilterMembership::Keys,
+            FilterMembership::Prefixes,
+            FilterMembership::Both,
+        ]),
         locator: rng.chance(1, 4),
         partitioning: *rng.choose(&[
             Partitioning::Never,

@@ -12,7 +12,7 @@ use stratal_testkit::Rng;
 
 use crate::{
     counts::{Counts, done_so_far},
-    history::{Case, Step},
+    history::{Case, Change, Step},
     oracle::{Oracle, State},
     reads::Moment,
     subject::Subject,
@@ -72,6 +72,10 @@ pub(crate) fn run(case: &Case) -> Done {
                 for tree in trees.iter_mut().filter(|_| !operations.is_empty()) {
                     tree.write(&operations, oracle.now, inside);
                 }
+            }
+            Step::DropRange { from, to } => {
+                oracle.apply(&Change::DeleteRange { from: from.clone(), to: to.clone() });
+                trees.iter_mut().for_each(|tree| tree.drop_range(&from, &to, oracle.now));
             }
             Step::Snapshot { inside } => {
                 if snapshots.len() < SNAPSHOTS_MAX {

@@ -177,6 +177,16 @@ impl<'w> Subject<'w> {
         }
     }
 
+    /// Takes a range out of the tree in step `now`, and the tables in it that nobody reads.
+    pub(crate) fn drop_range(&mut self, from: &[u8], to: &[u8], now: u64) {
+        let first = self.store().clock().next();
+        let operation = Operation::DeleteRange { from: from.to_vec(), to: to.to_vec() };
+        self.log.push_back((first, vec![operation]));
+        self.tree().drop_range(from, to).unwrap();
+        self.marks.push((now + 1, self.store().clock().visible()));
+        self.counts.add("drop of a range");
+    }
+
     /// Takes the snapshot `number`.
     pub(crate) fn take_snapshot(&mut self, number: u64, inside: Option<u64>) {
         let snapshot = self.do_inside(inside, Tree::snapshot);
