@@ -111,24 +111,35 @@ pub(super) fn unite(
     })
 }
 
+/// A table of level 0 is merged for its deletes if these are this share of it at least, in percent.
+const LEVEL0_DELETES_PERCENT: u64 = 90;
+
+/// A table of level 0 is merged for its deletes if there is one of them for this many entries that are
+/// rewritten for it, or for fewer.
+const LEVEL0_ENTRIES_PER_DELETE: u128 = 8;
+
 /// A table of which `percent` are deletes, all of them old enough to be collected: rewritten if
 /// nothing older can hold what they delete, else merged into the next older run that may.
 ///
-/// Level 0 is left out: what stands there is merged soon.
+/// What stands in level 0 is merged soon anyway. From there only a table goes that is hardly anything
+/// but deletes, and enough of them for what they meet.
 pub(super) fn plan_deletes(
     shape: &Shape,
     percent: u64,
     comparator: &dyn Comparator,
 ) -> Option<Job> {
-    let is_dense = |table: &Table| {
-        let deletes = u128::from(table.deletes) + u128::from(table.tombstones);
+    let is_dense = |table: &Table, percent: u64| {
+        let deletes = deletes(table);
         let all = u128::from(table.entries) + u128::from(table.tombstones);
         deletes > 0
             && deletes * 100 >= all * u128::from(percent)
             && table.seqnos.1 < shape.watermark
             && !table.busy
     };
-    let mut dense = shape.tables().filter(|(place, table)| place.level > 0 && is_dense(table));
+    let mut dense = shape.tables().filter(|(place, table)| match place.level {
+        0 => percent <= 100 && is_dense(table, percent.max(LEVEL0_DELETES_PERCENT)),
+        _ => is_dense(table, percent),
+    });
     dense.find_map(|(place, table)| {
         let seeds = &[table.number];
         let rewrite = Job::widen(shape, seeds, place, Reason::Deletes, comparator).ok()?;
@@ -136,8 +147,19 @@ pub(super) fn plan_deletes(
             return finish(rewrite, shape, comparator);
         }
         let mut behind = shape.runs().filter(|(behind, _)| *behind > place);
-        let (output, _) =
-            behind.find(|(_, run)| !run.overlapping(&table.span, comparator).is_empty())?;
+        let (output, met) = behind.find_map(|(behind, run)| {
+            let met = run.overlapping(&table.span, comparator);
+            (!met.is_empty()).then_some((behind, met))
+        })?;
+        let met: u128 = met.iter().map(|table| u128::from(table.entries)).sum();
+        if place.level == 0 && deletes(table) * LEVEL0_ENTRIES_PER_DELETE < met {
+            return None;
+        }
         job(shape, seeds, output, Reason::Deletes, comparator)
     })
+}
+
+/// Deletes of any sort in a table.
+fn deletes(table: &Table) -> u128 {
+    u128::from(table.deletes) + u128::from(table.tombstones)
 }
