@@ -12,12 +12,10 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 
-use stratal_testkit::Rng;
-
 use Write::{Delete, Operand, Put, RangeDelete, Separated, WeakDelete};
 use model::{Compactor, Shape, Walk, Write, exhaustive, random_history};
 use rules::{Rules, Simpler};
-use stream::{AnyMeans, LikeTheRules, Means, With};
+use stream::{AnyMeans, Filter, LikeTheRules, Means, With};
 
 const EVERYTHING: &[Write] =
     &[Put, Put, Operand, Delete, RangeDelete, WeakDelete, WeakDelete, Separated];
@@ -75,8 +73,22 @@ fn the_stream_does_what_the_rules_say_in_random_histories() {
 #[test]
 fn the_stream_holds_whatever_a_job_brings_along() {
     for (mixed, steps) in [(false, 20), (true, 45)] {
-        let any_means = &mut AnyMeans(Rng::new(1));
+        let any_means = &mut AnyMeans::new(1);
         holds(Shape { writes: EVERYTHING, steps, mixed }, 60_000..80_000, any_means);
+        assert!(any_means.judgements > 1_000, "{} judgements", any_means.judgements);
+    }
+}
+
+#[test]
+fn filters_hold_in_every_small_history_whatever_they_say() {
+    for filter in Filter::ALL.into_iter().filter(|filter| *filter != Filter::None) {
+        let stream = &mut With::new(Means::filtering(filter));
+        let name = |what| format!("{filter:?}, {what}");
+        finds_nothing(&name("puts and weak"), exhaustive(&[Put, WeakDelete], 6, 4, false, stream));
+        finds_nothing(&name("every write"), exhaustive(&Write::PLAIN, 4, 3, false, stream));
+        finds_nothing(&name("every watermark"), exhaustive(&Write::PLAIN, 4, 2, true, stream));
+        let separated = &[Separated, Put, WeakDelete, RangeDelete];
+        finds_nothing(&name("separated"), exhaustive(separated, 4, 3, false, stream));
     }
 }
 
@@ -98,7 +110,7 @@ fn operands_hold_in_every_small_history_whether_they_compose_or_not() {
         ("without an operator", Means::WITHOUT_OPERATOR),
     ];
     for (name, means) in means {
-        let stream = &mut With(means);
+        let stream = &mut With::new(means);
         let plain = exhaustive(&Write::PLAIN, 5, 3, false, stream);
         finds_nothing(&format!("{name}, every write"), plain);
         let operands = exhaustive(&[Operand, Put, RangeDelete], 6, 3, false, stream);
@@ -125,7 +137,7 @@ fn soak() {
         let steps = if (seed / 2_000).is_multiple_of(2) { 20 } else { 60 };
         let shape = Shape { writes: EVERYTHING, steps, mixed };
         holds(shape, seeds.clone(), &mut LikeTheRules);
-        holds(shape, seeds.clone(), &mut AnyMeans(Rng::new(seeds.start)));
+        holds(shape, seeds.clone(), &mut AnyMeans::new(seeds.start));
     }
     println!("histories up to seed {seed} hold");
 }

@@ -5,7 +5,10 @@
 //! of the log of writes; garbage collection never touches it.
 //!
 //! Values are written so that every mistake shows: a put at `s` has the value `[0x80 | s]`, an
-//! operand at `s` is `[s]`, and folding appends.
+//! operand at `s` is `[s]`, and folding appends. What a filter puts in the place of a value ends as that
+//! value does. So the last byte of any value tells the number of its write, also where that was zeroed.
+
+use std::collections::BTreeMap;
 
 use stratal_testkit::Rng;
 use stratal_types::EntryKind;
@@ -66,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) fragments_go: bool,
     /// A fragment in a newer source covers the key.
     pub(crate) fragment_above: bool,
+    /// Numbers of the puts that a filter may remove weakly: one older put is under them at most.
+    pub(crate) weakly: u128,
 }
 
 /// A read, by definition: newest first, whatever a covering fragment does not hide.
@@ -105,11 +110,18 @@ pub(crate) struct Log {
     /// Puts since the last delete, if nothing but puts came since.
     puts: Option<u32>,
     last_delete_was_weak: bool,
+    /// What filters made of the key as it was after the write with this number.
+    judged: BTreeMap<u64, Option<Vec<u8>>>,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { writes: Vec::new(), puts: Some(0), last_delete_was_weak: true }
+        Self {
+            writes: Vec::new(),
+            puts: Some(0),
+            last_delete_was_weak: true,
+            judged: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn next_seqno(&self) -> u64 {
@@ -157,14 +169,54 @@ impl Log {
                 Write::Operand => value.get_or_insert_default().push(byte),
                 _ => value = None,
             }
+            if let Some(judged) = self.judged.get(&seqno) {
+                value.clone_from(judged);
+            }
         }
         value
     }
+
+    /// A filter has made something else of the key as it was after a write.
+    pub(crate) fn judge(&mut self, Judged { seqno, value }: Judged) {
+        self.judged.insert(seqno, value);
+    }
+
+    /// The puts under which there is one older put at most since the last delete.
+    fn weakly(&self) -> u128 {
+        let (mut puts, mut allowed) = (Some(0), 0);
+        for (seqno, write) in &self.writes {
+            match write {
+                Write::Put | Write::Separated => {
+                    if puts.is_some_and(|puts: u32| puts <= 1) {
+                        allowed |= 1 << seqno;
+                    }
+                    puts = puts.map(|puts| puts + 1);
+                }
+                Write::Operand => puts = None,
+                Write::Delete | Write::WeakDelete | Write::RangeDelete => puts = Some(0),
+            }
+        }
+        allowed
+    }
+}
+
+/// What a filter has made of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Number of the write whose value it was.
+    pub(crate) seqno: u64,
+    /// What reads are to find from there on, until the next write.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// Merges the inputs, newest first, into one source.
 pub(crate) trait Compactor {
     fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source;
+
+    /// What a filter did in the last merge.
+    fn judged(&mut self) -> Option<Judged> {
+        None
+    }
 }
 
 impl<F: FnMut(&[Source], Facts) -> Source> Compactor for F {
@@ -211,14 +263,23 @@ pub(crate) fn compact(
     sources: &mut Vec<Source>,
     (first, last): (usize, usize),
     facts: Facts,
+    log: &mut Log,
     compactor: &mut impl Compactor,
 ) {
     let output = compactor.compact(&sources[first..=last], facts);
     sources.splice(first..=last, [output]);
+    if let Some(judged) = compactor.judged() {
+        log.judge(judged);
+    }
 }
 
 /// The truth about a merge of `first..=last`.
-pub(crate) fn facts(sources: &[Source], (first, last): (usize, usize), watermark: u64) -> Facts {
+pub(crate) fn facts(
+    log: &Log,
+    sources: &[Source],
+    (first, last): (usize, usize),
+    watermark: u64,
+) -> Facts {
     let empty = |source: &Source| source.versions.is_empty() && source.fragments.is_empty();
     let nothing_older = sources[last + 1..].iter().all(empty);
     Facts {
@@ -226,6 +287,7 @@ pub(crate) fn facts(sources: &[Source], (first, last): (usize, usize), watermark
         nothing_older,
         fragments_go: nothing_older,
         fragment_above: sources[..first].iter().any(|source| !source.fragments.is_empty()),
+        weakly: log.weakly(),
     }
 }
 
@@ -254,7 +316,7 @@ pub(crate) fn random_history(
             _ => {
                 let first = 1 + rng.index(sources.len() - 1);
                 let last = first + rng.index(sources.len() - first);
-                let mut facts = facts(&sources, (first, last), watermark);
+                let mut facts = facts(&log, &sources, (first, last), watermark);
                 // A job may know less than the truth, and fragments reach beyond the key.
                 facts.nothing_older &= !rng.chance(1, 8);
                 facts.fragments_go = facts.nothing_older && !rng.chance(1, 8);
@@ -274,7 +336,7 @@ pub(crate) fn random_history(
             Step::Flush => sources.insert(0, Source::default()),
             Step::Watermark(raised) => watermark = raised,
             Step::Compact { first, last, facts } => {
-                compact(&mut sources, (first, last), facts, compactor);
+                compact(&mut sources, (first, last), facts, &mut log, compactor);
             }
         }
         steps.push(step);
@@ -356,9 +418,10 @@ fn merge_all_ways(
     for first in 1..sources.len() {
         for last in first + 1..sources.len() {
             let mut merged = sources.to_vec();
-            let facts = facts(sources, (first, last), watermark);
-            compact(&mut merged, (first, last), facts, compactor);
-            merge_all_ways(log, &merged, watermark, left - 1, compactor, walk);
+            let facts = facts(log, sources, (first, last), watermark);
+            let mut log = log.clone();
+            compact(&mut merged, (first, last), facts, &mut log, compactor);
+            merge_all_ways(&log, &merged, watermark, left - 1, compactor, walk);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use stratal_compaction::{
     SpanSet,
-    gc::{GcContext, GcStream, JobTombstones},
+    gc::{CompactionFilter, GcContext, GcStream, JobTombstones, Verdict},
 };
 use stratal_testkit::Rng;
-use stratal_types::{Bytewise, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer};
+use stratal_types::{Bytewise, EntryRef, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer};
 
 use crate::{
-    model::{Compactor, Facts, Source, Version},
+    model::{Compactor, Facts, Judged, Source, Version},
     rules::Rules,
     support::{Append, Itself, Row, RowCursor, sort},
 };
@@ -22,12 +22,34 @@ pub(crate) struct Means {
     composes: bool,
     values: bool,
     chain_len_max: usize,
+    filter: Filter,
+}
+
+/// What the job's filter says of every value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    None,
+    Remove,
+    /// Where that is legal, else nothing.
+    WeakRemove,
+    Replace,
+    Destroy,
+}
+
+impl Filter {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::None, Self::Remove, Self::WeakRemove, Self::Replace, Self::Destroy];
 }
 
 impl Means {
     /// Everything that the plain rules assume.
-    pub(crate) const AS_THE_RULES: Self =
-        Self { operator: true, composes: false, values: true, chain_len_max: usize::MAX };
+    pub(crate) const AS_THE_RULES: Self = Self {
+        operator: true,
+        composes: false,
+        values: true,
+        chain_len_max: usize::MAX,
+        filter: Filter::None,
+    };
 
     /// Operands compose.
     pub(crate) const COMPOSING: Self = Self { composes: true, ..Self::AS_THE_RULES };
@@ -38,8 +60,14 @@ impl Means {
     /// Nothing folds.
     pub(crate) const WITHOUT_OPERATOR: Self = Self { operator: false, ..Self::AS_THE_RULES };
 
+    /// Everything that the plain rules assume, and a filter.
+    pub(crate) const fn filtering(filter: Filter) -> Self {
+        Self { filter, ..Self::AS_THE_RULES }
+    }
+
     fn random(rng: &mut Rng) -> Self {
         Self {
+            filter: if rng.chance(1, 2) { *rng.choose(&Filter::ALL) } else { Filter::None },
             operator: rng.chance(7, 8),
             composes: rng.chance(1, 2),
             values: rng.chance(1, 2),
@@ -54,7 +82,7 @@ pub(crate) struct LikeTheRules;
 
 impl Compactor for LikeTheRules {
     fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source {
-        let output = stream(inputs, facts, Means::AS_THE_RULES);
+        let (output, _) = stream(inputs, facts, Means::AS_THE_RULES);
         let mut expected = Rules::default().compact(inputs, facts);
         expected.fragments.sort_by(|a, b| b.cmp(a));
         assert_eq!(output, expected, "{inputs:#?} {facts:?}");
@@ -64,21 +92,54 @@ impl Compactor for LikeTheRules {
 
 /// Merges through [`GcStream`] with these means.
 #[derive(Debug)]
-pub(crate) struct With(pub(crate) Means);
+pub(crate) struct With {
+    means: Means,
+    judged: Option<Judged>,
+}
+
+impl With {
+    pub(crate) fn new(means: Means) -> Self {
+        Self { means, judged: None }
+    }
+}
 
 impl Compactor for With {
     fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source {
-        stream(inputs, facts, self.0)
+        let (output, judged) = stream(inputs, facts, self.means);
+        self.judged = judged;
+        output
+    }
+
+    fn judged(&mut self) -> Option<Judged> {
+        self.judged.take()
     }
 }
 
 /// Merges through [`GcStream`], every time with other means.
 #[derive(Debug)]
-pub(crate) struct AnyMeans(pub(crate) Rng);
+pub(crate) struct AnyMeans {
+    rng: Rng,
+    judged: Option<Judged>,
+    /// How often filters were asked and did something.
+    pub(crate) judgements: u64,
+}
+
+impl AnyMeans {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { rng: Rng::new(seed), judged: None, judgements: 0 }
+    }
+}
 
 impl Compactor for AnyMeans {
     fn compact(&mut self, inputs: &[Source], facts: Facts) -> Source {
-        stream(inputs, facts, Means::random(&mut self.0))
+        let (output, judged) = stream(inputs, facts, Means::random(&mut self.rng));
+        self.judgements += u64::from(judged.is_some());
+        self.judged = judged;
+        output
+    }
+
+    fn judged(&mut self) -> Option<Judged> {
+        self.judged.take()
     }
 }
 
@@ -86,7 +147,34 @@ fn seqno(number: u64) -> SeqNo {
     SeqNo::new(number).unwrap()
 }
 
-fn stream(inputs: &[Source], facts: Facts, means: Means) -> Source {
+/// Judges every value alike, and remembers it.
+struct Judge {
+    filter: Filter,
+    facts: Facts,
+    judged: Option<Judged>,
+}
+
+impl CompactionFilter for Judge {
+    fn judge(&mut self, entry: EntryRef<'_>) -> Verdict {
+        assert_eq!((entry.key, self.judged.is_some()), (KEY, false), "a key is asked about once");
+        assert!(entry.kind().is_value() && entry.seqno().get() < self.facts.watermark);
+        let last = *entry.value.last().unwrap();
+        let seqno = u64::from(last & 0x7f);
+        let mut value = None;
+        let verdict = match self.filter {
+            Filter::None => return Verdict::Keep,
+            Filter::Remove => Verdict::Remove,
+            Filter::WeakRemove if (self.facts.weakly >> seqno) & 1 == 0 => return Verdict::Keep,
+            Filter::WeakRemove => Verdict::WeakRemove,
+            Filter::Destroy => Verdict::Destroy,
+            Filter::Replace => Verdict::Replace(value.insert(vec![b'r', last]).clone()),
+        };
+        self.judged = Some(Judged { seqno, value });
+        verdict
+    }
+}
+
+fn stream(inputs: &[Source], facts: Facts, means: Means) -> (Source, Option<Judged>) {
     let versions = inputs.iter().flat_map(|source| &source.versions);
     let mut rows: Vec<Row> = versions
         .map(|version| Row {
@@ -124,7 +212,9 @@ fn stream(inputs: &[Source], facts: Facts, means: Means) -> Source {
         assert_eq!(key, KEY);
         departed.push(pointer.to_vec());
     };
-    let mut stream = GcStream::new(RowCursor::new(&rows), context, &mut depart);
+    let mut judge = Judge { filter: means.filter, facts, judged: None };
+    let stream = GcStream::new(RowCursor::new(&rows), context, &mut depart);
+    let mut stream = stream.with_filter(&mut judge);
     let mut output: Vec<Row> = Vec::new();
     stream.advance().unwrap();
     while let Some(entry) = stream.entry() {
@@ -148,7 +238,7 @@ fn stream(inputs: &[Source], facts: Facts, means: Means) -> Source {
     assert_eq!(accounted, given);
 
     let covering = tombstones.kept().iter().flat_map(|fragment| fragment.seqnos);
-    Source {
+    let source = Source {
         versions: output
             .into_iter()
             .map(|row| Version {
@@ -158,5 +248,6 @@ fn stream(inputs: &[Source], facts: Facts, means: Means) -> Source {
             })
             .collect(),
         fragments: covering.map(|number| number.get()).collect(),
-    }
+    };
+    (source, judge.judged)
 }
