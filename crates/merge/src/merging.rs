@@ -127,6 +127,14 @@ impl<C: Cursor> MergingCursor<C> {
         Ok(moved)
     }
 
+    /// Goes to the last entry before where [`seek`](Cursor::seek) goes.
+    pub(crate) fn seek_before(&mut self, key: &[u8], bound: SeqNo) -> Result<(), C::Error> {
+        self.move_all(Direction::Backward, |source| {
+            source.seek(key, bound)?;
+            source.retreat()
+        })
+    }
+
     /// Runs `step` on every source and orders them for `direction`.
     fn move_all(
         &mut self,

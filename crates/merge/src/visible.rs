@@ -309,8 +309,7 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Goes to the last entry of the keys before the one kept.
     fn leave_key_before(&mut self) -> Result<(), C::Error> {
-        self.merged.seek(&self.key, SeqNo::MAX)?;
-        self.merged.retreat()
+        self.merged.seek_before(&self.key, SeqNo::MAX)
     }
 
     /// Folds the versions of the key kept from `newest` on, an operand that the read sees and `merged`
@@ -436,8 +435,7 @@ impl<C: Cursor> VisibleCursor<C> {
         if self.range.is_before(key, self.merged.comparator().as_ref()) {
             return self.try_seek_to_last();
         }
-        self.merged.seek(key, SeqNo::ZERO)?;
-        self.merged.retreat()?;
+        self.merged.seek_before(key, SeqNo::ZERO)?;
         self.masked = Masked::SOUGHT;
         self.find_back()
     }
@@ -457,14 +455,10 @@ impl<C: Cursor> VisibleCursor<C> {
         self.place = Place::Failed;
         self.masked = Masked::SOUGHT;
         match &self.range.end {
-            Bound::Included(key) => self.merged.seek(key, SeqNo::ZERO)?,
-            Bound::Excluded(key) => self.merged.seek(key, SeqNo::MAX)?,
-            Bound::Unbounded => {
-                self.merged.seek_to_last()?;
-                return self.find_back();
-            }
+            Bound::Included(key) => self.merged.seek_before(key, SeqNo::ZERO)?,
+            Bound::Excluded(key) => self.merged.seek_before(key, SeqNo::MAX)?,
+            Bound::Unbounded => self.merged.seek_to_last()?,
         }
-        self.merged.retreat()?;
         self.find_back()
     }
 
@@ -499,8 +493,7 @@ impl<C: Cursor> VisibleCursor<C> {
                 self.keep_key();
                 self.merged.retreat()?;
                 if self.merged.entry().is_some_and(|entry| entry.key == self.key) {
-                    self.merged.seek(&self.key, SeqNo::MAX)?;
-                    self.merged.retreat()?;
+                    self.leave_key_before()?;
                 }
                 self.find_back()
             }

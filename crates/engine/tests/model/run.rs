@@ -75,7 +75,9 @@ pub(crate) fn run(case: &Case) -> Done {
             }
             Step::DropRange { from, to } => {
                 oracle.apply(&Change::DeleteRange { from: from.clone(), to: to.clone() });
-                trees.iter_mut().for_each(|tree| tree.drop_range(&from, &to, oracle.now));
+                for tree in &mut trees {
+                    tree.drop_range(&from, &to, oracle.now);
+                }
             }
             Step::Snapshot { inside } => {
                 if snapshots.len() < SNAPSHOTS_MAX {
@@ -95,8 +97,16 @@ pub(crate) fn run(case: &Case) -> Done {
                     }
                 }
             }
-            Step::Work(seed) => trees.iter_mut().for_each(|tree| tree.work(oracle.now, seed)),
-            Step::Iterate(seed) => trees.iter_mut().for_each(|tree| tree.iterate(&oracle, seed)),
+            Step::Work(seed) => {
+                for tree in &mut trees {
+                    tree.work(oracle.now, seed);
+                }
+            }
+            Step::Iterate(seed) => {
+                for tree in &mut trees {
+                    tree.iterate(&oracle, seed);
+                }
+            }
             Step::Check(seed) => {
                 let mut rng = Rng::new(seed);
                 let in_the_past = past + rng.below(oracle.now + 1 - past);

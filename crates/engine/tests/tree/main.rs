@@ -25,5 +25,6 @@ mod ingestion;
 mod strategies;
 mod expiry;
 mod subcompactions;
+mod deletes;
 mod threads;
 mod invariants;
