@@ -36,6 +36,7 @@ mod tiered;
 mod lazy;
 mod fifo;
 mod forget;
+mod aging;
 mod policy;
 mod encoding;
 mod major;
@@ -44,6 +45,7 @@ mod version;
 
 use stratal_types::Comparator;
 
+pub use aging::Aging;
 pub use fifo::{Fifo, FifoOptions};
 pub use filter_bits::{LevelKeys, filter_bits};
 pub use forget::Forget;

@@ -13,7 +13,7 @@ use stratal_types::{
 use crate::{
     Error, IngestSummary, Operation, Tree,
     batch::{check_key, check_len},
-    outputs::{JobContext, Outputs},
+    outputs::{JobContext, Outputs, Provenance},
     ready_tables::ReadyTables,
 };
 
@@ -283,7 +283,9 @@ impl<'a> Ingestion<'a> {
             let cut = spec.options().cut;
             let cutter = OutputCutter::new(cut, &[], Piece::default(), tree.comparator.as_ref());
             let now = (tree.store.context.time)();
-            let outputs = Outputs::new(&self.context, level, &[], now);
+            let provenance =
+                Provenance { level, lineage: &[], created_at_ms: now, judged_to: None };
+            let outputs = Outputs::new(&self.context, provenance);
             TableSetWriter::new(&tree.context, spec.table(level, &after), cutter, outputs)
         })
     }

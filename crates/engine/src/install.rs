@@ -38,6 +38,10 @@ impl Tree {
     pub(crate) fn stamp(&self, edit: &mut VersionEdit) {
         edit.set_clock(self.store.clock().next());
         edit.set_retention_floor(self.store.clock().floor());
+        let marks = self.store.times.lock().unwritten();
+        for mark in marks {
+            edit.mark_time(mark);
+        }
     }
 
     /// Makes `edit` durable. If nobody knows whether it is, its files stay until somebody does.
@@ -50,6 +54,7 @@ impl Tree {
         match self.store.append(manifest, edit) {
             Ok(version) => {
                 ledger.release();
+                self.store.times.lock().note_put_down(&version.times);
                 Ok(version)
             }
             Err(error) => {

@@ -8,7 +8,8 @@
 
 use std::sync::Arc;
 
-use stratal_compaction::plan::{Job, JobKind, Pressure, Shape, Strategy};
+use stratal_compaction::plan::{Aging, Job, JobKind, Pressure, Shape, Strategy};
+use stratal_types::SeqNo;
 
 use crate::{Error, Tree, removal::Searched, view::View};
 
@@ -39,13 +40,18 @@ impl Tree {
     pub fn plan(&self) -> Option<Job> {
         let mut jobs = self.jobs.lock();
         let view = Arc::clone(&self.state.load().view);
-        let shape = self.shape(&view, &jobs);
-        let job = self.plan_forget(&view, &shape);
-        let job = job.or_else(|| self.plan_hidden(&view, &shape, &mut jobs.searched));
-        let job = job.or_else(|| {
-            let spec = self.spec.load();
-            spec.policy().plan(&shape, self.comparator.as_ref())
-        })?;
+        let mut shape = self.shape(&view, &jobs);
+        let has_deletes = shape.tables().any(|(_, table)| table.has_deletes());
+        if has_deletes || shape.stale > SeqNo::ZERO {
+            // What is collected for its own sake is, as soon as nobody reads it.
+            shape.watermark = self.store.clock().watermark();
+        }
+        let comparator = self.comparator.as_ref();
+        let job = self
+            .plan_forget(&view, &shape)
+            .or_else(|| self.plan_hidden(&view, &shape, &mut jobs.searched))
+            .or_else(|| self.spec.load().policy().plan(&shape, comparator))
+            .or_else(|| Aging.plan(&shape, comparator))?;
         jobs.running.push(job.clone());
         Some(job)
     }
@@ -101,6 +107,7 @@ impl Tree {
         let mut shape = view.shape(self.store.clock().floor());
         shape.refuse_below = self.store.clock().refusable();
         shape.now_ms = (self.store.context.time)();
+        self.note_ages(&mut shape);
         for job in &jobs.running {
             shape.start(job);
         }

@@ -43,12 +43,23 @@ impl JobContext {
     }
 }
 
+/// What tables have of the job that writes them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Provenance<'a> {
+    /// The level it writes to.
+    pub(crate) level: usize,
+    /// The tables it replaces.
+    pub(crate) lineage: &'a [FileUid],
+    /// When the newest of its input was flushed.
+    pub(crate) created_at_ms: u64,
+    /// Values with lower numbers are judged by age.
+    pub(crate) judged_to: Option<SeqNo>,
+}
+
 /// The files of tables that a job writes, one after the other.
 pub(crate) struct Outputs<'a> {
     context: JobContext,
-    level: usize,
-    lineage: &'a [FileUid],
-    created_at_ms: u64,
+    provenance: Provenance<'a>,
     /// Number and path of the table at hand, or of the last one.
     current: (u64, PathBuf),
     done: Vec<FileSynced<TableMeta>>,
@@ -82,15 +93,9 @@ impl TableFiles for Outputs<'_> {
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(
-        context: &JobContext,
-        level: usize,
-        lineage: &'a [FileUid],
-        created_at_ms: u64,
-    ) -> Self {
+    pub(crate) fn new(context: &JobContext, provenance: Provenance<'a>) -> Self {
         let (current, done) = (Default::default(), Vec::new());
-        let context = context.clone();
-        Self { context, level, lineage, created_at_ms, current, done }
+        Self { context: context.clone(), provenance, current, done }
     }
 
     fn meta(&self, number: u64, info: TableInfo) -> TableMeta {
@@ -108,9 +113,10 @@ impl<'a> Outputs<'a> {
             range_tombstones: properties.range_tombstones,
             key_bytes: properties.key_bytes,
             value_bytes: properties.value_bytes,
-            birth_level: u32::try_from(self.level).unwrap_or(u32::MAX),
-            created_at_ms: self.created_at_ms,
-            lineage: self.lineage.to_vec(),
+            birth_level: u32::try_from(self.provenance.level).unwrap_or(u32::MAX),
+            created_at_ms: self.provenance.created_at_ms,
+            lineage: self.provenance.lineage.to_vec(),
+            judged_to: self.provenance.judged_to,
             ..TableMeta::default()
         }
     }

@@ -16,9 +16,10 @@ use crate::{
     cuts::pieces,
     folding::Folding,
     merging::Merge,
-    outputs::{JobContext, Outputs},
+    outputs::{JobContext, Outputs, Provenance},
     source::{RunCursor, SourceCursor},
     stop::{EndsOthers, Watched},
+    ttl::Ages,
     view::RunView,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Merging {
     folding: Arc<Folding>,
     spec: Arc<TreeSpec>,
     table: Arc<TableSpec>,
+    ages: Option<Ages>,
     context: JobContext,
 }
 
@@ -108,7 +110,8 @@ impl Merging {
         let spec = tree.spec.load_full();
         let table = spec.table(merge.level, &merge.after);
         let folding = Arc::clone(&tree.folding);
-        Self { merge, tombstones, watermark, folding, spec, table, context }
+        let ages = tree.ages();
+        Self { merge, tombstones, watermark, folding, spec, table, ages, context }
     }
 
     /// Where it is cut.
@@ -137,12 +140,18 @@ impl Merging {
         }
 
         let mut gc = GcContext::new(comparator, self.watermark, &self.tombstones, &merge.older);
-        gc.covered_elsewhere = merge.covered_elsewhere.as_ref();
+        // A number tells how old a value is, as long as that matters.
+        if self.ages.is_none() {
+            gc.covered_elsewhere = merge.covered_elsewhere.as_ref();
+        }
         gc.operator = self.folding.operator();
         gc.end = piece.end.as_deref();
         let mut departed = |_: &[u8], _: &[u8]| {};
         let options = self.spec.options();
         let mut filter = options.compaction_filters.as_ref().map(CompactionFilters::make);
+        if let Some(ages) = &self.ages {
+            filter = Some(Box::new(ages.filter(filter.take())));
+        }
         let mut stream = GcStream::new(input, gc, &mut departed);
         if let Some(filter) = &mut filter {
             stream = stream.with_filter(filter.as_mut());
@@ -157,7 +166,15 @@ impl Merging {
         });
         let fences = merge.fences.get(before.saturating_sub(1)..).unwrap_or_default();
         let cutter = OutputCutter::new(options.cut, fences, piece.clone(), comparator);
-        let outputs = Outputs::new(context, merge.level, &merge.lineage, merge.created_at_ms);
+        // Versions that somebody reads are not judged.
+        let judged_to = self.ages.as_ref().map(|ages| ages.dead.min(self.watermark));
+        let provenance = Provenance {
+            level: merge.level,
+            lineage: &merge.lineage,
+            created_at_ms: merge.created_at_ms,
+            judged_to,
+        };
+        let outputs = Outputs::new(context, provenance);
         let files = self.spec.table_context(&context.store.files, &context.comparator);
         let mut set = TableSetWriter::new(&files, Arc::clone(&self.table), cutter, outputs);
         set.add_tombstones(self.tombstones.kept())?;

@@ -7,7 +7,7 @@
 
 use stratal_types::{dump::Dump, varint};
 
-use crate::{KeptOptions, kept_options::describe};
+use crate::{KeptOptions, Ttl, kept_options::describe};
 
 /// Longest name of a merge operator, in bytes.
 const NAME_LEN_MAX: usize = 255;
@@ -15,6 +15,7 @@ const NAME_LEN_MAX: usize = 255;
 /// Tags of fields on disk. Never renumbered.
 mod tag {
     pub(super) const MERGE_OPERATOR: u64 = 1;
+    pub(super) const TTL: u64 = 33;
 }
 
 /// What is stored with a tree about how its contents are to be read, in the manifest. The bytes are
@@ -35,6 +36,8 @@ pub struct TreeSettings {
     pub merge_operator: Option<String>,
     /// How the tree is kept, by whoever does not say otherwise. `None` until it was said once.
     pub options: Option<KeptOptions>,
+    /// For how long it keeps values; `None` for ever.
+    pub ttl: Option<Ttl>,
 }
 
 /// Why bytes are no settings of a tree.
@@ -65,6 +68,12 @@ impl TreeSettings {
         if let Some(options) = &self.options {
             options.encode(&mut out);
         }
+        if let Some(Ttl { ttl_ms, since_ms }) = self.ttl {
+            put_field(&mut out, tag::TTL, |out| {
+                varint::put(out, ttl_ms);
+                varint::put(out, since_ms);
+            });
+        }
         out
     }
 
@@ -86,6 +95,7 @@ impl TreeSettings {
             last = tag;
             match tag {
                 tag::MERGE_OPERATOR => settings.merge_operator = Some(name(value)?),
+                tag::TTL => settings.ttl = Some(ttl(value)?),
                 tag if tag % 2 == 1 => return Err(SettingsError::Unsupported { tag }),
                 tag => {
                     let mut options = settings.options.clone().unwrap_or_default();
@@ -107,6 +117,10 @@ pub fn annotate_settings(dump: &mut Dump<'_>) {
         let Ok((tag, value)) = take_field(&mut rest) else { return };
         let what = match tag {
             tag::MERGE_OPERATOR => format!("merge_operator \"{}\"", value.escape_ascii()),
+            tag::TTL => match ttl(value) {
+                Ok(Ttl { ttl_ms, since_ms }) => format!("ttl {ttl_ms} ms since {since_ms}"),
+                Err(_) => "ttl, not readable".into(),
+            },
             tag => describe(tag, value).unwrap_or_else(|| format!("field {tag}, not known")),
         };
         dump.field(before.saturating_sub(rest.len()), what);
@@ -133,6 +147,15 @@ fn take_field<'a>(rest: &mut &'a [u8]) -> Result<(u64, &'a [u8]), SettingsError>
     let (value, behind) = rest.split_at_checked(len).ok_or(malformed("a field ends too early"))?;
     *rest = behind;
     Ok((tag, value))
+}
+
+fn ttl(mut value: &[u8]) -> Result<Ttl, SettingsError> {
+    let mut number = || varint::take(&mut value).ok_or(malformed("a ttl ends too early"));
+    let (ttl_ms, since_ms) = (number()?, number()?);
+    if ttl_ms == 0 || !value.is_empty() {
+        return Err(malformed("a ttl is 0 or too long"));
+    }
+    Ok(Ttl { ttl_ms, since_ms })
 }
 
 pub(crate) fn name(value: &[u8]) -> Result<String, SettingsError> {

@@ -9,7 +9,7 @@ use stratal_cache::Cache;
 use stratal_fs::{Access, Fs, RateLimiter, create_dir_synced};
 use stratal_manifest::{
     FileName, Manifest, ManifestContext, ManifestOptions, NewTree, Orphan, RecoveryMode,
-    RecoveryReport, TreeId, Version, VersionEdit, last_number, orphans,
+    RecoveryReport, Timeline, TreeId, Version, VersionEdit, last_number, orphans,
 };
 use stratal_merge::{MergeOperator, operator_named};
 use stratal_sst::{BlockPool, TableContext, TableIdentity};
@@ -22,7 +22,9 @@ use stratal_types::{
     },
 };
 
-use crate::{Clock, Error, Snapshot, TreeOptions, TreeSettings, files::Files, identity};
+use crate::{
+    Clock, Error, Snapshot, TreeOptions, TreeSettings, files::Files, identity, times::Times,
+};
 
 /// Gives a comparator for its name.
 pub type Comparators = Arc<dyn Fn(&str) -> Option<Arc<dyn Comparator>> + Send + Sync>;
@@ -114,6 +116,8 @@ pub struct Store {
     limbo: Mutex<Vec<PathBuf>>,
     /// No job begins or goes on.
     is_stopped: AtomicBool,
+    /// When numbers were given out. A leaf.
+    pub(crate) times: Mutex<Times>,
     db_id: DbId,
 }
 
@@ -178,6 +182,7 @@ impl Store {
     ) -> Result<(Arc<Self>, OpenReport), Error> {
         let version = manifest.version();
         let clock = Clock::new(version.clock, version.retention_floor);
+        let times = Times::new(Timeline::clone(&version.times));
         version.held.iter().for_each(|(holder, bound)| clock.set_held(holder, *bound));
         let names = file_names(&context)?;
         let last_number = last_number(names.iter().map(String::as_str));
@@ -201,6 +206,7 @@ impl Store {
             )),
             manifest: Mutex::new(manifest),
             limbo: Mutex::default(),
+            times: Mutex::new(times),
             is_stopped: AtomicBool::new(false),
             db_id,
             context,

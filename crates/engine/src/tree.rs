@@ -15,7 +15,7 @@ use stratal_types::{
 
 use crate::{
     Error, KeptOptions, OperandStats, Operation, Snapshot, Store, TreeRange, TreeSettings,
-    TreeSpec, WriteBatch,
+    TreeSpec, Ttl, WriteBatch,
     current::Current,
     folding::Folding,
     job::JobBoard,
@@ -51,6 +51,8 @@ pub struct Tree {
     /// A leaf.
     pub(crate) operands: Mutex<OperandStats>,
     pub(crate) traffic: Traffic,
+    /// For how long values are kept. A leaf.
+    pub(crate) ttl: Mutex<Option<Ttl>>,
     /// Everything below was applied to this tree or never will be.
     pub(crate) applied: AtomicU64,
     /// For its tables.
@@ -102,6 +104,7 @@ impl Tree {
             next_memtable: AtomicU64::new(1),
             operands: Mutex::default(),
             traffic: Traffic::default(),
+            ttl: Mutex::new(settings.ttl),
         }))
     }
 
@@ -275,6 +278,7 @@ impl Tree {
             apply_to(&state.active, operation, given)?;
         }
         self.applied.fetch_max(seqno.get(), Ordering::AcqRel);
+        self.note_time();
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use stratal_block::{Checksum, Compression, Parity, Seal};
 use stratal_engine::{
     FilterPolicy, KeptOptions, LazyLeveledOptions, SettingsError, StrategyOptions, TreeSettings,
-    annotate_settings,
+    Ttl, annotate_settings,
 };
 use stratal_filter::{FilterKind, FilterSize, FilterSpec};
 use stratal_sst::{FilterMembership, Partitioning, TableDictionary, TableOptions};
@@ -17,7 +17,7 @@ use stratal_types::dump::{Dump, bytes_of};
 const FORMAT: &str = include_str!("../FORMAT.md");
 
 fn append() -> TreeSettings {
-    TreeSettings { merge_operator: Some("append".into()), options: None }
+    TreeSettings { merge_operator: Some("append".into()), ..TreeSettings::default() }
 }
 
 /// Every option other than its default.
@@ -88,7 +88,7 @@ fn others() -> Vec<KeptOptions> {
 #[test]
 fn options_of_every_form_read_back() {
     for options in others() {
-        let settings = TreeSettings { merge_operator: None, options: Some(options) };
+        let settings = TreeSettings { options: Some(options), ..TreeSettings::default() };
         assert_eq!(TreeSettings::decode(&settings.encode()), Ok(settings));
     }
 }
@@ -137,6 +137,23 @@ fn reads_and_writes(golden_name: &str, settings: &TreeSettings) {
 }
 
 #[test]
+fn v1_ttl() {
+    let ttl = Some(Ttl { ttl_ms: 3_600_000, since_ms: 1_760_000_000_000 });
+    let settings = TreeSettings { ttl, ..TreeSettings::default() };
+    let bytes = settings.encode();
+    let mut dump = Dump::new(&bytes);
+    annotate_settings(&mut dump);
+    let text = dump.finish();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1/ttl.dump");
+    let stored = golden(path, &text);
+    assert_eq!(stored, text);
+    assert_eq!(TreeSettings::decode(&bytes_of(&stored).unwrap()).unwrap(), settings);
+    assert!(FORMAT.contains(stored.trim_end()), "FORMAT.md shows\n{stored}");
+    let both = TreeSettings { ttl, ..all() };
+    assert_eq!(TreeSettings::decode(&both.encode()), Ok(both));
+}
+
+#[test]
 fn every_mutant_is_refused_or_is_other_settings() {
     for settings in [append(), all()] {
         check_mutants(&settings);
@@ -179,5 +196,8 @@ fn fields_that_are_not_known_are_skipped_or_refused_as_their_tags_say() {
     malformed(&[1, 2, 0xff, 0xfe]);
     malformed(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
     let long = "x".repeat(256);
-    malformed(&TreeSettings { merge_operator: Some(long), options: None }.encode());
+    malformed(&TreeSettings { merge_operator: Some(long), ..TreeSettings::default() }.encode());
+    malformed(&[33, 2, 0, 1]);
+    malformed(&[33, 1, 5]);
+    malformed(&[33, 3, 5, 1, 1]);
 }

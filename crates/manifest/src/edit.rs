@@ -206,8 +206,8 @@ impl VersionEdit {
         self
     }
 
-    /// Notes what time it was when a sequence number was the next to be given out. A mark whose number or
-    /// time is not above the last one's changes nothing.
+    /// Notes what time it was when a sequence number was the next to be given out. A mark whose number is
+    /// not above the last one's, or whose time is below, changes nothing.
     pub fn mark_time(&mut self, mark: TimeMark) -> &mut Self {
         self.times.push(mark);
         self

@@ -54,7 +54,7 @@ impl Timeline {
         self.marks.last().copied()
     }
 
-    /// Adds a mark behind all others; does nothing if its number or its time is not above theirs.
+    /// Adds a mark behind all others; does nothing if its number is not above theirs or its time is below.
     /// O(marks).
     pub fn note(&mut self, mark: TimeMark) {
         self.extend(&[mark]);
@@ -63,9 +63,11 @@ impl Timeline {
     /// Adds marks one behind the other, and thins out once. O(marks).
     pub fn extend(&mut self, marks: &[TimeMark]) {
         for mark in marks {
-            let is_above = |last: TimeMark| last.seqno < mark.seqno && last.time_ms < mark.time_ms;
-            if self.last().is_none_or(is_above) {
-                self.marks.push(*mark);
+            match self.marks.last_mut() {
+                Some(last) if mark.seqno <= last.seqno || mark.time_ms < last.time_ms => {}
+                // More was given out by then.
+                Some(last) if mark.time_ms == last.time_ms => *last = *mark,
+                _ => self.marks.push(*mark),
             }
         }
         self.thin();
@@ -115,10 +117,12 @@ mod tests {
     fn marks_only_ascend() {
         let mut times = Timeline::default();
         times.note(mark(5, 100));
-        for late in [mark(5, 200), mark(6, 100), mark(4, 90), mark(9, 99)] {
+        for late in [mark(5, 200), mark(4, 100), mark(4, 90), mark(9, 99)] {
             times.note(late);
         }
         assert_eq!(times.marks(), [mark(5, 100)]);
+        times.note(mark(6, 100));
+        assert_eq!(times.marks(), [mark(6, 100)], "more was given out by then");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! keep finding the newest write, no level starves, and a tree that is left alone comes to rest.
 
 use stratal_compaction::plan::{
-    Blocked, Claim, Fifo, FifoOptions, Forget, Invalid, Job, JobKind, LEVELS_MAX,
+    Aging, Blocked, Claim, Fifo, FifoOptions, Forget, Invalid, Job, JobKind, LEVELS_MAX,
     LazyLeveledOptions, LeveledOptions, Place, Policy, Reason, Run, Shape, Sizing, Strategy,
     StrategyOptions, Table, TieredOptions,
 };
@@ -266,7 +266,7 @@ fn no_numbers_make_a_planner_panic_or_plan_nonsense() {
         let policy = any_policy(&mut rng);
         policy.pressure(&shape);
         // As many at once as there are.
-        for strategy in [&policy as &dyn Strategy, &policy.major()] {
+        for strategy in [&policy as &dyn Strategy, &policy.major(), &Aging] {
             for _ in 0..100 {
                 let Some(job) = strategy.plan(&shape, &Bytewise) else { break };
                 let context = format!("seed {seed}, {policy:?}, {job:?}");
@@ -350,6 +350,65 @@ fn nothing_is_too_old_while_time_is_unknown() {
     assert_eq!(strategy.plan(&tree.shape, &Bytewise).unwrap().reason, Reason::Space);
     let young = FifoOptions { len_max: u64::MAX, ..options }.validate().unwrap();
     assert_eq!(young.plan(&tree.shape, &Bytewise), None);
+}
+
+#[test]
+fn tables_go_for_their_age_as_a_whole_or_are_rewritten_once() {
+    let table = |number: u64, cells: (u32, u32), seqnos: (u32, u32)| Table {
+        number,
+        span: KeyRange::closed(key(cells.0), key(cells.1)),
+        len: 100,
+        seqnos: (seqnos.0.into(), seqnos.1.into()),
+        entries: 10,
+        deletes: 0,
+        tombstones: 0,
+        created_at_ms: 1,
+        expired_at: None,
+        judged_to: SeqNo::ZERO,
+        busy: false,
+    };
+    let run = |age, tables: &[Table]| Run { age, tables: tables.to_vec() };
+    let newer =
+        [table(1, (0, 9), (50, 60)), table(2, (10, 30), (30, 45)), table(3, (40, 49), (41, 48))];
+    let older =
+        [table(4, (0, 19), (5, 40)), table(5, (20, 29), (5, 90)), table(6, (50, 59), (20, 29))];
+    let shape = Shape {
+        levels: vec![vec![run(2, &newer)], vec![run(1, &older)]],
+        watermark: 1000u32.into(),
+        ..Shape::default()
+    };
+    let plan = |dead: u32, stale: u32, watermark: u32| {
+        let (dead, stale, watermark) = (dead.into(), stale.into(), watermark.into());
+        let shape = Shape { dead, stale, watermark, ..shape.clone() };
+        let job = Aging.plan(&shape, &Bytewise)?;
+        job.check(&shape, &Bytewise).unwrap();
+        Some((job.kind, job.inputs))
+    };
+    let cases = [
+        ((0, 0, 1000), None),
+        ((29, 0, 1000), None),
+        ((30, 0, 1000), Some((JobKind::Expire, vec![6]))),
+        // Table 2 is old, but lies over younger rows of table 5, which it may hide older ones of.
+        ((49, 0, 1000), Some((JobKind::Expire, vec![3, 4, 6]))),
+        ((100, 0, 1000), Some((JobKind::Expire, vec![1, 2, 3, 4, 5, 6]))),
+        ((0, 5, 1000), None),
+        ((0, 6, 1000), Some((JobKind::Compact, vec![4]))),
+        // Who reads at 5 is told nothing else.
+        ((0, 6, 5), None),
+    ];
+    for ((dead, stale, watermark), expected) in cases {
+        assert_eq!(plan(dead, stale, watermark), expected, "{dead} {stale} {watermark}");
+    }
+    // What was judged comes to rest.
+    let mut shape = Shape { stale: 46u32.into(), ..shape };
+    for _ in 0..5 {
+        let job = Aging.plan(&shape, &Bytewise).unwrap();
+        let tables = shape.levels.iter_mut().flatten().flat_map(|run| &mut run.tables);
+        tables
+            .filter(|table| job.takes(table.number))
+            .for_each(|table| table.judged_to = 46u32.into());
+    }
+    assert_eq!(Aging.plan(&shape, &Bytewise), None);
 }
 
 #[test]

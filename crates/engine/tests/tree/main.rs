@@ -25,6 +25,7 @@ mod ingestion;
 mod strategies;
 mod expiry;
 mod subcompactions;
+mod ttl;
 mod deletes;
 mod threads;
 mod invariants;

@@ -75,7 +75,7 @@ fn options_and_a_merge_operator_are_kept_beside_each_other() {
         if !operator_first {
             tree.set_merge_operator("append").unwrap();
         }
-        let TreeSettings { merge_operator, options } = store.settings(id).unwrap();
+        let TreeSettings { merge_operator, options, .. } = store.settings(id).unwrap();
         assert_eq!(merge_operator.as_deref(), Some("append"));
         assert_eq!(options.unwrap().strategy, tiered().strategy);
     }
