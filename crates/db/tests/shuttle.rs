@@ -175,18 +175,28 @@ fn commits_and_a_close() {
     assert!(db.verify().unwrap().is_ok());
 }
 
-/// As before, and nobody closes before all is done.
-fn commits_and_background_jobs() {
+/// As before, and nobody closes before all is done. Without threads of the database, one of the test
+/// does its jobs.
+fn commits_and_jobs(executor: Executor) {
     let fs = MemFs::new();
-    let db = small(Arc::new(fs.clone())).executor(Executor::Threads).open().unwrap();
+    let db = small(Arc::new(fs.clone())).executor(executor).open().unwrap();
     keyspaces(&db);
     let outcomes = Arc::new(Outcomes::default());
-    let threads: Vec<_> = (0..3)
+    let mut threads: Vec<_> = (0..3)
         .map(|writer| {
             let (db, outcomes) = (db.clone(), Arc::clone(&outcomes));
             thread::spawn(move || write(&db, &outcomes, writer, 6))
         })
         .collect();
+    if executor == Executor::Inline {
+        let db = db.clone();
+        threads.push(thread::spawn(move || {
+            for _ in 0..8 {
+                db.step().unwrap();
+                thread::yield_now();
+            }
+        }));
+    }
     for thread in threads {
         thread.join().unwrap();
     }
@@ -221,6 +231,62 @@ fn a_disk_that_fails() {
     judge(&found, &outcomes, Durability::Sync);
 }
 
+/// A keyspace is dropped, and another of its name made, while batches name it and another keyspace:
+/// each is refused, or committed in both.
+fn a_keyspace_that_is_dropped() {
+    let fs = MemFs::new();
+    let db = small(Arc::new(fs.clone())).executor(Executor::Threads).open().unwrap();
+    keyspaces(&db);
+    let outcomes = Arc::new(Outcomes::default());
+    let mut threads: Vec<_> = (0..2)
+        .map(|writer| {
+            let (db, outcomes) = (db.clone(), Arc::clone(&outcomes));
+            let keyspaces = keyspaces_of(&db);
+            thread::spawn(move || {
+                for number in 0..5 {
+                    let name = format!("{writer}/{number}");
+                    let mut batch = db.batch();
+                    for keyspace in &keyspaces {
+                        batch.put(keyspace, &*name, [b'.'; 200]);
+                    }
+                    match batch.commit() {
+                        Ok(ticket) => {
+                            let committed = (ticket.seqno(), name, Durability::Os);
+                            outcomes.committed.lock().unwrap().push(committed);
+                        }
+                        Err(Error::NotFound { .. }) => {
+                            outcomes.refused.lock().unwrap().insert(name);
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    threads.push({
+        let db = db.clone();
+        thread::spawn(move || db.flush().unwrap())
+    });
+    db.drop_keyspace("b").unwrap();
+    db.keyspace("b", KeyspaceOptions::default()).unwrap().put("fresh", "1").unwrap();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let committed = outcomes.committed.lock().unwrap();
+    let committed: BTreeSet<_> = committed.iter().map(|(_, name, _)| name.clone()).collect();
+    let fresh = BTreeSet::from(["fresh".to_owned()]);
+    let expected = [committed, fresh];
+    assert_eq!(keyspaces_of(&db).map(|keyspace| names(&keyspace)), expected);
+    db.close().unwrap();
+    let db = small(Arc::new(fs)).executor(Executor::Inline).open().unwrap();
+    assert_eq!(keyspaces_of(&db).map(|keyspace| names(&keyspace)), expected, "opened again");
+}
+
+#[test]
+fn a_dropped_keyspace_takes_its_rows_and_no_others() {
+    schedules::check("a keyspace that is dropped", 60, a_keyspace_that_is_dropped);
+}
+
 #[test]
 fn batches_are_whole_and_none_is_lost_by_a_close() {
     schedules::check("commits and a close", 60, commits_and_a_close);
@@ -228,7 +294,12 @@ fn batches_are_whole_and_none_is_lost_by_a_close() {
 
 #[test]
 fn writers_are_never_left_waiting() {
-    schedules::check("commits and background jobs", 60, commits_and_background_jobs);
+    schedules::check("commits and background jobs", 60, || commits_and_jobs(Executor::Threads));
+}
+
+#[test]
+fn jobs_are_done_beside_writers_by_whoever_steps() {
+    schedules::check("commits and steps", 60, || commits_and_jobs(Executor::Inline));
 }
 
 #[test]
