@@ -20,6 +20,7 @@ mod golden;
 mod whole;
 mod reading;
 mod overlay;
+mod carry;
 mod seal;
 mod heal;
 mod dictionary;
