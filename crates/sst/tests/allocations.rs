@@ -66,6 +66,20 @@ fn a_cursor_moves_over_cached_blocks_without_allocating() {
 }
 
 #[test]
+fn writing_a_table_allocates_for_blocks_and_not_for_rows() {
+    const ROWS: u32 = 20_000;
+    let ctx = TableContext::default();
+    let spec = Arc::new(TableOptions::default().validate().unwrap());
+    let mut writer = TableWriter::new(&ctx, Vec::new(), FileUid([7; 16]), spec).unwrap();
+    let keys: Vec<_> = (0..ROWS).map(|i| format!("key {i:012}").into_bytes()).collect();
+    let (warm_up, rest) = keys.split_at(2_000);
+    warm_up.iter().for_each(|key| writer.put(key, &[7; 100]).unwrap());
+    let count = allocations(|| rest.iter().for_each(|key| writer.put(key, &[7; 100]).unwrap()));
+    assert_eq!(writer.entries(), ROWS.into());
+    assert!(count < rest.len() as u64 / 10, "{count} for {} rows", rest.len());
+}
+
+#[test]
 fn a_get_of_a_cached_row_does_not_allocate() {
     let table = table(Partitioning::Never, comparator_named("bytewise").unwrap());
     let keys: Vec<_> = (0..3000u32).map(|i| key(i.wrapping_mul(2_654_435_761))).collect();
