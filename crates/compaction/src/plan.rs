@@ -39,6 +39,7 @@ mod forget;
 mod aging;
 mod policy;
 mod encoding;
+mod debt;
 mod major;
 mod filter_bits;
 mod version;
@@ -46,6 +47,7 @@ mod version;
 use stratal_types::Comparator;
 
 pub use aging::Aging;
+pub use debt::Debt;
 pub use fifo::{Fifo, FifoOptions};
 pub use filter_bits::{LevelKeys, filter_bits};
 pub use forget::Forget;

@@ -1,7 +1,9 @@
 use std::ops::RangeBounds;
 
 use bytes::Bytes;
-use stratal_engine::{Snapshot, TreeOptions, TreeRange, TreeStats};
+use stratal_engine::{
+    Debt, Pressure, Snapshot, TableStats, TreeEstimate, TreeOptions, TreeRange, TreeStats,
+};
 use stratal_types::sync::Arc;
 
 use crate::{
@@ -365,6 +367,44 @@ impl Keyspace {
     /// How it is kept.
     pub fn options(&self) -> TreeOptions {
         self.core.tree.spec().options().clone()
+    }
+
+    /// How many versions of keys of `range` there are, and how many bytes they take, without reading
+    /// data, and by how much that may be off. See [`Tree::estimate`](stratal_engine::Tree::estimate).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn estimate<K: AsRef<[u8]>>(
+        &self,
+        range: impl RangeBounds<K>,
+    ) -> Result<TreeEstimate, Error> {
+        Ok(self.core.tree.estimate(range)?)
+    }
+
+    /// How far it is behind with merges.
+    pub fn pressure(&self) -> Pressure {
+        self.core.tree.pressure()
+    }
+
+    /// What merges have left to write until it has the shape that its options want. Plans every job that
+    /// is due: for reports, not for every write.
+    pub fn debt(&self) -> Debt {
+        self.core.tree.debt()
+    }
+
+    /// Its tables, in the order in which reads ask them, with details of those that are open.
+    pub fn tables(&self) -> Vec<TableStats> {
+        self.core.tree.tables()
+    }
+
+    /// Its tables, all with details: reads the ends of those files that are not open.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn tables_in_detail(&self) -> Result<Vec<TableStats>, Error> {
+        Ok(self.core.tree.tables_in_detail()?)
     }
 
     /// What it holds.

@@ -101,9 +101,10 @@ pub use ingestion::Ingestion;
 pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
 pub use reader::KeyspaceReader;
 pub use stratal_engine::{
-    Change, ChangeOptions, FifoOptions, FilterPolicy, IngestSummary, LazyLeveledOptions,
-    LevelStats, LeveledOptions, MergeOperator, OperandStats, Operation, OperatorError, Randomness,
-    Snapshot, StrategyOptions, TieredOptions, TreeOptions, TreeStats, operator_named,
+    Change, ChangeOptions, Debt, FifoOptions, FilterPolicy, IngestSummary, LazyLeveledOptions,
+    LevelStats, LeveledOptions, MergeOperator, OperandStats, Operation, OperatorError, Pressure,
+    Randomness, Snapshot, StrategyOptions, TableDetails, TableStats, TieredOptions, TrafficStats,
+    TreeEstimate, TreeOptions, TreeStats, operator_named,
 };
 pub use stratal_types::{
     Counter, Counters, CutOptions, DelimitedPrefix, FixedPrefix, Metrics, PrefixExtractor,

@@ -135,7 +135,8 @@ pub use store::{
 };
 pub use stratal_compaction::gc::{CompactionFilter, Verdict};
 pub use stratal_compaction::plan::{
-    FifoOptions, Job, LazyLeveledOptions, LeveledOptions, Pressure, StrategyOptions, TieredOptions,
+    Debt, FifoOptions, Job, LazyLeveledOptions, LeveledOptions, Pressure, StrategyOptions,
+    TieredOptions,
 };
 pub use stratal_fs::{Origin, RateLimiter};
 pub use stratal_manifest::TreeId;

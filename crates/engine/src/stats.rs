@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use stratal_compaction::plan::Debt;
 use stratal_sst::Properties;
 use stratal_types::{
     FileUid, KeyRange, SeqNo,
@@ -9,6 +10,7 @@ use stratal_types::{
 use crate::{
     Error, Tree,
     files::TableHandle,
+    job::JobBoard,
     view::{RunView, View},
 };
 
@@ -251,6 +253,15 @@ impl Tree {
             traffic: self.traffic.stats(),
             oldest_run_len: oldest_run_len(&state.view),
         }
+    }
+
+    /// What merges have left to write until the tree rests, as its strategy has it: see
+    /// [`Policy::debt`](stratal_compaction::plan::Policy::debt). Plans every job that is due, so it is
+    /// nothing for every write; [`pressure`](Self::pressure) is.
+    pub fn debt(&self) -> Debt {
+        let shape = self.shape(&self.state.load().view, &JobBoard::default());
+        let spec = self.spec.load();
+        spec.policy().debt(&shape, spec.options().cut.table_len, self.comparator.as_ref())
     }
 
     /// Every table, in the order in which reads ask them: levels from 0, runs from the newest, tables by

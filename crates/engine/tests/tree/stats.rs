@@ -164,6 +164,18 @@ fn statistics_add_up() {
     assert!(stats.space_amplification().unwrap() >= 1.0);
     let runs: usize = stats.levels.iter().map(|level| level.runs).sum();
     assert_eq!(stats.read_amplification(), runs + 1);
+    // What is owed is what is then written, but for what merges drop.
+    assert_eq!(tree.debt().jobs, 0, "the last thing done was to compact");
+    for _ in 0..4 {
+        tree.put(b"01000", &[1; 40]).unwrap();
+        tree.flush().unwrap();
+    }
+    let (owed, before) = (tree.debt(), tree.stats().traffic.merged_len);
+    assert!(owed.is_whole && owed.jobs > 0);
+    tree.compact(false).unwrap();
+    let written = tree.stats().traffic.merged_len - before;
+    assert!(written > 0 && written <= owed.written_len, "{written} of {owed:?}");
+    assert_eq!(tree.debt().jobs, 0);
     tree.compact(true).unwrap();
     let stats = tree.stats();
     assert_eq!(stats.live_keys_estimate(), live, "nothing hidden is left");
