@@ -1,6 +1,9 @@
 //! Merges that are done in parts.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use stratal_engine::{
     BlockPool, CompactionFilters, EntryRef, Error, Job, JobSummary, Snapshot, Store, Tree,
@@ -188,14 +191,23 @@ fn files(fs: &dyn Fs, tree: &Tree) -> [Vec<String>; 2] {
     })
 }
 
-/// A tree with a merge that is worth five parts, planned.
+/// A tree with a merge that is worth several parts, planned.
 fn about_to_merge(fs: &SimFs, pool: Option<Arc<dyn BlockPool>>) -> (Grown, Job) {
-    let grown = grown(Arc::new(fs.clone()), 12, "bytewise", pool);
-    let spec = in_parts(&grown.tree.spec(), 5, &mut Rng::new(2));
-    let options = TreeOptions { compaction_filters: None, ..spec.options().clone() };
-    grown.tree.set_spec(options.validate().unwrap()).unwrap();
-    let job = grown.tree.plan_major().unwrap();
-    (grown, job)
+    static SEED: OnceLock<u64> = OnceLock::new();
+    let plan = |fs: &SimFs, seed, pool| {
+        let grown = grown(Arc::new(fs.clone()), seed, "bytewise", pool);
+        let spec = in_parts(&grown.tree.spec(), 5, &mut Rng::new(2));
+        let options = TreeOptions { compaction_filters: None, ..spec.options().clone() };
+        grown.tree.set_spec(options.validate().unwrap()).unwrap();
+        let job = grown.tree.plan_major();
+        job.map(|job| (grown, job))
+    };
+    let is_worth_it = |seed: &u64| {
+        let planned = plan(&SimFs::new(*seed), *seed, None);
+        planned.is_some_and(|(grown, job)| grown.tree.run(&job).unwrap().parts > 3)
+    };
+    let seed = *SEED.get_or_init(|| (0..100).find(is_worth_it).unwrap());
+    plan(fs, seed, pool).unwrap()
 }
 
 /// Runs the merge with `fault`: it is done, or the tree is as before and no file is there that is not
