@@ -1,17 +1,17 @@
 mod changes;
 mod table;
+mod tree;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use stratal::{FifoOptions, StrategyOptions};
-use stratal_block::Compression;
-
 pub(crate) use changes::ChangesArgs;
+use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use table::{
     DiffArgs, GetArgs, KeepArg, NewTableArgs, ScanArgs, SplitArgs, TableMergeArgs, TableVerb,
     WriteArgs, seal_of,
 };
+pub(crate) use tree::TreeArgs;
+use tree::compression;
 
 /// An embedded LSM storage engine: write, query, inspect and verify its files.
 #[derive(Debug, Parser)]
@@ -100,10 +100,7 @@ pub(crate) enum Verb {
         db: PathBuf,
     },
     /// Say what the database holds
-    Stats {
-        /// The database's directory
-        db: PathBuf,
-    },
+    Stats(StatsArgs),
     /// Check every block of every file
     Verify {
         /// The database's directory
@@ -133,6 +130,19 @@ pub(crate) enum Verb {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Reads no data: levels are told by the manifest, filters by the ends of tables. What was\n\
+    written is counted since the database was opened."
+)]
+pub(crate) struct StatsArgs {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// List every table too
+    #[arg(long)]
+    pub(crate) tables: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -172,7 +182,9 @@ pub(crate) struct InputArgs {
     stratal load ./db - --format lines --delete < keys\n  \
     stratal load ./db cities.csv --key geonameid\n  \
     stratal load ./db events.ndjson.zst --key /event/id\n  \
-    stratal load ./db in.tsv --acks --durability sync --batch 100")]
+    stratal load ./db in.tsv --acks --durability sync --batch 100\n  \
+    stratal load ./db in.tsv --compaction lazy --compression zstd --filter-bits 12\n\n\
+    How tables are written and merged the keyspace keeps; what is not said stays as it is.")]
 pub(crate) struct LoadArgs {
     /// The database's directory
     pub(crate) db: PathBuf,
@@ -196,10 +208,8 @@ pub(crate) struct LoadArgs {
     /// held in memory; always synced
     #[arg(long, conflicts_with_all = ["durability", "batch"])]
     pub(crate) ingest: bool,
-    /// How tables are merged meanwhile: leveled, tiered, lazy, or fifo:SIZE, which forgets the oldest
-    /// tables of what exceeds SIZE
-    #[arg(long, value_name = "STRATEGY", default_value = "leveled", value_parser = strategy)]
-    pub(crate) compaction: StrategyOptions,
+    #[command(flatten)]
+    pub(crate) tree: TreeArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -299,13 +309,8 @@ pub(crate) struct BenchArgs {
     /// Bytes in a value, of which half compress
     #[arg(long, default_value_t = 100)]
     pub(crate) value_size: usize,
-    /// none, lz4, zstd or zstd:LEVEL
-    #[arg(long, default_value = "none", value_parser = compression)]
-    pub(crate) compression: Compression,
-    /// How tables are merged: leveled, tiered, lazy, or fifo:SIZE, which forgets the oldest tables of
-    /// what exceeds SIZE
-    #[arg(long, value_name = "STRATEGY", default_value = "leveled", value_parser = strategy)]
-    pub(crate) compaction: StrategyOptions,
+    #[command(flatten)]
+    pub(crate) tree: TreeArgs,
     /// Bytes of cache, such as 64MiB
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) cache: u64,
@@ -435,32 +440,6 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| "not a number of bytes".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
-}
-
-/// A strategy by its name. What forgets has to be told when: a default would lose data by surprise.
-fn strategy(text: &str) -> Result<StrategyOptions, String> {
-    if let Some(len) = text.strip_prefix("fifo:") {
-        let options = FifoOptions { len_max: size(len)?, ..FifoOptions::default() };
-        return Ok(StrategyOptions::Fifo(options));
-    }
-    StrategyOptions::named(text)
-        .filter(|options| !matches!(options, StrategyOptions::Fifo(_)))
-        .ok_or_else(|| "must be leveled, tiered, lazy or fifo:SIZE".into())
-}
-
-fn compression(text: &str) -> Result<Compression, String> {
-    let (name, level) =
-        text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
-    match (name, level) {
-        ("none", None) => Ok(Compression::None),
-        ("lz4", None) => Ok(Compression::Lz4),
-        ("zstd", None) => Ok(Compression::Zstd { level: 3 }),
-        ("zstd", Some(level)) => {
-            let level = level.parse().map_err(|_| "the level must be a number".to_owned())?;
-            Ok(Compression::Zstd { level })
-        }
-        _ => Err("must be none, lz4, zstd or zstd:LEVEL".into()),
-    }
 }
 
 #[cfg(test)]

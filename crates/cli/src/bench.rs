@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Instant};
 
 use serde_json::{Value, json};
-use stratal::{Database, Durability, Keyspace, TreeOptions};
+use stratal::{Database, Durability, Keyspace, TreeOptions, TreeStats};
+use stratal_block::Compression;
 use stratal_sst::TableOptions;
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     failure::Failure,
     output::Output,
     rows::rate,
+    stats::{amplification_json, amplification_text},
 };
 
 /// Records written at once by the workloads that write: one, as applications do.
@@ -22,13 +24,9 @@ const ROWS_PER_SEEK: usize = 10;
 
 pub(crate) fn run(args: &BenchArgs, out: &mut Output) -> Result<(), Failure> {
     let dir = directory(args)?;
-    let table = TableOptions { compression: args.compression, ..TableOptions::default() };
-    let options = TreeOptions {
-        table,
-        compress_from_level: 0,
-        strategy: args.compaction,
-        ..TreeOptions::default()
-    };
+    let table = TableOptions { compression: Compression::None, ..TableOptions::default() };
+    let base = TreeOptions { table, compress_from_level: 0, ..TreeOptions::default() };
+    let options = args.tree.over(&base)?.unwrap_or(base);
     let db = in_directory(dir.path.clone(), args.cache, options)?;
     let keyspace = db.open_keyspace("default").map_err(|error| Failure::database(&error))?;
     let bench = Bench { args, db: &db, keyspace: &keyspace };
@@ -82,10 +80,13 @@ impl Bench<'_> {
     fn run_all(&self, out: &mut Output) -> Result<(), Failure> {
         for &workload in &self.args.workloads {
             let measured = self.measure(workload)?;
-            report(workload, &measured, out)?;
+            report(workload, &measured, &self.keyspace.stats(), out)?;
             out.flush()?;
         }
-        Ok(())
+        if out.json {
+            return Ok(());
+        }
+        out.line(format!("amplification: {}", amplification_text(&self.keyspace.stats())))
     }
 
     fn measure(&self, workload: Workload) -> Result<Measured, Failure> {
@@ -208,7 +209,12 @@ fn each(count: u64, mut op: impl FnMut(u64) -> Result<u64, Failure>) -> Result<M
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people to read")]
-fn report(workload: Workload, measured: &Measured, out: &mut Output) -> Result<(), Failure> {
+fn report(
+    workload: Workload,
+    measured: &Measured,
+    stats: &TreeStats,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let Measured { ops, bytes, seconds, latencies } = measured;
     let name = format!("{workload:?}").to_lowercase();
     let ops_per_second = rate(*ops, *seconds);
@@ -230,6 +236,7 @@ fn report(workload: Workload, measured: &Measured, out: &mut Output) -> Result<(
                 row.insert(format!("{name}_seconds"), json!(nanos as f64 / 1e9));
             }
         }
+        row.insert("amplification".into(), amplification_json(stats));
         return out.json(&Value::Object(row));
     }
     let mut line =

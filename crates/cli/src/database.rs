@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use stratal::{
-    Batch, Database, Durability, Health, Keyspace, KeyspaceInfo, KeyspaceOptions, LevelStats,
-    StrategyOptions, Ticket, TreeStats, operator_named,
+    Batch, Database, Durability, Keyspace, KeyspaceInfo, KeyspaceOptions, Ticket, TreeOptions,
+    operator_named,
 };
 use stratal_fs::{FileKind, Fs, StdFs};
 use stratal_types::{Comparator, comparator_named};
@@ -48,16 +48,6 @@ impl From<DurabilityArg> for Durability {
 }
 
 pub(crate) fn open(path: &Path, access: Access, common: &Common) -> Result<Database, Failure> {
-    open_merging(path, access, common, StrategyOptions::default())
-}
-
-/// Opens a database whose tables are merged as `strategy` says until it is closed.
-fn open_merging(
-    path: &Path,
-    access: Access,
-    common: &Common,
-    strategy: StrategyOptions,
-) -> Result<Database, Failure> {
     check_place(path, access)?;
     if common.key_file.is_some() {
         return Err(Failure::Usage("--key-file is for tables; databases are in the clear".into()));
@@ -66,7 +56,6 @@ fn open_merging(
         .memory_budget(common.memory)
         .create(access == Access::Create)
         .read_only(access == Access::Read)
-        .strategy(strategy)
         .open()
         .map_err(|error| Failure::database(&error))
 }
@@ -103,15 +92,7 @@ pub(crate) fn with_keyspace<T>(
     common: &Common,
     work: impl FnOnce(&Database, &Keyspace) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    with_keyspace_of(open(path, access, common)?, common, work)
-}
-
-/// Runs `work` on the keyspace of `db` that the command line names, and closes the database.
-fn with_keyspace_of<T>(
-    db: Database,
-    common: &Common,
-    work: impl FnOnce(&Database, &Keyspace) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    let db = open(path, access, common)?;
     let keyspace = db.open_keyspace(&common.keyspace).map_err(|error| Failure::database(&error));
     let done = keyspace.and_then(|keyspace| work(&db, &keyspace));
     let closed = db.close().map_err(|error| Failure::database(&error));
@@ -133,8 +114,13 @@ pub(crate) fn load(args: &LoadArgs, common: &Common, out: &mut Output) -> Result
     } else {
         Records::open(&args.input, &args.text, out.notation)?
     };
-    let db = open_merging(&args.db, Access::Create, common, args.compaction)?;
-    let (count, bytes) = with_keyspace_of(db, common, |db, keyspace| {
+    if let Some(options) = args.tree.over(&TreeOptions::default())? {
+        options.validate().map_err(|error| Failure::Usage(error.to_string()))?;
+    }
+    let (count, bytes) = with_keyspace(&args.db, Access::Create, common, |db, keyspace| {
+        if let Some(options) = args.tree.over(&keyspace.options())? {
+            keyspace.set_options(options)?;
+        }
         if args.ingest {
             return ingest::load(keyspace, args, &mut records, common, out);
         }
@@ -330,75 +316,6 @@ pub(crate) fn flush(db: &Path, common: &Common) -> Result<(), Failure> {
 
 pub(crate) fn compact(db: &Path, common: &Common) -> Result<(), Failure> {
     with_keyspace(db, Access::Write, common, |db, _| db.compact().map_err(Failure::from))
-}
-
-pub(crate) fn stats(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure> {
-    let db = open(path, Access::Read, common)?;
-    let (stats, health, infos) = (db.stats(), describe_health(&db.health()), db.keyspaces());
-    db.close()?;
-    let info_of = |name: &str| infos.iter().find(|info| info.name == name);
-    if out.json {
-        let keyspaces: Vec<Value> = stats
-            .keyspaces
-            .iter()
-            .map(|(name, tree)| keyspace_json(name, info_of(name), tree))
-            .collect();
-        let wal = json!({
-            "bytes": stats.log_len, "unsynced_bytes": stats.log_unsynced_len, "floor": stats.log_floor,
-        });
-        return out.json(&json!({ "keyspaces": keyspaces, "wal": wal, "health": health }));
-    }
-    out.line(format!("health: {health}"))?;
-    out.line(format!("log: {} bytes from segment {} on", stats.log_len, stats.log_floor))?;
-    for (name, tree) in &stats.keyspaces {
-        let (info, memory) = (info_of(name), tree.memtable_len);
-        let comparator = info.map_or("", |info| info.comparator.as_str());
-        let operator = info.and_then(|info| info.merge_operator.as_deref());
-        let operator = operator.map(|name| format!(", merged by {name}")).unwrap_or_default();
-        out.line(format!("\nkeyspace {name} ({comparator}{operator}), {memory} bytes in memory"))?;
-        out.line("  level   runs  tables         bytes       entries")?;
-        for (number, level) in tree.levels.iter().enumerate() {
-            let (runs, tables, len, entries) = (level.runs, level.tables, level.len, level.entries);
-            out.line(format!("  {number:>5} {runs:>6} {tables:>7} {len:>13} {entries:>13}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn keyspace_json(name: &str, info: Option<&KeyspaceInfo>, tree: &TreeStats) -> Value {
-    let levels: Vec<Value> = (0u32..)
-        .zip(&tree.levels)
-        .map(|(number, level)| {
-            json!({
-                "level": number, "runs": level.runs, "tables": level.tables, "bytes": level.len,
-                "entries": level.entries,
-            })
-        })
-        .collect();
-    // A delete hides one entry, and is one itself.
-    let live = |level: &LevelStats| level.entries.saturating_sub(level.deletes.saturating_mul(2));
-    let live: u64 = tree.levels.iter().map(live).sum();
-    json!({
-        "name": name, "comparator": info.map_or("", |info| info.comparator.as_str()),
-        "merge_operator": info.and_then(|info| info.merge_operator.as_deref()),
-        "operands": {
-            "folds": tree.operands.folds, "compositions": tree.operands.compositions,
-            "failures": tree.operands.failures,
-        },
-        "levels": levels, "live_keys_estimate": live,
-        "memtable_bytes": tree.memtable_len,
-        "value_log": { "live_bytes": 0, "stale_bytes": 0 },
-    })
-}
-
-fn describe_health(health: &Health) -> String {
-    match health {
-        Health::Healthy => "healthy".to_owned(),
-        Health::Throttled { why } => format!("throttled: {why}"),
-        Health::ReadOnly { why } => format!("read-only: {why}"),
-        Health::Failed { why } => format!("failed: {why}"),
-        other => format!("{other:?}"),
-    }
 }
 
 pub(crate) fn verify(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ mod table;
 mod database;
 mod changes;
 mod ingest;
+mod stats;
 mod bench;
 mod inspect;
 mod quickstart;
@@ -62,7 +63,7 @@ fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         Verb::Count { db, range } => database::count(db, range, &args.common, out),
         Verb::Flush { db } => database::flush(db, &args.common),
         Verb::Compact { db } => database::compact(db, &args.common),
-        Verb::Stats { db } => database::stats(db, &args.common, out),
+        Verb::Stats(args_of) => stats::stats(args_of, &args.common, out),
         Verb::Verify { db } => database::verify(db, &args.common, out),
         Verb::Changes(changes) => changes::run(changes, &args.common, out),
         Verb::Keyspaces(keyspaces) => database::keyspaces(keyspaces, &args.common, out),

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -224,6 +225,81 @@ fn memory_stays_within_the_budget() {
         println!("{args}: at most {peak} KiB");
         assert!(peak > 1024 && f64::from(peak) < allowed, "{args}: {peak} KiB");
     }
+}
+
+#[test]
+fn how_tables_are_kept_is_said_once() {
+    let desk = Desk::new();
+    desk.file("in.tsv", "a\t1\n");
+    let options = "--compaction lazy --level-runs 5 --level-ratio 6 --level-size 1MiB --table-size 2MiB \
+        --block-size 8KiB --compression zstd:5 --compress-from-level 1 --filter-bits 12 --prefix fixed:1";
+    desk.run(&format!("load db in.tsv {options}")).exits(0);
+    let kept = desk.run("stats db --json").exits(0).json()["keyspaces"][0]["options"].clone();
+    let expected = serde_json::json!({
+        "compaction": "lazy", "table_bytes": 2 << 20, "block_bytes": 8 << 10,
+        "compression": "zstd:5", "compress_from_level": 1,
+        "filter": "blocked bloom, 12 bits per key", "prefix": "fixed:1",
+    });
+    assert_eq!(kept, expected);
+    desk.run("load db in.tsv --block-size 16KiB").exits(0);
+    let now = desk.run("stats db --json").exits(0).json()["keyspaces"][0]["options"].clone();
+    assert_eq!((&now["block_bytes"], &now["compaction"]), (&(16 << 10).into(), &"lazy".into()));
+    for wrong in ["--block-size 1", "--prefix x", "--filter-bits 99", "--level-ratio 1"] {
+        desk.run(&format!("load new in.tsv {wrong}")).exits(2);
+        assert!(!desk.exists("new"), "nothing is made for {wrong}");
+    }
+    desk.run("load db in.tsv --compaction tiered --level-ratio 3").exits(2);
+    let bench =
+        "bench fillseq --num 1000 --table-size 64KiB --filter-bits 0 --compression lz4 --json";
+    desk.run(bench).exits(0);
+}
+
+/// One keyspace in several levels, another that is empty. No length depends on chance.
+fn two_keyspaces() -> Desk {
+    let desk = Desk::new();
+    let rows: String = (0..2000).map(|row| format!("{:02}/{row:04}\tvalue\n", row % 50)).collect();
+    desk.file("in.tsv", rows).file("few.tsv", "00/0000\tnew\n07/x\ty\n").file("gone", "03/0003\n");
+    desk.run("load db in.tsv --compaction leveled --table-size 16KiB --prefix delimited:2f")
+        .exits(0);
+    desk.run("compact db").exits(0);
+    desk.run("load db few.tsv").exits(0);
+    desk.run("load db gone --format lines --delete").exits(0);
+    desk.run("delete-range db 10/ 11/").exits(0);
+    desk.run("flush db").exits(0);
+    desk.run("put db 99/ later").exits(0);
+    desk.run("keyspaces db --create second --comparator reverse").exits(0);
+    desk
+}
+
+#[test]
+fn statistics_are_told_in_full() {
+    let desk = two_keyspaces();
+    let text = desk.run("stats db --tables").exits(0).text();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/stats.txt");
+    assert_eq!(text, stratal_testkit::golden(path, &text));
+    let stats = desk.run("stats db --json --tables").exits(0).json();
+    let first = &stats["keyspaces"][0];
+    assert_eq!(first["live_keys_estimate"], 2000 + 3 - 2 + 1);
+    assert_eq!(
+        first["value_log"],
+        serde_json::json!({"files": 0, "live_bytes": 0, "stale_bytes": 0})
+    );
+    let tables = first["tables"].as_array().unwrap();
+    let levels = first["levels"].as_array().unwrap();
+    let sum = |of: &[serde_json::Value], name: &str| {
+        of.iter().map(|it| it[name].as_u64().unwrap()).sum::<u64>()
+    };
+    for name in ["bytes", "entries", "deletes", "range_tombstones"] {
+        assert_eq!(sum(tables, name), sum(levels, name), "{name}");
+    }
+    assert_eq!(sum(levels, "tables"), tables.len() as u64);
+    for table in tables {
+        assert!(desk.exists(&format!("db/{}", table["file"].as_str().unwrap())));
+    }
+    assert!(first["filters"]["bits_per_key"].as_f64().unwrap() > 10.0);
+    assert_eq!(first["amplification"]["read"], 3);
+    assert!(stats["keyspaces"][1]["tables"].as_array().unwrap().is_empty());
+    assert!(desk.run("stats db --json").exits(0).json()["keyspaces"][0]["tables"].is_null());
 }
 
 #[test]
