@@ -160,6 +160,58 @@ impl Keyspace {
         self.database.batch().delete_range(self, from, to).commit()
     }
 
+    /// Takes the value of every key from `from` up to, and without, `to` away, and removes the tables
+    /// unread of which that hides everything: what [`delete_range`](Self::delete_range) does, with the
+    /// space back at once. Flushes the keyspace for it. What snapshots still see goes when they have gone.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = stratal::Database::builder(dir.path()).open()?;
+    /// let events = db.open_keyspace("default")?;
+    /// events.put("2023-07-01", "...")?;
+    /// events.flush()?;
+    /// events.drop_range("2023", "2024")?;
+    /// assert_eq!(events.get("2023-07-01")?, None);
+    /// # db.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`](crate::Batch::commit) and [`flush`](Self::flush). If the latter fails, the
+    /// values are gone all the same.
+    pub fn drop_range(
+        &self,
+        from: impl Into<Vec<u8>>,
+        to: impl Into<Vec<u8>>,
+    ) -> Result<Ticket, Error> {
+        let ticket = self.delete_range(from, to)?;
+        self.flush()?;
+        self.database.inner().remove_hidden(&self.core)?;
+        Ok(ticket)
+    }
+
+    /// Keeps values for `ttl` from when they were written, durably, or for ever. They go when tables are
+    /// merged, which they are for it in the background, and may be read until then: never before their
+    /// time, and no later than a quarter of it after. See [`Tree::set_ttl`](stratal_engine::Tree::set_ttl).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for less than a millisecond, and what writing the manifest said. Nothing
+    /// has changed then.
+    pub fn set_ttl(&self, ttl: Option<std::time::Duration>) -> Result<(), Error> {
+        let inner = self.database.inner();
+        inner.check_writable()?;
+        self.core.tree.set_ttl(ttl).map_err(|error| inner.engine_error(error))?;
+        inner.work.want(Role::Merge);
+        Ok(())
+    }
+
+    /// For how long values are kept; `None` for ever.
+    pub fn ttl(&self) -> Option<std::time::Duration> {
+        self.core.tree.ttl()
+    }
+
     // Reads.
 
     /// The value of `key` now.

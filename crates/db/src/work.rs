@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stratal_engine::StrategyOptions;
 use stratal_fs::FileKind;
 use stratal_types::sync::{
     Arc, Condvar, Mutex, MutexGuard,
@@ -22,6 +23,8 @@ use crate::{
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// How long the log is idle before it is put down how far it is synced.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
+/// Where values or tables go for their age, it is looked this often whether any have to.
+const AGES_EVERY: Duration = Duration::from_secs(1);
 
 /// What the background threads are told.
 #[derive(Debug, Default)]
@@ -178,7 +181,7 @@ impl Work {
         }
         let wanted = self
             .wait_until(&mut state, timeout, |state| std::mem::take(&mut state.task(role).wanted));
-        state.task(role).runs = wanted == Some(true);
+        state.task(role).runs = wanted.is_some();
         wanted
     }
 
@@ -253,9 +256,22 @@ impl Threads {
 impl Inner {
     // Threads.
 
+    /// When there may be something to do for `role` although nothing has happened.
+    fn looks_after(&self, role: Role) -> Option<Duration> {
+        let forgets = |core: &Arc<Core>| {
+            let spec = core.tree.spec();
+            let by_table = match spec.policy().options() {
+                StrategyOptions::Fifo(fifo) => fifo.ttl_ms > 0,
+                _ => false,
+            };
+            by_table || core.tree.ttl().is_some()
+        };
+        (role == Role::Merge && self.cores().iter().any(forgets)).then_some(AGES_EVERY)
+    }
+
     /// Does one job of `role` after the other, whenever there is one.
     fn keep_at(&self, role: Role, do_one: fn(&Self) -> Result<bool, Error>) {
-        while self.work.wait(role, None).is_some() {
+        while self.work.wait(role, self.looks_after(role)).is_some() {
             while !self.work.is_stopping() && !self.is_failed() {
                 let done = do_one(self);
                 self.work.note(&done);
@@ -381,6 +397,19 @@ impl Inner {
             return Err(Error::no_keyspace(&core.name));
         }
         let done = core.tree.compact(true);
+        core.note_pressure();
+        self.work.wake_all();
+        done.map(drop).map_err(|error| self.engine_error(error))
+    }
+
+    /// Removes the tables of a keyspace of which range deletes hide everything.
+    pub(crate) fn remove_hidden(&self, core: &Core) -> Result<(), Error> {
+        self.check_open()?;
+        let _turn = self.compacting.lock();
+        if core.is_dropped() {
+            return Err(Error::no_keyspace(&core.name));
+        }
+        let done = core.tree.remove_hidden();
         core.note_pressure();
         self.work.wake_all();
         done.map(drop).map_err(|error| self.engine_error(error))
