@@ -12,13 +12,31 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 
-use Write::{Delete, Operand, Put, RangeDelete, Separated, WeakDelete};
-use model::{Compactor, Shape, Walk, Write, exhaustive, random_history};
+use Write::{Delete, Excise, Ingest, Operand, Put, RangeDelete, Replace, Separated, WeakDelete};
+use model::{Compactor, Row, Shape, Walk, Write, exhaustive, random_history};
 use rules::{Rules, Simpler};
 use stream::{AnyMeans, Filter, LikeTheRules, Means, With};
 
 const EVERYTHING: &[Write] =
     &[Put, Put, Operand, Delete, RangeDelete, WeakDelete, WeakDelete, Separated];
+
+/// Ingestions between writes of every sort.
+const INGESTED: &[Write] = &[
+    Put,
+    Operand,
+    Delete,
+    RangeDelete,
+    WeakDelete,
+    WeakDelete,
+    Separated,
+    Ingest(Row::Put),
+    Ingest(Row::Delete),
+    Ingest(Row::Operand),
+    Replace(Row::Put),
+    Replace(Row::Delete),
+    Replace(Row::Operand),
+    Excise,
+];
 
 /// Every history must read true.
 fn holds(shape: Shape<'_>, seeds: std::ops::Range<u64>, compactor: &mut impl Compactor) {
@@ -120,6 +138,39 @@ fn operands_hold_in_every_small_history_whether_they_compose_or_not() {
     }
 }
 
+#[test]
+fn ingestions_hold_in_random_histories() {
+    for (mixed, steps) in [(false, 20), (true, 20), (true, 45)] {
+        let shape = Shape { writes: INGESTED, steps, mixed };
+        holds(shape, 80_000..100_000, &mut LikeTheRules);
+        holds(shape, 100_000..110_000, &mut AnyMeans::new(2));
+    }
+}
+
+#[test]
+fn ingestions_hold_in_every_small_history() {
+    let stream = &mut LikeTheRules;
+    finds_nothing("ingested", exhaustive(&Write::INGESTED, 4, 3, false, stream));
+    finds_nothing("ingested, every watermark", exhaustive(&Write::INGESTED, 3, 2, true, stream));
+    let over_weak = &[Put, WeakDelete, Ingest(Row::Put), Replace(Row::Put)];
+    finds_nothing("ingested, puts and weak", exhaustive(over_weak, 6, 3, false, stream));
+    let over_operands = &[Operand, Replace(Row::Operand), Ingest(Row::Operand), Delete];
+    finds_nothing("ingested, operands", exhaustive(over_operands, 5, 3, false, stream));
+    let pieces = &mut With::new(Means::IN_PIECES);
+    finds_nothing("ingested, in pieces", exhaustive(&Write::INGESTED, 4, 2, true, pieces));
+}
+
+/// A row and the excise that came with it have one number: the fragment hides only what is older.
+#[test]
+fn an_excise_that_hides_its_own_row_is_caught() {
+    is_caught(Simpler::FragmentsHideEquals, &[Put, Replace(Row::Put)], true);
+}
+
+#[test]
+fn zeroing_under_an_excise_is_caught() {
+    is_caught(Simpler::ZeroesUnderFragments, &[Put, Replace(Row::Put)], true);
+}
+
 /// Goes on for `STRATAL_SOAK_SECS` seconds (60 if unset) with new seeds, from `STRATAL_SOAK_SEED`.
 #[test]
 #[ignore = "runs for as long as it is told"]
@@ -138,6 +189,9 @@ fn soak() {
         let shape = Shape { writes: EVERYTHING, steps, mixed };
         holds(shape, seeds.clone(), &mut LikeTheRules);
         holds(shape, seeds.clone(), &mut AnyMeans::new(seeds.start));
+        let shape = Shape { writes: INGESTED, ..shape };
+        holds(shape, seeds.clone(), &mut LikeTheRules);
+        holds(shape, seeds.clone(), &mut AnyMeans::new(!seeds.start));
     }
     println!("histories up to seed {seed} hold");
 }

@@ -41,21 +41,59 @@ pub(crate) enum Write {
     RangeDelete,
     /// A put whose value lies in a value file.
     Separated,
+    /// A row that is ingested over what is there: a source of its own, newer than all others.
+    Ingest(Row),
+    /// The same with an excise over the key: a row and a fragment with one number.
+    Replace(Row),
+    /// An excise over the key, and no row.
+    Excise,
+}
+
+/// What an ingestion says about the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Row {
+    Put,
+    Delete,
+    Operand,
 }
 
 impl Write {
     pub(crate) const PLAIN: [Self; 5] =
         [Self::Put, Self::Delete, Self::WeakDelete, Self::Operand, Self::RangeDelete];
 
+    /// Everything that is ingested.
+    pub(crate) const INGESTED: [Self; 7] = [
+        Self::Ingest(Row::Put),
+        Self::Ingest(Row::Delete),
+        Self::Ingest(Row::Operand),
+        Self::Replace(Row::Put),
+        Self::Replace(Row::Delete),
+        Self::Replace(Row::Operand),
+        Self::Excise,
+    ];
+
     fn kind(self) -> Option<EntryKind> {
         Some(match self {
-            Self::Put => EntryKind::Put,
+            Self::Put | Self::Ingest(Row::Put) | Self::Replace(Row::Put) => EntryKind::Put,
             Self::Separated => EntryKind::ValuePointer,
-            Self::Delete => EntryKind::Delete,
+            Self::Delete | Self::Ingest(Row::Delete) | Self::Replace(Row::Delete) => {
+                EntryKind::Delete
+            }
             Self::WeakDelete => EntryKind::WeakDelete,
-            Self::Operand => EntryKind::Merge,
-            Self::RangeDelete => return None,
+            Self::Operand | Self::Ingest(Row::Operand) | Self::Replace(Row::Operand) => {
+                EntryKind::Merge
+            }
+            Self::RangeDelete | Self::Excise => return None,
         })
+    }
+
+    /// Whether it comes with a fragment over the key.
+    fn covers(self) -> bool {
+        matches!(self, Self::RangeDelete | Self::Replace(_) | Self::Excise)
+    }
+
+    fn is_ingested(self) -> bool {
+        matches!(self, Self::Ingest(_) | Self::Replace(_) | Self::Excise)
     }
 }
 
@@ -139,24 +177,31 @@ impl Log {
         let seqno = self.next_seqno();
         assert!(seqno < SEQNO_END);
         self.writes.push((seqno, write));
-        match write {
-            Write::Put | Write::Separated => self.puts = self.puts.map(|puts| puts + 1),
-            Write::Operand => self.puts = None,
-            Write::Delete | Write::WeakDelete | Write::RangeDelete => {
-                self.puts = Some(0);
-                self.last_delete_was_weak = write == Write::WeakDelete;
-            }
+        if write.covers() {
+            self.puts = Some(0);
+            self.last_delete_was_weak = false;
         }
         let byte = u8::try_from(seqno).unwrap();
+        let fragments = if write.covers() { vec![seqno] } else { Vec::new() };
         let Some(kind) = write.kind() else {
-            return Source { versions: Vec::new(), fragments: vec![seqno] };
+            return Source { versions: Vec::new(), fragments };
         };
-        let value = match write {
-            Write::Put | Write::Separated => vec![0x80 | byte],
-            Write::Operand => vec![byte],
-            _ => Vec::new(),
+        let value = match kind {
+            EntryKind::Put | EntryKind::ValuePointer => {
+                self.puts = self.puts.map(|puts| puts + 1);
+                vec![0x80 | byte]
+            }
+            EntryKind::Merge => {
+                self.puts = None;
+                vec![byte]
+            }
+            _ => {
+                self.puts = Some(0);
+                self.last_delete_was_weak = write == Write::WeakDelete;
+                Vec::new()
+            }
         };
-        Source { versions: vec![Version { seqno, kind, value }], fragments: Vec::new() }
+        Source { versions: vec![Version { seqno, kind, value }], fragments }
     }
 
     /// What a read at `bound` must give.
@@ -164,9 +209,12 @@ impl Log {
         let mut value: Option<Vec<u8>> = None;
         for &(seqno, write) in self.writes.iter().take_while(|(seqno, _)| *seqno < bound) {
             let byte = u8::try_from(seqno).unwrap();
-            match write {
-                Write::Put | Write::Separated => value = Some(vec![0x80 | byte]),
-                Write::Operand => value.get_or_insert_default().push(byte),
+            if write.covers() {
+                value = None;
+            }
+            match write.kind() {
+                Some(EntryKind::Put | EntryKind::ValuePointer) => value = Some(vec![0x80 | byte]),
+                Some(EntryKind::Merge) => value.get_or_insert_default().push(byte),
                 _ => value = None,
             }
             if let Some(judged) = self.judged.get(&seqno) {
@@ -185,15 +233,28 @@ impl Log {
     fn weakly(&self) -> u128 {
         let (mut puts, mut allowed) = (Some(0), 0);
         for (seqno, write) in &self.writes {
+            if let Write::Replace(_) = write {
+                puts = Some(0);
+            }
             match write {
-                Write::Put | Write::Separated => {
+                Write::Put
+                | Write::Separated
+                | Write::Ingest(Row::Put)
+                | Write::Replace(Row::Put) => {
                     if puts.is_some_and(|puts: u32| puts <= 1) {
                         allowed |= 1 << seqno;
                     }
                     puts = puts.map(|puts| puts + 1);
                 }
-                Write::Operand => puts = None,
-                Write::Delete | Write::WeakDelete | Write::RangeDelete => puts = Some(0),
+                Write::Operand | Write::Ingest(Row::Operand) | Write::Replace(Row::Operand) => {
+                    puts = None;
+                }
+                Write::Delete
+                | Write::WeakDelete
+                | Write::RangeDelete
+                | Write::Excise
+                | Write::Ingest(Row::Delete)
+                | Write::Replace(Row::Delete) => puts = Some(0),
             }
         }
         allowed
@@ -330,8 +391,13 @@ pub(crate) fn random_history(
                     continue;
                 }
                 let made = log.append(write);
-                sources[0].versions.splice(0..0, made.versions);
-                sources[0].fragments.extend(made.fragments);
+                if write.is_ingested() {
+                    // What was in memory is sealed; what comes next goes to a memtable in front.
+                    sources.splice(0..0, [Source::default(), made]);
+                } else {
+                    sources[0].versions.splice(0..0, made.versions);
+                    sources[0].fragments.extend(made.fragments);
+                }
             }
             Step::Flush => sources.insert(0, Source::default()),
             Step::Watermark(raised) => watermark = raised,

@@ -24,6 +24,8 @@ pub(crate) enum Simpler {
     FoldsOntoNothing,
     /// Rule 7: a number is zeroed although a fragment covers the key.
     ZeroesUnderFragments,
+    /// Rule 0: a fragment hides also versions of its own number.
+    FragmentsHideEquals,
 }
 
 /// The rules, or a simpler form of one.
@@ -49,7 +51,12 @@ impl Compactor for Rules {
         let at = versions.partition_point(|version| version.seqno >= facts.watermark);
         let mut below = versions.split_off(at);
         let mut kept = versions;
-        let covered = |version: &Version| cover.is_some_and(|cover| cover > version.seqno);
+        let hides_equals = self.is(Simpler::FragmentsHideEquals);
+        let covered = |version: &Version| {
+            cover.is_some_and(|cover| {
+                cover > version.seqno || hides_equals && cover == version.seqno
+            })
+        };
         let fragments_first = !self.is(Simpler::FragmentsLast);
         if fragments_first {
             below.retain(|version| !covered(version));
