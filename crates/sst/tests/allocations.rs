@@ -80,7 +80,7 @@ fn writing_a_table_allocates_for_blocks_and_not_for_rows() {
     };
     put(warm_up);
     let count = allocations(|| put(rest));
-    assert_eq!(writer.entries(), ROWS.into());
+    assert_eq!(writer.entries(), u64::from(ROWS));
     assert!(count < rest.len() as u64 / 10, "{count} for {} rows", rest.len());
 }
 
