@@ -106,3 +106,102 @@ impl<C: BlockCursor> GcStream<'_, C> {
         facts.kinds.is_within(alone)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use stratal_types::{
+        BlockFacts, Bytewise, Cursor, EntryRef, Fragments, RangeTombstone, Trailer,
+    };
+
+    use super::*;
+    use crate::{
+        SpanSet,
+        gc::{GcContext, JobTombstones},
+    };
+
+    /// A block with the keys "c" and "f", of one kind and number.
+    struct Block(EntryKind, SeqNo);
+
+    impl Cursor for Block {
+        type Error = Infallible;
+
+        fn seek(&mut self, _: &[u8], _: SeqNo) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn seek_to_first(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn seek_to_last(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn advance(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn retreat(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn entry(&self) -> Option<EntryRef<'_>> {
+            Some(EntryRef::new(b"c", Trailer::new(self.1, self.0), b""))
+        }
+    }
+
+    impl BlockCursor for Block {
+        fn block_end(&self, last: &mut Vec<u8>) -> bool {
+            last.clear();
+            last.push(b'f');
+            true
+        }
+
+        fn block_facts(&self) -> Option<BlockFacts> {
+            let kinds = KindSet::of(&[self.0]);
+            Some(BlockFacts { rows: 2, seqno_min: self.1, seqno_max: self.1, kinds })
+        }
+
+        fn pass_block(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    /// Whether the block stays whole below watermark 10, under a tombstone over `tombstone`, with
+    /// something older in `older`.
+    fn stays(kind: EntryKind, seqno: u32, tombstone: [&str; 2], older: &SpanSet) -> bool {
+        let [from, to] = tombstone;
+        let deleted = [RangeTombstone::new(from, to, SeqNo::from(9u32))];
+        let deleted = Fragments::build(&deleted, &Bytewise);
+        let watermark = SeqNo::from(10u32);
+        let tombstones = JobTombstones::new(deleted, watermark, older, &Bytewise);
+        let mut context = GcContext::new(&Bytewise, watermark, &tombstones, older);
+        context.covered_elsewhere = Some(SpanSet::EMPTY);
+        let mut departed = |_: &[u8], _: &[u8]| {};
+        let mut stream = GcStream::new(Block(kind, SeqNo::from(seqno)), context, &mut departed);
+        let Ok(follows) = stream.block_follows();
+        follows
+    }
+
+    #[test]
+    fn a_block_follows_only_if_no_rule_changes_it() {
+        use EntryKind::{Delete, Put, PutOverDelete};
+        let (all, none, away) = (SpanSet::all(), SpanSet::EMPTY, ["x", "y"]);
+        let half = SpanSet::of([stratal_types::KeyRange::half_open("d", "z")], &Bytewise);
+        for kind in EntryKind::ALL {
+            assert!(stays(kind, 10, away, none), "{kind}: above the watermark");
+            assert!(!stays(kind, 5, away, &half), "{kind}: something older in a part");
+            // No operator folds operands.
+            assert!(stays(kind, 5, away, &all), "{kind}: something older");
+            assert!(!stays(kind, 5, away, none), "{kind}: its number becomes zero");
+            for over in [["a", "d"], ["d", "e"], ["e", "z"], ["a", "z"], ["f", "g"]] {
+                assert!(!stays(kind, 5, over, &all), "{kind}: under {over:?}");
+            }
+            assert!(stays(kind, 5, ["a", "c"], &all) && stays(kind, 5, ["g", "h"], &all));
+        }
+        assert!(stays(Put, 0, away, none));
+        assert!(!stays(Delete, 0, away, none) && !stays(PutOverDelete, 0, away, none));
+    }
+}
