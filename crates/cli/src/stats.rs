@@ -124,6 +124,7 @@ impl Described {
                 "flushes": traffic.flushes, "flushed_bytes": traffic.flushed_len,
                 "merges": traffic.merges, "merge_read_bytes": traffic.merge_read_len,
                 "merged_bytes": traffic.merged_len,
+                "ingestions": traffic.ingestions, "ingested_bytes": traffic.ingested_len,
             },
             "amplification": amplification_json(stats),
             "value_log": { "files": 0, "live_bytes": 0, "stale_bytes": 0 },

@@ -286,7 +286,8 @@ impl<'a> Ingestion<'a> {
             let provenance =
                 Provenance { level, lineage: &[], created_at_ms: now, judged_to: None };
             let outputs = Outputs::new(&self.context, provenance);
-            TableSetWriter::new(&tree.context, spec.table(level, &after), cutter, outputs)
+            let context = spec.table_context(&tree.store.files, &tree.comparator);
+            TableSetWriter::new(&context, spec.table(level, &after), cutter, outputs)
         })
     }
 }

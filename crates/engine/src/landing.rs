@@ -97,6 +97,7 @@ impl Tree {
             // written from here on, for it does not see the tables.
             state.active = self.new_memtable();
         });
+        self.traffic.ingested(summary.len);
         Ok(summary)
     }
 

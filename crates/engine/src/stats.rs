@@ -61,6 +61,10 @@ pub struct TrafficStats {
     pub merge_read_len: u64,
     /// Bytes that they wrote.
     pub merged_len: u64,
+    /// Ingestions that brought tables.
+    pub ingestions: u64,
+    /// Bytes of the tables that they brought.
+    pub ingested_len: u64,
 }
 
 /// What a level holds.
@@ -185,13 +189,19 @@ impl TreeStats {
 impl TrafficStats {
     /// Bytes written to tables.
     pub fn written_len(&self) -> u64 {
-        self.flushed_len.saturating_add(self.merged_len)
+        self.came_in().saturating_add(self.merged_len)
     }
 
-    /// Bytes written to tables for each byte that came in by a flush. `None` before the first.
+    /// Bytes written to tables for each byte that came in by a flush or an ingestion. `None` before the
+    /// first.
     #[allow(clippy::cast_precision_loss, reason = "a ratio to look at")]
     pub fn write_amplification(&self) -> Option<f64> {
-        (self.flushed_len > 0).then(|| self.written_len() as f64 / self.flushed_len as f64)
+        let came_in = self.came_in();
+        (came_in > 0).then(|| self.written_len() as f64 / came_in as f64)
+    }
+
+    fn came_in(&self) -> u64 {
+        self.flushed_len.saturating_add(self.ingested_len)
     }
 }
 
@@ -212,6 +222,8 @@ pub(crate) struct Traffic {
     merges: AtomicU64,
     merge_read_len: AtomicU64,
     merged_len: AtomicU64,
+    ingestions: AtomicU64,
+    ingested_len: AtomicU64,
 }
 
 impl Traffic {
@@ -228,6 +240,11 @@ impl Traffic {
         self.merged_len.fetch_add(written_len, Ordering::Relaxed);
     }
 
+    pub(crate) fn ingested(&self, len: u64) {
+        self.ingestions.fetch_add(1, Ordering::Relaxed);
+        self.ingested_len.fetch_add(len, Ordering::Relaxed);
+    }
+
     fn stats(&self) -> TrafficStats {
         TrafficStats {
             flushes: self.flushes.load(Ordering::Relaxed),
@@ -235,6 +252,8 @@ impl Traffic {
             merges: self.merges.load(Ordering::Relaxed),
             merge_read_len: self.merge_read_len.load(Ordering::Relaxed),
             merged_len: self.merged_len.load(Ordering::Relaxed),
+            ingestions: self.ingestions.load(Ordering::Relaxed),
+            ingested_len: self.ingested_len.load(Ordering::Relaxed),
         }
     }
 }

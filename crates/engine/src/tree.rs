@@ -4,7 +4,6 @@ use bytes::Bytes;
 use stratal_manifest::{TreeId, TreeVersion};
 use stratal_memtable::Memtable;
 use stratal_merge::RowIter;
-use stratal_sst::TableContext;
 use stratal_types::{
     Comparator, EntryKind, KeyRange, SeqNo, Trailer,
     sync::{
@@ -55,8 +54,6 @@ pub struct Tree {
     pub(crate) ttl: Mutex<Option<Ttl>>,
     /// Everything below was applied to this tree or never will be.
     pub(crate) applied: AtomicU64,
-    /// For its tables.
-    pub(crate) context: TableContext,
 }
 
 impl Tree {
@@ -92,7 +89,6 @@ impl Tree {
             id,
             spec: Current::new(spec),
             applied: AtomicU64::new(version.flushed.get()),
-            context: store.files.context(&comparator),
             comparator,
             folding,
             state: Current::new(state),

@@ -86,7 +86,7 @@ pub trait TableFiles {
 /// ```
 #[derive(Debug)]
 pub struct TableSetWriter<'a, F: TableFiles> {
-    ctx: &'a TableContext,
+    ctx: TableContext,
     spec: Arc<TableSpec>,
     cutter: OutputCutter<'a>,
     files: F,
@@ -103,14 +103,24 @@ pub struct TableSetWriter<'a, F: TableFiles> {
 impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     /// Starts a set of tables in `files`, cut by `cutter`, which has the context's comparator.
     pub fn new(
-        ctx: &'a TableContext,
+        ctx: &TableContext,
         spec: Arc<TableSpec>,
         cutter: OutputCutter<'a>,
         files: F,
     ) -> Self {
         let tombstones = Fragments::EMPTY;
         let (current, start, ends) = (None, None, Default::default());
-        Self { ctx, spec, cutter, files, current, tombstones, start, ends, failed: false }
+        Self {
+            ctx: ctx.clone(),
+            spec,
+            cutter,
+            files,
+            current,
+            tombstones,
+            start,
+            ends,
+            failed: false,
+        }
     }
 
     /// As [`add`](Self::add), for tables without versions: each key once, ascending.
@@ -187,7 +197,7 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
                 let error = Error::OutOfOrder { previous: start.clone(), key: first };
                 return Err(set.files.fail(error));
             }
-            set.tombstones = Fragments::merge([&set.tombstones, fragments], comparator);
+            set.tombstones = Fragments::merge([&set.tombstones, fragments], comparator.as_ref());
             Ok(())
         })
     }
@@ -219,15 +229,15 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         done
     }
 
-    fn comparator(&self) -> &'a dyn Comparator {
-        self.ctx.comparator.as_ref()
+    fn comparator(&self) -> Arc<dyn Comparator> {
+        Arc::clone(&self.ctx.comparator)
     }
 
     /// The table at hand, begun if there is none. A writer is large: it stays where it is.
     fn current(&mut self) -> Result<&mut TableWriter<F::Sink>, F::Error> {
         if self.current.is_none() {
             let (sink, identity) = self.files.begin()?;
-            let writer = TableWriter::new(self.ctx, sink, identity, Arc::clone(&self.spec));
+            let writer = TableWriter::new(&self.ctx, sink, identity, Arc::clone(&self.spec));
             self.current = Some(writer.map_err(|error| self.files.fail(error))?);
         }
         self.current.as_mut().ok_or_else(|| self.files.fail(Error::WriterFailed))
@@ -236,7 +246,7 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     /// Ends the table that is responsible for `piece`, if it holds anything.
     fn end_table(&mut self, piece: &Piece) -> Result<(), F::Error> {
         let comparator = self.comparator();
-        let carried = piece.clip(&self.tombstones, comparator);
+        let carried = piece.clip(&self.tombstones, comparator.as_ref());
         if self.current.is_none() && carried.is_empty() {
             return Ok(());
         }

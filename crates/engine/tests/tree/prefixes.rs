@@ -210,3 +210,20 @@ fn tables_of_other_extractors_are_asked_under_their_own() {
         assert_eq!(rejects, if now.is_some() { 2 } else { 0 }, "{now:?}");
     }
 }
+
+#[test]
+fn ingested_tables_know_their_prefixes_too() {
+    let extractor: Arc<dyn PrefixExtractor> = Arc::new(DelimitedPrefix::new(b'/'));
+    let (tree, counts) = open("bytewise", options(Some(extractor), TableOptions::default()));
+    let mut rows = tree.ingestion();
+    for key in [&b"001/a"[..], b"003/a"] {
+        rows.put(key, b"").unwrap();
+    }
+    let ingested = rows.finish().unwrap().len;
+    let before = counts.get(Counter::FilterRejects);
+    assert!(tree.contains_prefix(b"001/").unwrap() && !tree.contains_prefix(b"002/").unwrap());
+    assert_eq!(counts.get(Counter::FilterRejects) - before, 1);
+    let traffic = tree.stats().traffic;
+    assert_eq!((traffic.ingestions, traffic.ingested_len), (1, ingested));
+    assert_eq!(traffic.write_amplification(), Some(1.0));
+}
