@@ -146,6 +146,26 @@ fn nothing_is_collected_that_a_snapshot_sees() {
     });
 }
 
+/// Fails if `hold` reads `visible` before it has the lock, and if `watermark` leaves out those who hold.
+#[test]
+fn nothing_is_collected_that_a_holder_may_read() {
+    check(|| {
+        let history = History::new();
+        let publisher = history.spawn(History::publish);
+        let collector = history.spawn(History::collect);
+        let bound = history.clock.hold("follower");
+        for _ in 0..2 {
+            let versions = history.versions.load_full();
+            assert_eq!(History::newest(&versions, bound), Some(bound.get() - 1), "{versions:?}");
+        }
+        assert!(history.clock.register_at(bound).is_ok(), "who holds may read there");
+        history.clock.release(bound);
+        history.clock.let_go("follower");
+        publisher.join().unwrap();
+        collector.join().unwrap();
+    });
+}
+
 /// Fails if `watermark` does not raise the floor, or raises it when the lock is free again.
 #[test]
 fn a_moment_of_the_past_is_whole_or_refused() {

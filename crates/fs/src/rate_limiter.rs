@@ -2,11 +2,13 @@
 
 use std::{
     fmt::Debug,
+    // Not from `types::sync`: that of a model checker holds no trait objects.
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use stratal_types::sync::{
-    Arc, Condvar, Mutex,
+    Condvar, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -81,9 +83,7 @@ impl Signal {
     /// Waits until `end`, or until it was raised since it said `seen`.
     pub fn wait_until(&self, seen: u64, end: Instant) {
         let mut raised = self.raised.lock();
-        while *raised == seen && Instant::now() < end {
-            self.changed.wait_until(&mut raised, end);
-        }
+        while *raised == seen && !self.changed.wait_until(&mut raised, end).timed_out() {}
     }
 }
 
