@@ -32,6 +32,9 @@ pub(crate) struct Core {
     pub(crate) is_stalled: AtomicBool,
     /// Held across a flush.
     pub(crate) flushing: Mutex<()>,
+    /// Held while it is noted what the tree holds: what is noted last was seen last. Otherwise one who
+    /// saw a full tree could note it after another who saw it empty, and writers would wait for ever.
+    pub(crate) noting: Mutex<()>,
 }
 
 /// Sealed memtables of a keyspace above which writers to it wait.
@@ -49,6 +52,7 @@ impl Core {
             memory: AtomicU64::new(0),
             is_stalled: AtomicBool::new(false),
             flushing: Mutex::new(()),
+            noting: Mutex::new(()),
         })
     }
 
@@ -58,6 +62,7 @@ impl Core {
 
     /// Looks again whether writers must wait.
     pub(crate) fn note_pressure(&self) {
+        let _turn = self.noting.lock();
         let stats = self.tree.stats();
         let runs = self.tree.pressure().level0_runs;
         let is_stalled = stats.sealed > SEALED_MAX || runs >= LEVEL0_RUNS_STOP;

@@ -25,6 +25,7 @@ impl WriteMemory {
 
     /// Takes note of what the memtables of a keyspace hold now.
     pub(crate) fn note(&self, core: &Core) {
+        let _turn = core.noting.lock();
         let after = core.tree.memtable_len();
         let before = core.memory.swap(after, Ordering::AcqRel);
         self.len.fetch_add(after.wrapping_sub(before), Ordering::AcqRel);
