@@ -10,8 +10,12 @@ impl Tree {
     /// Makes `tables` part of the tree and lets reads see them: what [`Ingestion::finish`] does, for a
     /// tree that is used alone.
     ///
+    /// # Errors
+    ///
+    /// As [`Ingestion::finish`].
+    ///
     /// [`Ingestion::finish`]: crate::Ingestion::finish
-    pub(crate) fn ingest(&self, tables: ReadyTables) -> Result<IngestSummary, Error> {
+    pub fn ingest(&self, tables: ReadyTables) -> Result<IngestSummary, Error> {
         if tables.is_empty() {
             return Ok(IngestSummary::default());
         }

@@ -101,6 +101,7 @@ mod outputs;
 mod install;
 mod ingestion;
 mod ready_tables;
+mod adopting;
 mod landing;
 mod removal;
 mod drop_range;

@@ -98,7 +98,8 @@ impl<'a> Outputs<'a> {
         Self { context: context.clone(), provenance, current, done }
     }
 
-    fn meta(&self, number: u64, info: TableInfo) -> TableMeta {
+    /// What the manifest says about a table.
+    pub(crate) fn meta(&self, number: u64, info: TableInfo) -> TableMeta {
         let TableInfo { file_len, uid, properties, .. } = info;
         let seqno = |value| SeqNo::new(value).unwrap_or(SeqNo::MAX);
         TableMeta {

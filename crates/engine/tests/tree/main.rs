@@ -21,6 +21,7 @@ mod faults;
 mod jobs;
 mod carry;
 mod histories;
+mod adopting;
 mod ingestion;
 mod strategies;
 mod expiry;
