@@ -1,4 +1,39 @@
 //! Random histories applied to trees under random options, compared with what every read has to find.
+//!
+//! A history is drawn from a seed before anything happens (`history`): batches, snapshots, work, checks.
+//! It is applied to two or three trees (`subject`), each of which draws its own options (`options`) and its
+//! own work: flushes, merges, other options, jobs that fail or are told to end, other opens. An oracle
+//! (`oracle`) that folds one change at a time, and shares no code with the engine but the operators and the
+//! orders, says what every read of every tree finds (`reads`, `changes`).
+//!
+//! # What is caught
+//!
+//! Each of these was put into the engine by hand; the number is that of operations of all kinds, on all
+//! trees together, that it took `soak_model` from seed 5,000,000 on.
+//!
+//! | mistake | operations |
+//! |---|--:|
+//! | a memtable is behind the first sealed one, and is not read | 129 |
+//! | a replay leaves out the first number above the flushed bound | 129 |
+//! | a read sees the number of its bound | 163 |
+//! | a flushed run stands behind older ones | 195 |
+//! | a version at or above the watermark gets number zero | 303 |
+//! | a range tombstone goes although something older lies in its span | 430 |
+//! | a multi-get does not ask for range tombstones | 753 |
+//! | the watermark does not wait for readers | 1,012 |
+//! | no older read is refused after a watermark was handed out | 1,079 |
+//! | a delete goes although something older has the key | 1,106 |
+//! | the version at the watermark counts as below it | 1,663 |
+//! | operands fold onto nothing although their base may lie deeper | 2,099 |
+//! | a job leaves out what overlaps it between its inputs and its output | 5,581 |
+//! | a value gets number zero under a range tombstone that stays in the output | 64,776 |
+//! | of more than three operands the newest is lost | 88,159 |
+//!
+//! Four were not caught in 220,000 to 520,000 operations: a range tombstone that hides its own number,
+//! since no two changes shared one; a value that gets number zero under a range tombstone elsewhere, which
+//! age order and `nothing_older` exclude already; a table that counts as hidden by a tombstone not newer
+//! than it, which the job's own check refuses; and a put over a delete without its mark, before histories
+//! had habits and trees were patient, and not tried again since.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

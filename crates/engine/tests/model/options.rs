@@ -30,6 +30,9 @@ pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
     };
     let options = TreeOptions {
         prefix,
+        carry_blocks: rng.chance(1, 2),
+        max_subcompactions: 1 + rng.index(4),
+        subcompaction_len_min: 1 << (9 + rng.index(4)),
         write_buffer_len: 1 << (11 + rng.index(5)),
         table: table(rng),
         compress_from_level: rng.index(3),
@@ -41,8 +44,6 @@ pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
         },
         compaction_filters: (is_filtered && rng.chance(3, 4))
             .then(|| CompactionFilters::of(world::judge)),
-        carry_blocks: rng.chance(3, 4),
-        ..TreeOptions::default()
     };
     options.validate().expect("options in range")
 }
