@@ -121,7 +121,8 @@ impl Tree {
         let source = file.map_err(|error| Error::io("open", path, error))?;
         // Refused if a number is not 0.
         let options = OpenOptions { overlay: Some(SeqNo::ZERO), ..OpenOptions::default() };
-        let table = Table::open_with(&self.context, Arc::new(source), options);
+        let context = self.store.files.context(&self.comparator);
+        let table = Table::open_with(&context, Arc::new(source), options);
         let table = table.map_err(|error| match error {
             error @ stratal_sst::Error::OverlayRefused { .. } => refused(path, &error.to_string()),
             error => fail(error),
