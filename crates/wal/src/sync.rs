@@ -144,7 +144,10 @@ impl Shared {
                     self.durable.store(end.0, Ordering::Release);
                 }
                 if state.chain == chain {
-                    let is_done = |ended: &(Arc<Segment>, Lsn)| Arc::ptr_eq(&ended.0, &segment);
+                    // More may have been written to it since, before another followed it.
+                    let is_done = |(ended, last): &(Arc<Segment>, Lsn)| {
+                        Arc::ptr_eq(ended, &segment) && *last <= end
+                    };
                     if state.ended.front().is_some_and(is_done) {
                         state.ended.pop_front();
                     }
