@@ -7,8 +7,10 @@ use stratal_types::dump::Dump;
 pub fn settings(data: &[u8]) {
     if let Ok(settings) = TreeSettings::decode(data) {
         let bytes = settings.encode();
-        assert!(bytes.len() <= data.len());
-        assert_eq!(TreeSettings::decode(&bytes).as_ref(), Ok(&settings));
+        // What the bytes leave out is written.
+        let again = TreeSettings::decode(&bytes);
+        assert_eq!(again.as_ref(), Ok(&settings));
+        assert_eq!(again.map(|settings| settings.encode()), Ok(bytes));
     }
     let mut dump = Dump::new(data).with_rows_max(2);
     annotate_settings(&mut dump);
