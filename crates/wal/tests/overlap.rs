@@ -34,7 +34,9 @@ fn check(before: &[usize], during: &[usize]) {
         let append = append.clone();
         move |_: &Path| {
             let lens = std::mem::take(&mut *waiting.lock().unwrap());
-            lens.into_iter().for_each(|len| drop(append(len)));
+            for len in lens {
+                append(len);
+            }
         }
     };
     let fs = Arc::new(HookFs::new(Arc::new(disk.clone()), hook));
