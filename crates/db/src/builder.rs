@@ -8,8 +8,8 @@ use std::{
 };
 
 use stratal_engine::{
-    MergeOperator, Operators, PrefixExtractors, Randomness, StrategyOptions, TreeOptions,
-    operator_named,
+    BlockPool, MergeOperator, Operators, PrefixExtractors, Randomness, RateLimiter,
+    StrategyOptions, TreeOptions, operator_named,
 };
 use stratal_fs::{Access, Fs, StdFs};
 use stratal_types::{Metrics, NoMetrics, PrefixExtractor, prefix_extractor_named};
@@ -46,6 +46,9 @@ pub struct Builder {
     pub(crate) metrics: Arc<dyn Metrics>,
     merge_operators: Vec<Arc<dyn MergeOperator>>,
     prefix_extractors: Vec<Arc<dyn PrefixExtractor>>,
+    background_write_rate: u64,
+    shared_limiter: Option<Arc<RateLimiter>>,
+    pub(crate) pool: Option<Arc<dyn BlockPool>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -75,6 +78,9 @@ impl Builder {
             metrics: Arc::new(NoMetrics),
             merge_operators: Vec::new(),
             prefix_extractors: Vec::new(),
+            background_write_rate: 0,
+            shared_limiter: None,
+            pool: None,
         }
     }
 
@@ -154,6 +160,29 @@ impl Builder {
         self
     }
 
+    /// Bytes a second that flushes, merges and ingestions may write together; 0 for any number. Flushes go
+    /// first. Can be [changed](Database::set_background_write_rate) at any time. Default 0.
+    pub fn background_write_rate(mut self, bytes_per_second: u64) -> Self {
+        self.background_write_rate = bytes_per_second;
+        self
+    }
+
+    /// Keeps what is written in the background, together with all others that have the same limiter, to
+    /// its rate: for several databases on one device.
+    /// [`background_write_rate`](Self::background_write_rate) is of no account then.
+    pub fn limiter(mut self, limiter: Arc<RateLimiter>) -> Self {
+        self.shared_limiter = Some(limiter);
+        self
+    }
+
+    /// Threads that help with flushes and merges: they compress blocks, and do parts of merges that are
+    /// large, if [`TreeOptions::max_subcompactions`] allows several. A job never waits for a thread of
+    /// the pool to become free. Default: none.
+    pub fn pool(mut self, pool: Arc<dyn BlockPool>) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
     /// How tables of all keyspaces are merged until the database is closed; nothing else of their options
     /// changes. Every strategy takes over what another has left. Default: as
     /// [`tree_options`](Self::tree_options) have it.
@@ -171,6 +200,12 @@ impl Builder {
     /// option that cannot be, [`Error::Unsupported`] for what a newer version has made.
     pub fn open(self) -> Result<Database, Error> {
         open(&self)
+    }
+
+    /// What keeps background writes to a rate.
+    pub(crate) fn limiter_of(&self) -> Arc<RateLimiter> {
+        let own = || Arc::new(RateLimiter::new(self.background_write_rate));
+        self.shared_limiter.clone().unwrap_or_else(own)
     }
 
     /// Merge operators by name.

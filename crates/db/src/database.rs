@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use stratal_engine::{Snapshot, Store, Tree, TreeSettings, TreeStats};
+use stratal_engine::{Origin, Snapshot, Store, Tree, TreeSettings, TreeStats};
 use stratal_types::{
     SeqNo, comparator_named,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -196,6 +196,7 @@ impl Database {
         }
         // Everything that is older than the drop is to be found after a crash if the drop is.
         inner.sync_all().inspect_err(|_| core.is_dropped.store(false, Ordering::Release))?;
+        core.tree.stop_jobs();
         let _flushing = core.flushing.lock();
         let _compacting = inner.compacting.lock();
         let dropped = inner.store.drop_tree(core.id).map_err(|error| inner.engine_error(error));
@@ -338,9 +339,27 @@ impl Database {
         self.inner().verify()
     }
 
-    /// Ends the database: lets jobs that run finish, writes what is buffered, syncs the log, and notes
-    /// in log and manifest that this was all, so that damage to them is told from an unfinished write.
-    /// What is in memory is not flushed: the next open reads it from the log.
+    /// Bytes a second that flushes, merges and ingestions may write from now on, also those under way; 0
+    /// for any number. If the limiter is [shared](Builder::limiter), this goes for all who share it.
+    pub fn set_background_write_rate(&self, bytes_per_second: u64) {
+        self.inner().store.limiter().set_rate(bytes_per_second);
+    }
+
+    /// Bytes a second that flushes, merges and ingestions may write; 0 for any number.
+    pub fn background_write_rate(&self) -> u64 {
+        self.inner().store.limiter().rate()
+    }
+
+    /// Bytes of tables written for `origin` since the limiter was made: with the database, unless it is
+    /// [shared](Builder::limiter). What jobs wrote that ended early counts too.
+    pub fn background_written(&self, origin: Origin) -> u64 {
+        self.inner().store.limiter().written(origin)
+    }
+
+    /// Ends the database: ends jobs that run, which are done again when it is open, writes what is
+    /// buffered, syncs the log, and notes in log and manifest that this was all, so that damage to them
+    /// is told from an unfinished write. What is in memory is not flushed: the next open reads it from
+    /// the log.
     ///
     /// Other handles read on, and write nothing any more. If there are any, it is they who note the
     /// end in the manifest, when the last of them goes.

@@ -241,7 +241,7 @@ impl Error {
             Engine::Operator { .. } => Self::NotMergeable { what: error.to_string() },
             Engine::Settings { .. } if error.is_corruption() => Self::corruption(dir, 0, error),
             Engine::Settings { .. } => Self::Unsupported { what: error.to_string() },
-            Engine::OutOfSeqNos => Self::ReadOnly { why: error.to_string() },
+            Engine::OutOfSeqNos | Engine::Stopped => Self::ReadOnly { why: error.to_string() },
             error => Self::InvalidArgument { what: error.to_string() },
         }
     }

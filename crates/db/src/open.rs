@@ -66,6 +66,8 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     context.operators = builder.operators();
     context.prefix_extractors = builder.extractors();
     context.metrics = Arc::clone(&builder.metrics);
+    context.limiter = builder.limiter_of();
+    context.pool.clone_from(&builder.pool);
     let opened =
         if builder.read_only { Store::open_existing(context) } else { Store::open(context) };
     let (store, report) = opened.map_err(|error| match error {

@@ -243,9 +243,10 @@ impl Threads {
         ])
     }
 
-    /// Lets the threads finish what they do, and waits for that.
+    /// Ends the flushes and merges that are under way, whoever does them, and waits for the threads.
     pub(crate) fn stop(&mut self, inner: &Inner) {
         inner.work.stop();
+        inner.store.stop_jobs();
         for thread in self.0.drain(..) {
             // A panic in it was noted already.
             drop(thread.join());
@@ -379,8 +380,11 @@ impl Inner {
                 let done = core.tree.run(&job);
                 core.note_pressure();
                 return match done {
-                    // The tree has changed; the next plan knows.
-                    Ok(_) | Err(stratal_engine::Error::StaleJob(_)) => Ok(true),
+                    // The tree has changed, which the next plan knows, or is dropped or closed.
+                    Ok(_)
+                    | Err(stratal_engine::Error::StaleJob(_) | stratal_engine::Error::Stopped) => {
+                        Ok(true)
+                    }
                     Err(error) => Err(self.engine_error(error)),
                 };
             }
@@ -445,6 +449,10 @@ impl Inner {
         self.memory.note(core);
         core.note_pressure();
         self.work.wake_all();
+        if core.is_dropped() {
+            // Whatever became of it.
+            return Ok(false);
+        }
         flushed?;
         self.retire()?;
         Ok(true)

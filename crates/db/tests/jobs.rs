@@ -1,0 +1,116 @@
+//! Flushes and merges that are under way when something else is to happen, and how fast they write.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::{sync::Arc, thread};
+
+use common::{DIR, randomness, small_trees};
+use stratal::{BlockPool, Builder, Database, Error, KeyspaceOptions, Origin};
+use stratal_fs::{Fs, MemFs};
+
+fn builder(fs: &Arc<MemFs>) -> Builder {
+    Database::builder(DIR).fs(Arc::clone(fs) as Arc<dyn Fs>).randomness(randomness())
+}
+
+const ROWS: u32 = 2_000;
+
+fn write(database: &Database, keyspace: &str) {
+    let keyspace = database.keyspace(keyspace, KeyspaceOptions::default()).unwrap();
+    for key in 0..ROWS {
+        keyspace.put(format!("{key:06}").as_bytes(), format!("value of {key}").as_bytes()).unwrap();
+    }
+}
+
+fn check(database: &Database) {
+    let keyspace = database.open_keyspace("default").unwrap();
+    for key in (0..ROWS).step_by(7) {
+        let found = keyspace.get(format!("{key:06}").as_bytes()).unwrap();
+        assert_eq!(found.unwrap(), format!("value of {key}"));
+    }
+}
+
+#[test]
+fn close_does_not_wait_for_a_merge_that_takes_long() {
+    let fs = Arc::new(MemFs::new());
+    let database = builder(&fs).tree_options(small_trees()).open().unwrap();
+    for _ in 0..2 {
+        write(&database, "default");
+        database.flush().unwrap();
+        database.wait_idle().unwrap();
+    }
+    // One byte a second: it would take hours.
+    database.set_background_write_rate(1);
+    let before = database.background_written(Origin::Merge);
+    let worker = {
+        let database = database.clone();
+        thread::spawn(move || database.compact())
+    };
+    while database.background_written(Origin::Merge) == before && !worker.is_finished() {
+        thread::yield_now();
+    }
+    assert!(!worker.is_finished());
+    database.close().unwrap();
+    assert!(matches!(worker.join().unwrap(), Err(Error::ReadOnly { .. })));
+    let database = builder(&fs).tree_options(small_trees()).open().unwrap();
+    check(&database);
+    database.compact().unwrap();
+    check(&database);
+    database.close().unwrap();
+}
+
+#[test]
+fn a_keyspace_is_dropped_though_a_merge_of_it_takes_long() {
+    let fs = Arc::new(MemFs::new());
+    let database = builder(&fs).tree_options(small_trees()).open().unwrap();
+    write(&database, "default");
+    for _ in 0..2 {
+        write(&database, "guest");
+        database.flush().unwrap();
+        database.wait_idle().unwrap();
+    }
+    database.set_background_write_rate(1);
+    let before = database.background_written(Origin::Merge);
+    let guest = database.open_keyspace("guest").unwrap();
+    let worker = thread::spawn(move || guest.compact());
+    while database.background_written(Origin::Merge) == before && !worker.is_finished() {
+        thread::yield_now();
+    }
+    assert!(!worker.is_finished());
+    database.drop_keyspace("guest").unwrap();
+    assert!(worker.join().unwrap().is_err());
+    database.set_background_write_rate(0);
+    check(&database);
+    database.compact().unwrap();
+    check(&database);
+    database.close().unwrap();
+}
+
+/// A thread for every task.
+#[derive(Debug)]
+struct ThreadEach;
+
+impl BlockPool for ThreadEach {
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
+        thread::spawn(task);
+    }
+}
+
+#[test]
+fn large_merges_are_done_with_threads_that_help() {
+    let fs = Arc::new(MemFs::new());
+    let options =
+        stratal::TreeOptions { max_subcompactions: 4, subcompaction_len_min: 1, ..small_trees() };
+    let database = builder(&fs).tree_options(options).pool(Arc::new(ThreadEach)).open().unwrap();
+    for _ in 0..3 {
+        write(&database, "default");
+        database.compact().unwrap();
+        check(&database);
+    }
+    database.wait_idle().unwrap();
+    database.close().unwrap();
+    let database = builder(&fs).tree_options(small_trees()).open().unwrap();
+    check(&database);
+    let report = database.verify().unwrap();
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
+}
