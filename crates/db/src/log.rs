@@ -11,6 +11,8 @@ use stratal_wal::{Lsn, Wal};
 pub(crate) struct Log {
     /// `None` in a database that was opened for reading, and in a closed one.
     pub(crate) wal: Option<Wal>,
+    /// Where the log ended that was read by a database that is open for reading alone.
+    pub(crate) read_to: Lsn,
     /// Groups committed.
     pub(crate) groups: u64,
     /// Batches committed.
@@ -25,7 +27,7 @@ pub(crate) struct Log {
 impl Log {
     /// Where the next record begins.
     pub(crate) fn end(&self) -> Lsn {
-        self.wal.as_ref().map_or(Lsn::ZERO, Wal::end_lsn)
+        self.wal.as_ref().map_or(self.read_to, Wal::end_lsn)
     }
 
     /// Notes that a record at `start` is in `segment`.

@@ -295,6 +295,9 @@ impl Inner {
             unproven.prove(replay.synced_lsn());
         }
         self.check_log_end(&replay)?;
+        if builder.read_only {
+            log.read_to = replay.end_lsn();
+        }
         self.store.clock().raise(next);
         self.store.clock().publish(self.store.clock().next());
         Ok((replay, unproven))
