@@ -197,7 +197,7 @@ impl Inner {
         };
         let end = wal.end_lsn();
         let mut tried = Ok(());
-        // Twice: a segment that fails is closed, and the next one is another file.
+        // More than once: a segment that fails is closed, and the next one is another file.
         for _ in 0..3 {
             tried = wal.flush().and_then(|()| syncer.sync().map(drop));
             if syncer.durable_lsn() >= end {
