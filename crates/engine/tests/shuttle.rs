@@ -106,7 +106,8 @@ fn open(fs: &MemFs, seed: u64) -> (Arc<Store>, Arc<Tree>) {
     store.remove_orphans(&report, &BTreeSet::new()).unwrap();
     let known = store.version().tree_named("t").map(|tree| tree.id);
     let id = known.unwrap_or_else(|| {
-        let settings = TreeSettings { merge_operator: Some("append".into()) };
+        let settings =
+            TreeSettings { merge_operator: Some("append".into()), ..TreeSettings::default() };
         store.create_tree("t", "bytewise", &settings.encode()).unwrap()
     });
     let tree = Tree::open(&store, id, options().validate().unwrap()).unwrap();
