@@ -387,8 +387,11 @@ impl Inner {
         }
         // A database that has failed flushes nothing any more: the commit will say so.
         self.work.wait_for_relief(|| {
-            let is_behind = self.memory.is_full()
-                || parts.iter().any(|part| part.core.is_stalled.load(Ordering::Acquire));
+            // Nothing is flushed any more of a keyspace that was dropped: the commit will say so too.
+            let is_stalled =
+                |core: &Core| core.is_stalled.load(Ordering::Acquire) && !core.is_dropped();
+            let is_behind =
+                self.memory.is_full() || parts.iter().any(|part| is_stalled(&part.core));
             is_behind && !self.is_failed()
         })
     }

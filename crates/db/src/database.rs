@@ -211,6 +211,8 @@ impl Database {
         inner.keyspaces.write().remove(&core.id);
         inner.memory.forget(&core);
         inner.log.lock().forget(core.id);
+        // Who waited for it to be flushed need not wait any longer.
+        inner.work.wake_all();
         Ok(())
     }
 
