@@ -153,7 +153,7 @@ impl Inner {
             return Ok(committed);
         }
         let body = encode_body(&parts)?;
-        self.pace(&parts)?;
+        self.pace(&parts, count, body.len() as u64)?;
         let slot = Arc::new(Slot::default());
         let pending = Pending { parts, count, body, durability, slot: Arc::clone(&slot) };
         let leads = {
@@ -374,9 +374,9 @@ impl Inner {
         Err(Error::UnknownOutcome { why })
     }
 
-    /// Lets a writer wait while memory is full, or while a keyspace it writes to is too far behind with
-    /// its flushes or merges.
-    pub(crate) fn pace(&self, parts: &[Part]) -> Result<(), Error> {
+    /// Slows a writer of `count` operations, `len` bytes in the log, as far as memory is full, or as a keyspace it writes to is behind
+    /// with its flushes or merges; lets him wait while they are too far behind.
+    pub(crate) fn pace(&self, parts: &[Part], count: u64, len: u64) -> Result<(), Error> {
         if self.executor == Executor::Inline {
             return Ok(());
         }
@@ -385,8 +385,9 @@ impl Inner {
             let _log = self.log.lock();
             self.seal_if_crowded();
         }
+        self.slow_down(&parts.iter().map(|part| part.core.as_ref()), count, len);
         // A database that has failed flushes nothing any more: the commit will say so.
-        self.work.wait_for_relief(|| {
+        self.stand_still(|| {
             // Nothing is flushed any more of a keyspace that was dropped: the commit will say so too.
             let is_stalled =
                 |core: &Core| core.is_stalled.load(Ordering::Acquire) && !core.is_dropped();

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use stratal_engine::{Origin, Snapshot, Store, Tree, TreeSettings, TreeStats};
 use stratal_types::{
@@ -7,7 +10,7 @@ use stratal_types::{
 };
 
 use crate::{
-    Batch, Builder, Error, Executor, Health, Keyspace, KeyspaceInfo, KeyspaceOptions, VerifyReport,
+    Batch, Builder, Error, Health, Keyspace, KeyspaceInfo, KeyspaceOptions, VerifyReport,
     inner::{Core, Inner},
     keyspace::info,
     work::Threads,
@@ -75,6 +78,11 @@ pub struct DatabaseStats {
     pub log_floor: u64,
     /// Why the last flush or merge failed, if none has succeeded since.
     pub job_failure: Option<String>,
+    /// For how long writers were slowed because flushes or merges were behind, all of them together.
+    pub writers_slowed: Duration,
+    /// For how long writers stood still because flushes or merges were too far behind, all of them
+    /// together.
+    pub writers_stopped: Duration,
 }
 
 impl Database {
@@ -300,8 +308,11 @@ impl Database {
         let inner = self.inner();
         let cores = inner.cores();
         let keyspaces = cores.iter().map(|core| (core.name.clone(), core.tree.stats())).collect();
+        let (writers_slowed, writers_stopped) = inner.pacing.waited();
         let log = inner.log.lock();
         DatabaseStats {
+            writers_slowed,
+            writers_stopped,
             keyspaces,
             visible: inner.store.clock().visible(),
             groups: log.groups,
@@ -317,16 +328,8 @@ impl Database {
     pub fn health(&self) -> Health {
         let inner = self.inner();
         let health = inner.health.lock().clone();
-        let is_full = inner.memory.is_full();
-        let has_to_wait = |core: &Arc<Core>| is_full || core.is_stalled.load(Ordering::Acquire);
-        let stalled = match inner.executor {
-            Executor::Threads => inner.cores().into_iter().find(has_to_wait),
-            Executor::Inline => None,
-        };
-        match (health, stalled) {
-            (Health::Healthy, Some(core)) => Health::Throttled {
-                why: format!("keyspace {:?} is behind with flushes or merges", core.name),
-            },
+        match (health, inner.why_throttled()) {
+            (Health::Healthy, Some(why)) => Health::Throttled { why },
             (health, _) => health,
         }
     }

@@ -14,8 +14,13 @@ use stratal_types::{
 use stratal_wal::Syncer;
 
 use crate::{
-    Error, Executor, Health, OpenReport, commit::Queue, log::Log, memory::WriteMemory,
-    tree_choice::TreeChoice, work::Work,
+    Error, Executor, Health, OpenReport,
+    commit::Queue,
+    log::Log,
+    memory::WriteMemory,
+    pacing::{Pacing, fill},
+    tree_choice::TreeChoice,
+    work::Work,
 };
 
 /// A keyspace, for all its handles.
@@ -30,6 +35,10 @@ pub(crate) struct Core {
     pub(crate) memory: AtomicU64,
     /// Whether writers wait.
     pub(crate) is_stalled: AtomicBool,
+    /// Sealed memtables, as last noted.
+    sealed: AtomicU64,
+    /// Runs in level 0, as last noted.
+    level0_runs: AtomicU64,
     /// Held across a flush.
     pub(crate) flushing: Mutex<()>,
     /// Held while it is noted what the tree holds: what is noted last was seen last. Otherwise one who
@@ -37,10 +46,14 @@ pub(crate) struct Core {
     pub(crate) noting: Mutex<()>,
 }
 
-/// Sealed memtables of a keyspace above which writers to it wait.
-const SEALED_MAX: usize = 3;
+/// Sealed memtables of a keyspace above which writers to it are slowed.
+const SEALED_SLOW: u64 = 1;
+/// Sealed memtables of a keyspace from which on writers to it wait.
+const SEALED_STOP: u64 = 4;
+/// Runs in level 0 of a keyspace above which writers to it are slowed.
+const LEVEL0_RUNS_SLOW: u64 = 20;
 /// Runs in level 0 of a keyspace from which on writers to it wait.
-const LEVEL0_RUNS_STOP: usize = 36;
+const LEVEL0_RUNS_STOP: u64 = 36;
 
 impl Core {
     pub(crate) fn new(id: TreeId, name: impl Into<String>, tree: Arc<Tree>) -> Arc<Self> {
@@ -51,6 +64,8 @@ impl Core {
             is_dropped: AtomicBool::new(false),
             memory: AtomicU64::new(0),
             is_stalled: AtomicBool::new(false),
+            sealed: AtomicU64::new(0),
+            level0_runs: AtomicU64::new(0),
             flushing: Mutex::new(()),
             noting: Mutex::new(()),
         })
@@ -63,10 +78,24 @@ impl Core {
     /// Looks again whether writers must wait.
     pub(crate) fn note_pressure(&self) {
         let _turn = self.noting.lock();
-        let stats = self.tree.stats();
-        let runs = self.tree.pressure().level0_runs;
-        let is_stalled = stats.sealed > SEALED_MAX || runs >= LEVEL0_RUNS_STOP;
+        let sealed = self.tree.stats().sealed as u64;
+        let runs = self.tree.pressure().level0_runs as u64;
+        self.sealed.store(sealed, Ordering::Release);
+        self.level0_runs.store(runs, Ordering::Release);
+        let is_stalled = sealed >= SEALED_STOP || runs >= LEVEL0_RUNS_STOP;
         self.is_stalled.store(is_stalled, Ordering::Release);
+    }
+
+    pub(crate) fn level0_runs(&self) -> u64 {
+        self.level0_runs.load(Ordering::Acquire)
+    }
+
+    /// How far it is behind with flushes and with merges, from where writers are slowed to where they
+    /// wait.
+    pub(crate) fn fills(&self) -> (f64, f64) {
+        let sealed = self.sealed.load(Ordering::Acquire);
+        let runs = self.level0_runs();
+        (fill(sealed, SEALED_SLOW, SEALED_STOP), fill(runs, LEVEL0_RUNS_SLOW, LEVEL0_RUNS_STOP))
     }
 }
 
@@ -99,6 +128,7 @@ pub(crate) struct Inner {
     /// Bytes of log above which the keyspace that holds it is flushed.
     pub(crate) log_len_max: u64,
     pub(crate) memory: WriteMemory,
+    pub(crate) pacing: Pacing,
     /// Bytes of log above which it is synced in the background.
     pub(crate) unsynced_len_max: u64,
     pub(crate) report: OpenReport,

@@ -72,6 +72,7 @@
 
 mod builder;
 mod open;
+mod pacing;
 mod proof;
 mod database;
 mod keyspace;

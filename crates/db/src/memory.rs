@@ -2,7 +2,7 @@
 
 use stratal_types::sync::atomic::{AtomicU64, Ordering};
 
-use crate::inner::Core;
+use crate::{inner::Core, pacing::fill};
 
 /// Bytes in the memtables of all keyspaces, and what they may hold.
 #[derive(Debug)]
@@ -44,6 +44,12 @@ impl WriteMemory {
     /// Whether it may be that the memtables that take writes are too large together.
     pub(crate) fn may_be_crowded(&self) -> bool {
         self.is_crowded(self.len.load(Ordering::Acquire))
+    }
+
+    /// How far it is from where writers are slowed to where they wait.
+    pub(crate) fn fill(&self) -> f64 {
+        let slow_above = self.seal_above.midpoint(self.stall_above);
+        fill(self.len.load(Ordering::Acquire), slow_above, self.stall_above)
     }
 
     /// Whether writers must wait for a flush.

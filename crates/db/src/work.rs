@@ -159,6 +159,13 @@ impl Work {
         Ok(())
     }
 
+    /// Waits for `timeout`, or until `must_wait` is over, of which it is asked whenever a job is done.
+    pub(crate) fn wait_while(&self, timeout: Duration, must_wait: impl Fn() -> bool) {
+        let mut state = self.state.lock();
+        // Stopping and being through are the same to whoever is slowed.
+        let _ = self.wait_until(&mut state, Some(timeout), |_| !must_wait());
+    }
+
     /// Waits until flushes and merges have nothing left to do, or will do nothing any more.
     fn wait_idle(&self, is_failed: impl Fn() -> bool) -> Result<(), Error> {
         let mut state = self.state.lock();
@@ -377,8 +384,14 @@ impl Inner {
                 continue;
             }
             if let Some(job) = core.tree.plan() {
+                let runs = core.level0_runs();
+                self.pacing.merges.begin(0);
                 let done = core.tree.run(&job);
                 core.note_pressure();
+                let gone = runs.saturating_sub(core.level0_runs());
+                // Each run was a memtable once.
+                let len = core.tree.spec().options().write_buffer_len as u64;
+                self.pacing.merges.end(gone.saturating_mul(len));
                 return match done {
                     // The tree has changed, which the next plan knows, or is dropped or closed.
                     Ok(_)
@@ -443,9 +456,12 @@ impl Inner {
             })?;
             (bound, wal.end_lsn())
         };
+        let held = core.tree.sealed_len();
+        self.pacing.flushes.begin(held);
         let flushed = self.sync_through(end).and_then(|()| {
             core.tree.flush_sealed_to(bound).map_err(|error| self.engine_error(error))
         });
+        self.pacing.flushes.end(if flushed.is_ok() { held } else { 0 });
         self.memory.note(core);
         core.note_pressure();
         self.work.wake_all();

@@ -442,6 +442,12 @@ impl Tree {
         self.state.load().memtables().map(|memtable| memtable.memory_used() as u64).sum()
     }
 
+    /// Bytes in memtables that wait to be flushed.
+    pub fn sealed_len(&self) -> u64 {
+        let state = self.state.load();
+        state.sealed.iter().map(|sealed| sealed.memtable.memory_used() as u64).sum()
+    }
+
     /// The tables, as the manifest has them.
     pub fn version(&self) -> Arc<TreeVersion> {
         Arc::clone(&self.state.load().view.version)
