@@ -51,6 +51,8 @@ mod history;
 mod oracle;
 mod hook_fs;
 mod subject;
+mod jobs;
+mod opening;
 mod reads;
 mod changes;
 mod run;

@@ -1,31 +1,28 @@
 //! One tree to which a history is applied, under options of its own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
-use stratal_compaction::plan::JobKind;
 use stratal_engine::{
-    Changes, Error, Job, Operation, Snapshot, Store, StoreContext, Tree, TreeRange, TreeSettings,
-    WriteBatch,
+    Changes, Job, Operation, Snapshot, Store, Tree, TreeRange, TreeSettings, WriteBatch,
 };
 use stratal_testkit::Rng;
 use stratal_types::SeqNo;
 
 use crate::{
     counts::Counts,
-    hook_fs::{Hook, HookFs, files_in},
-    operators, options,
+    hook_fs::{Hook, HookFs},
+    jobs::Allowed,
+    opening::{open_store, open_tree},
+    options,
     oracle::State,
     world::World,
 };
 
-const NAME: &str = "t";
+pub(crate) const NAME: &str = "t";
 
 /// An iterator that began some time ago, and what it has yet to give.
 pub(crate) struct HeldRows {
@@ -33,9 +30,9 @@ pub(crate) struct HeldRows {
     pub(crate) expected: VecDeque<(usize, State)>,
 }
 
-struct Open {
-    store: Arc<Store>,
-    tree: Arc<Tree>,
+pub(crate) struct Open {
+    pub(crate) store: Arc<Store>,
+    pub(crate) tree: Arc<Tree>,
 }
 
 /// A scan of changes that began some time ago, and what it has yet to give.
@@ -51,15 +48,15 @@ pub(crate) struct Subject<'w> {
     pub(crate) number: usize,
     pub(crate) fs: HookFs,
     /// `None` only while it is opened again.
-    open: Option<Open>,
+    pub(crate) open: Option<Open>,
     /// Whether any of its options may have a compaction filter.
     pub(crate) is_filtered: bool,
     /// Whether it never merges everything, so that old versions lie deep for long.
-    is_patient: bool,
+    pub(crate) is_patient: bool,
     /// The number of the history, and the step that is under way, for whoever is told of a mismatch.
     pub(crate) place: (u64, usize),
     /// The first step that no read sees yet.
-    now: u64,
+    pub(crate) now: u64,
     pub(crate) counts: Counts,
     /// By number; those that the tree has forgotten by being opened again are not here.
     pub(crate) snapshots: BTreeMap<u64, Snapshot>,
@@ -67,7 +64,7 @@ pub(crate) struct Subject<'w> {
     /// What a key's version was found to be, where a filter may have judged it: it stays that, or
     /// becomes what the filter makes of it.
     pub(crate) judged: BTreeMap<(usize, u64), State>,
-    held_jobs: Vec<Job>,
+    pub(crate) held_jobs: Vec<Job>,
     pub(crate) held_changes: Vec<HeldChanges>,
     /// Who holds history, and from which step on.
     pub(crate) holders: BTreeMap<&'static str, u64>,
@@ -76,7 +73,7 @@ pub(crate) struct Subject<'w> {
     /// Everything that may not be in tables, as a log would hold it, or that a scan of changes may ask
     /// for.
     pub(crate) log: VecDeque<(SeqNo, Vec<Operation>)>,
-    opened: u64,
+    pub(crate) opened: u64,
 }
 
 impl fmt::Display for Subject<'_> {
@@ -88,18 +85,6 @@ impl fmt::Display for Subject<'_> {
 
 /// Something that is done to a tree, in the midst of a job or between jobs.
 pub(crate) type Deed = Box<dyn FnOnce(&Tree) + Send>;
-
-/// What can come of a job that was begun.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Allowed {
-    /// It is done.
-    Success,
-    /// It is done, or does not fit any more.
-    Stale,
-}
-
-/// Jobs until a tree must be at rest.
-const JOBS_MAX: usize = 3000;
 
 impl<'w> Subject<'w> {
     pub(crate) fn new(world: &'w World, seed: u64, number: usize) -> Self {
@@ -321,123 +306,9 @@ impl<'w> Subject<'w> {
         }
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.tree().flush().unwrap();
         self.counts.add("flush");
-    }
-
-    fn plan_and_run(&mut self, is_major: bool) {
-        let job = if is_major { self.tree().plan_major() } else { self.tree().plan() };
-        if let Some(job) = job {
-            self.run(&job, Allowed::Success);
-            self.counts.add(if is_major { "merge towards one run" } else { "merge" });
-        }
-    }
-
-    fn run(&mut self, job: &Job, allowed: Allowed) {
-        match self.tree().run(job) {
-            Ok(_) => {}
-            Err(Error::StaleJob(_)) if allowed == Allowed::Stale => self.counts.add("stale job"),
-            Err(error) => panic!("{self}: {error}: {job:?}"),
-        }
-        self.counts.add(match job.kind.removes() {
-            true => "removal of tables",
-            false if job.kind == JobKind::TrivialMove => "move",
-            false => "job",
-        });
-    }
-
-    /// Merges until nothing is left to do, which must come.
-    pub(crate) fn settle(&mut self, is_major: bool) {
-        for _ in 0..JOBS_MAX {
-            let job = if is_major { self.tree().plan_major() } else { self.tree().plan() };
-            let Some(job) = job else {
-                self.counts.add(if is_major { "full compaction" } else { "compaction" });
-                return;
-            };
-            self.run(&job, Allowed::Success);
-        }
-        panic!("{self}: {JOBS_MAX} jobs, and the tree is not at rest");
-    }
-
-    /// Tables that a caller chooses: those between one of them and another place that overlap.
-    fn merge_chosen_tables(&mut self, rng: &mut Rng) {
-        let version = self.tree().version();
-        let order = self.world.comparator.as_ref();
-        let tables: Vec<_> = version.tables().collect();
-        let Some((place, first)) = tables.get(rng.index(tables.len())) else { return };
-        let level = place.level as usize + rng.index(3);
-        let mut chosen = BTreeSet::from([first.number]);
-        if rng.chance(3, 4) {
-            let mut span = first.span.clone();
-            let between = |at: &stratal_manifest::Place| {
-                let is_behind =
-                    at.level > place.level || (at.level == place.level && at.age <= place.age);
-                is_behind && at.level as usize <= level
-            };
-            loop {
-                let before = chosen.len();
-                for (at, table) in &tables {
-                    if between(at)
-                        && table.span.overlaps(&span, order)
-                        && chosen.insert(table.number)
-                    {
-                        span = span.hull(&table.span, order);
-                    }
-                }
-                if chosen.len() == before {
-                    break;
-                }
-            }
-        }
-        let chosen: Vec<u64> = chosen.into_iter().collect();
-        match self.tree().plan_tables(&chosen, level) {
-            Ok(job) => {
-                self.run(&job, Allowed::Success);
-                self.counts.add("merge of chosen tables");
-            }
-            Err(Error::InvalidArgument(_)) => self.counts.add("refused choice of tables"),
-            Err(error) => panic!("{self}: {error}"),
-        }
-    }
-
-    fn run_held(&mut self, rng: &mut Rng) {
-        if self.held_jobs.is_empty() {
-            return;
-        }
-        let job = self.held_jobs.swap_remove(rng.index(self.held_jobs.len()));
-        if rng.chance(1, 8) {
-            self.tree().give_back(&job);
-            return self.counts.add("job given back");
-        }
-        self.run(&job, Allowed::Stale);
-        self.counts.add("held job");
-    }
-
-    /// Begins a job of which some operation of the disk fails, or that is told to end. Nothing is changed
-    /// by one that ends so.
-    fn stop_midway(&mut self, rng: &mut Rng) {
-        let is_told = rng.chance(1, 3);
-        if is_told {
-            let tree = Arc::clone(self.tree());
-            self.fs.arm(rng.below(8), Hook::Call(Box::new(move || tree.stop_jobs())));
-        } else {
-            self.fs.arm(rng.below(24), Hook::Fail);
-        }
-        let done = match rng.below(5) {
-            0..=1 => self.tree().flush().map(drop),
-            2 if !self.is_patient => self.tree().compact(true).map(drop),
-            _ => self.tree().compact(false).map(drop),
-        };
-        self.fs.disarm();
-        match done {
-            Ok(()) => {}
-            Err(Error::Stopped) if is_told => self.counts.add("job told to end"),
-            Err(Error::Io { .. } | Error::Table { .. } | Error::Manifest(_)) if !is_told => {
-                self.counts.add("job stopped midway");
-            }
-            Err(error) => panic!("{self}: {error}"),
-        }
     }
 
     /// Somebody begins to hold history, goes on, or lets go.
@@ -464,98 +335,4 @@ impl<'w> Subject<'w> {
             }
         }
     }
-
-    /// Closes the tree, or lets it go as it is, and opens it again with what a log would have.
-    pub(crate) fn reopen(&mut self, rng: &mut Rng) {
-        self.held_rows.clear();
-        self.held_changes.clear();
-        self.held_jobs.clear();
-        self.snapshots.clear();
-        let next = self.store().clock().next();
-        if rng.chance(1, 2) {
-            self.flush();
-        }
-        let Open { store, tree } = self.open.take().expect("it is open");
-        drop(tree);
-        let store = Arc::into_inner(store).expect("nobody else has the store");
-        if rng.chance(1, 2) {
-            store.close().unwrap();
-        } else {
-            drop(store);
-        }
-        self.opened += 1;
-        let store = open_store(&self.fs, self.place.0, self.opened);
-        let tree = open_tree(&store, rng, self.is_filtered);
-        self.open = Some(Open { store, tree });
-        let flushed = self.tree().flushed();
-        let mut replayed = 0;
-        self.store().clock().raise(next);
-        for (first, operations) in &self.log {
-            self.tree().apply(operations, *first).unwrap();
-            if self.tree().is_full() {
-                self.tree().seal();
-            }
-            replayed += u64::from(*first >= flushed);
-        }
-        self.store().clock().publish(next);
-        self.counts.add("opened again");
-        if replayed > 0 {
-            self.counts.add("opened again, with changes from a log");
-        }
-    }
-
-    /// Ends everything that is under way, opens the tree again and looks at what is left behind: the
-    /// tables' files, and in them, if `rows` is known, as many rows as reads find.
-    pub(crate) fn check_files(&mut self, rng: &mut Rng, rows: Option<usize>) {
-        for job in std::mem::take(&mut self.held_jobs) {
-            self.tree().give_back(&job);
-        }
-        for holder in std::mem::take(&mut self.holders).into_keys() {
-            assert!(self.store().release_history(holder).unwrap(), "{self}: {holder}");
-        }
-        self.reopen(rng);
-        self.settle(true);
-        let tables = self.tree().version().tables().count();
-        let files = files_in(&self.fs, "/db/tables");
-        assert_eq!(files.len(), tables, "{self}: {files:?}");
-        // Nobody reads the past: one merge of everything leaves rows and nothing else.
-        self.flush();
-        let version = self.tree().version();
-        let numbers: Vec<u64> = version.tables().map(|(_, table)| table.number).collect();
-        let last = version.levels.len().saturating_sub(1);
-        if let Ok(job) = self.tree().plan_tables(&numbers, last)
-            && job.kind == JobKind::Compact
-        {
-            self.run(&job, Allowed::Success);
-            let levels = self.tree().stats().levels;
-            let entries: u64 = levels.iter().map(|level| level.entries).sum();
-            let tombstones: u64 = levels.iter().map(|level| level.range_tombstones).sum();
-            assert_eq!(tombstones, 0, "{self}: {levels:?}");
-            if let Some(rows) = rows {
-                assert_eq!(entries, rows as u64, "{self}: {levels:?}");
-            }
-            self.counts.add("last merge of everything");
-        }
-    }
-}
-
-fn open_store(fs: &HookFs, seed: u64, opened: u64) -> Arc<Store> {
-    let count = AtomicU64::new(0);
-    let unique = Arc::new(move || {
-        let count = count.fetch_add(1, Ordering::Relaxed);
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&(seed ^ opened.rotate_left(40)).to_le_bytes());
-        bytes[8..].copy_from_slice(&count.to_le_bytes());
-        bytes
-    });
-    let mut context = StoreContext::new(Arc::new(fs.clone()), "/db", 1 << 20, unique);
-    context.operators = Arc::new(operators::named);
-    let (store, report) = Store::open(context).unwrap();
-    store.remove_orphans(&report, &BTreeSet::new()).unwrap();
-    store
-}
-
-fn open_tree(store: &Arc<Store>, rng: &mut Rng, is_filtered: bool) -> Arc<Tree> {
-    let id = store.version().tree_named(NAME).expect("the tree is there").id;
-    Tree::open(store, id, options::draw(rng, is_filtered)).unwrap()
 }
