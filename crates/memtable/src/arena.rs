@@ -9,9 +9,9 @@
 use std::ptr::NonNull;
 
 use bytes::Bytes;
-use stratal_types::Trailer;
+use stratal_types::{EntryDigest, EntryRef};
 
-use crate::row::{Header, VALUE_INLINE_MAX};
+use crate::row::{Header, VALUE_INLINE_MAX, digest_at, shared_at};
 
 /// Length of the first chunk, in words of 8 bytes. Each further one is twice as long as the one
 /// before.
@@ -57,16 +57,25 @@ impl Arena {
         self.memory
     }
 
-    /// Copies a row. Key and value have lengths that a memtable may hold.
-    pub(crate) fn push(&mut self, key: &[u8], trailer: Trailer, value: &[u8]) -> NonNull<Header> {
-        let key_words = key.len().div_ceil(WORD);
+    /// Copies a row, with its digest if it has one. Key and value have lengths that a memtable may hold.
+    pub(crate) fn push(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
+    ) -> NonNull<Header> {
+        let EntryRef { key, trailer, value } = entry;
         let is_inline = value.len() <= VALUE_INLINE_MAX;
-        let body_words =
-            if is_inline { (key.len() + value.len()).div_ceil(WORD) } else { key_words + 1 };
-        let row = self.take(size_of::<Header>() / WORD + body_words);
-        // Both lengths are below 2^31: see `check_entry`.
+        let behind = digest_at(key.len(), value.len());
+        let body_len = behind + digest.map_or(0, |_| size_of::<EntryDigest>());
+        let row = self.take(size_of::<Header>() / WORD + body_len.div_ceil(WORD));
+        // The lengths are below 2^16 and 2^31: see `check_entry`.
         #[expect(clippy::cast_possible_truncation, reason = "checked before they are applied")]
-        let header = Header { trailer, key_len: key.len() as u32, value_len: value.len() as u32 };
+        let header = Header {
+            trailer,
+            value_len: value.len() as u32,
+            key_len: key.len() as u16,
+            has_digest: digest.is_some(),
+        };
         // SAFETY: `take` gave room for the header and the body behind it, aligned to 8 bytes, that
         // nothing else points to yet; no source overlaps it, because it was just taken.
         unsafe {
@@ -77,8 +86,11 @@ impl Arena {
                 let place = body.add(key.len());
                 place.copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
             } else {
-                let place = body.add(key_words * WORD).cast::<NonNull<Bytes>>();
+                let place = body.add(shared_at(key.len())).cast::<NonNull<Bytes>>();
                 place.write(self.keep(Bytes::copy_from_slice(value)));
+            }
+            if let Some(EntryDigest(digest)) = digest {
+                body.add(behind).cast::<u32>().write_unaligned(digest);
             }
         }
         row.cast()

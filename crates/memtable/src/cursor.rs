@@ -1,6 +1,6 @@
 use std::{convert::Infallible, ops::Range, ptr::NonNull, sync::Arc};
 
-use stratal_types::{Cursor, EntryRef, SeqNo};
+use stratal_types::{Cursor, EntryDigest, EntryRef, SeqNo};
 
 use crate::{
     Memtable,
@@ -193,5 +193,9 @@ impl Cursor for MemtableCursor {
 
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.row().map(Row::entry)
+    }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        self.row()?.digest()
     }
 }

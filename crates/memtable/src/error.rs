@@ -1,3 +1,5 @@
+use stratal_types::SeqNo;
+
 /// Why a memtable refuses an entry. Nothing was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,13 @@ pub enum Error {
         min: usize,
         /// Longest allowed.
         max: usize,
+    },
+
+    /// An entry has changed since the digest that came with it was taken.
+    #[error("the entry with number {seqno} does not fit its digest: memory has changed")]
+    Damaged {
+        /// Number of the entry.
+        seqno: SeqNo,
     },
 }
 

@@ -2,7 +2,8 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use stratal_types::{
-    Comparator, Fragments, KEY_LEN_MAX, KeyRange, RangeTombstone, SeqNo, Trailer, VALUE_LEN_MAX,
+    Comparator, EntryDigest, EntryRef, Fragments, KEY_LEN_MAX, KeyRange, RangeTombstone, SeqNo,
+    Trailer, VALUE_LEN_MAX,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -63,12 +64,38 @@ impl Memtable {
     ///
     /// [`Error::Length`], exactly when [`check_entry`] says so.
     pub fn apply(&self, key: &[u8], trailer: Trailer, value: &[u8]) -> Result<(), Error> {
-        check_entry(key, value)?;
-        self.counts.note(trailer.seqno());
-        let inserted = self.tree.insert(key, trailer, value);
+        self.store(EntryRef::new(key, trailer, value), None)
+    }
+
+    /// Like [`apply`](Self::apply), and keeps the digest that came with the entry beside it, in four
+    /// bytes more: the [cursor](stratal_types::Cursor::digest) hands it out again. The copy that is kept
+    /// is checked against it.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply), and [`Error::Damaged`].
+    pub fn apply_with_digest(
+        &self,
+        key: &[u8],
+        trailer: Trailer,
+        value: &[u8],
+        digest: EntryDigest,
+    ) -> Result<(), Error> {
+        self.store(EntryRef::new(key, trailer, value), Some(digest))
+    }
+
+    fn store(&self, entry: EntryRef<'_>, digest: Option<EntryDigest>) -> Result<(), Error> {
+        check_entry(entry.key, entry.value)?;
+        self.counts.note(entry.seqno());
+        let inserted = self.tree.insert(entry, digest);
+        if inserted.is_new {
+            self.counts.memory.fetch_max(inserted.memory, Ordering::Relaxed);
+        }
+        if !inserted.fits {
+            return Err(Error::Damaged { seqno: entry.seqno() });
+        }
         if inserted.is_new {
             self.counts.entries.fetch_add(1, Ordering::Relaxed);
-            self.counts.memory.fetch_max(inserted.memory, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use std::{fmt, marker::PhantomData, ptr::NonNull, slice};
 
 use bytes::Bytes;
-use stratal_types::{EntryRef, SeqNo, Trailer};
+use stratal_types::{EntryDigest, EntryRef, SeqNo, Trailer};
 
 /// Longest value that lies behind its key and is copied when it is read. Longer ones are reference
 /// counted.
@@ -16,13 +16,15 @@ const LINE_LEN: usize = 64;
 const PREFETCHED_LINES: usize = 3;
 
 /// What a row begins with. Key and value follow; instead of a value longer than
-/// [`VALUE_INLINE_MAX`], at the next multiple of 8 bytes, the address of its `Bytes`.
+/// [`VALUE_INLINE_MAX`], at the next multiple of 8 bytes, the address of its `Bytes`. Behind all that,
+/// if `has_digest`, the four bytes of the entry's digest.
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub(crate) struct Header {
     pub(crate) trailer: Trailer,
-    pub(crate) key_len: u32,
     pub(crate) value_len: u32,
+    pub(crate) key_len: u16,
+    pub(crate) has_digest: bool,
 }
 
 /// One stored entry of a memtable that lives as long as `'a`.
@@ -56,18 +58,22 @@ impl<'a> Row<'a> {
         unsafe { self.header.cast::<u8>().add(size_of::<Header>() + offset) }
     }
 
+    const fn key_len(self) -> usize {
+        self.head().key_len as usize
+    }
+
     pub(crate) const fn key(self) -> &'a [u8] {
         // SAFETY: the push wrote `key_len` bytes here; A1.
-        unsafe { slice::from_raw_parts(self.body(0).as_ptr(), self.head().key_len as usize) }
+        unsafe { slice::from_raw_parts(self.body(0).as_ptr(), self.key_len()) }
     }
 
     pub(crate) fn value(self) -> &'a [u8] {
         if let Some(shared) = self.shared_value() {
             return shared;
         }
-        let Header { key_len, value_len, .. } = *self.head();
+        let value_len = self.head().value_len as usize;
         // SAFETY: the push wrote `value_len` bytes behind the key; A1.
-        unsafe { slice::from_raw_parts(self.body(key_len as usize).as_ptr(), value_len as usize) }
+        unsafe { slice::from_raw_parts(self.body(self.key_len()).as_ptr(), value_len) }
     }
 
     /// The value, for longer than the memtable lives.
@@ -76,14 +82,24 @@ impl<'a> Row<'a> {
     }
 
     fn shared_value(self) -> Option<&'a Bytes> {
-        let Header { key_len, value_len, .. } = *self.head();
-        if value_len as usize <= VALUE_INLINE_MAX {
+        if self.head().value_len as usize <= VALUE_INLINE_MAX {
             return None;
         }
-        let place = self.body((key_len as usize).next_multiple_of(size_of::<u64>()));
+        let place = self.body(shared_at(self.key_len()));
         // SAFETY: the push wrote the address of a `Bytes` here, aligned; that one stays as long as
         // the arena (A1).
         Some(unsafe { place.cast::<NonNull<Bytes>>().read().as_ref() })
+    }
+
+    /// The digest that came with the entry.
+    pub(crate) const fn digest(self) -> Option<EntryDigest> {
+        let Header { value_len, has_digest, .. } = *self.head();
+        if !has_digest {
+            return None;
+        }
+        let place = self.body(digest_at(self.key_len(), value_len as usize));
+        // SAFETY: the push wrote the digest here, wherever that is; A1.
+        Some(EntryDigest(unsafe { place.cast::<u32>().read_unaligned() }))
     }
 
     pub(crate) const fn trailer(self) -> Trailer {
@@ -110,6 +126,20 @@ impl<'a> Row<'a> {
 
     pub(crate) fn entry(self) -> EntryRef<'a> {
         EntryRef::new(self.key(), self.trailer(), self.value())
+    }
+}
+
+/// Where the address of a value stands that is not behind its key, from the key's first byte.
+pub(crate) const fn shared_at(key_len: usize) -> usize {
+    key_len.next_multiple_of(size_of::<u64>())
+}
+
+/// Where a row ends but for its digest, from the key's first byte.
+pub(crate) const fn digest_at(key_len: usize, value_len: usize) -> usize {
+    if value_len <= VALUE_INLINE_MAX {
+        key_len + value_len
+    } else {
+        shared_at(key_len) + size_of::<NonNull<Bytes>>()
     }
 }
 

@@ -16,7 +16,7 @@
 use std::{ptr::NonNull, sync::Arc};
 
 use stratal_types::{
-    Comparator, SeqNo, Trailer,
+    Comparator, EntryDigest, EntryRef, SeqNo,
     sync::{
         Mutex,
         atomic::{AtomicPtr, Ordering},
@@ -58,6 +58,9 @@ unsafe impl Send for Writer {}
 pub(crate) struct Inserted {
     /// Whether the row was not there before.
     pub(crate) is_new: bool,
+    /// Whether the row, as it was copied, fits the digest that came with it. One that does not is not
+    /// in the tree.
+    pub(crate) fits: bool,
     /// Bytes that the tree takes now.
     pub(crate) memory: usize,
 }
@@ -133,9 +136,9 @@ impl Tree {
     // Writing.
 
     /// Adds a row. If there is one of this key and number, that one stays.
-    pub(crate) fn insert(&self, key: &[u8], trailer: Trailer, value: &[u8]) -> Inserted {
+    pub(crate) fn insert(&self, entry: EntryRef<'_>, digest: Option<EntryDigest>) -> Inserted {
         let mut writer = self.writer.lock();
-        let place = Place { key, seqno: trailer.seqno() };
+        let place = Place { key: entry.key, seqno: entry.seqno() };
         let mut way = Way::default();
         let mut leaf = self.root();
         while let Some((slot, child)) = leaf.child_of(&self.order, place, true) {
@@ -145,16 +148,19 @@ impl Tree {
         let is_new = place.seqno.get() >= writer.next || leaf.exact(place).is_none();
         if is_new {
             writer.next = writer.next.max(place.seqno.get() + 1);
-            let row = writer.arena.push(key, trailer, value);
+            let row = writer.arena.push(entry, digest);
             // SAFETY: it was just pushed to the arena of this tree.
             let row = unsafe { Row::new(row) };
+            if row.digest().is_some_and(|digest| !digest.fits(row.entry())) {
+                return Inserted { is_new, fits: false, memory: writer.memory() };
+            }
             if leaf.state().is_full() {
                 let (lower, upper, at) = self.split(&mut writer, &mut way, leaf, place);
                 leaf = if self.order.compare(at, place).is_le() { upper } else { lower };
             }
             leaf.append(&self.order, row, None);
         }
-        Inserted { is_new, memory: writer.memory() }
+        Inserted { is_new, fits: true, memory: writer.memory() }
     }
 
     /// Puts two nodes in the place of a full one to which `place` is about to be added; returns them,

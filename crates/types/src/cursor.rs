@@ -1,4 +1,4 @@
-use crate::{EntryRef, SeqNo};
+use crate::{EntryDigest, EntryRef, SeqNo};
 
 /// A place in a sequence of entries that stand in internal order.
 ///
@@ -31,4 +31,11 @@ pub trait Cursor {
 
     /// The entry the cursor stands on.
     fn entry(&self) -> Option<EntryRef<'_>>;
+
+    /// The digest that came with the entry the cursor stands on, if one did: what it says was true when
+    /// the digest was taken, and nobody has looked since. A cursor over other cursors' entries passes
+    /// their digests on.
+    fn digest(&self) -> Option<EntryDigest> {
+        None
+    }
 }

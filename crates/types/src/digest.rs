@@ -40,6 +40,11 @@ impl EntryDigest {
         Self(low(content) ^ trailer_part(trailer))
     }
 
+    /// Whether it is that of `entry`: false if either has changed since it was taken.
+    pub fn fits(self, entry: EntryRef<'_>) -> bool {
+        self == Self::of(entry)
+    }
+
     /// The digest of the same content under another trailer.
     #[must_use]
     pub fn moved(self, from: Trailer, to: Trailer) -> Self {
