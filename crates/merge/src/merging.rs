@@ -1,6 +1,6 @@
 use std::{cmp::Ordering, hint::select_unpredictable, sync::Arc};
 
-use stratal_types::{BlockCursor, BlockFacts, Comparator, Cursor, EntryRef, SeqNo};
+use stratal_types::{BlockCursor, BlockFacts, Comparator, Cursor, EntryDigest, EntryRef, SeqNo};
 
 use crate::order::{Order, head};
 
@@ -271,6 +271,13 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
     fn entry(&self) -> Option<EntryRef<'_>> {
         match self.place {
             Place::On(_) => self.sources.get(self.tree.winner())?.entry(),
+            Place::Start | Place::Failed(_) => None,
+        }
+    }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        match self.place {
+            Place::On(_) => self.sources.get(self.tree.winner())?.digest(),
             Place::Start | Place::Failed(_) => None,
         }
     }

@@ -2,7 +2,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedCursor};
-use stratal_types::{Cursor, EntryRef, SeqNo};
+use stratal_types::{Cursor, EntryDigest, EntryRef, SeqNo};
 
 use crate::{
     Error, Scan, Table,
@@ -243,5 +243,12 @@ impl Cursor for TableCursor {
     fn entry(&self) -> Option<EntryRef<'_>> {
         let EntryRef { key, trailer, value, .. } = self.inside()?.rows.entry()?;
         Some(EntryRef::new(key, self.table.seen_trailer(trailer), value))
+    }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        let rows = &self.inside()?.rows;
+        let digest = rows.block().digest(rows.row()?)?;
+        let stored = rows.entry()?.trailer;
+        Some(digest.moved(stored, self.table.seen_trailer(stored)))
     }
 }

@@ -86,6 +86,13 @@ pub enum Error {
         key: Vec<u8>,
     },
 
+    /// An entry does not fit the digest that came with it: memory has changed since that was taken.
+    #[error("the entry of key {key:?} does not fit its digest: memory has changed", key = key.escape_ascii().to_string())]
+    Damaged {
+        /// The key, as it is now.
+        key: Vec<u8>,
+    },
+
     /// A key or value is longer than a table may hold, or a key is empty.
     #[error("{what} is {len} bytes, must be in {min}..={max}")]
     Length {

@@ -3,7 +3,7 @@
 use std::io;
 
 use stratal_merge::MergingCursor;
-use stratal_types::{Cursor, EntryKind, EntryRef, Fragments, SeqNo, Trailer};
+use stratal_types::{Cursor, EntryDigest, EntryKind, EntryRef, Fragments, SeqNo, Trailer};
 
 use crate::{Error, Table, TableCursor, TableFiles, TableSetWriter, TableWriter};
 
@@ -63,6 +63,21 @@ pub trait TableOutput {
     /// Those of the output; the merge ends.
     fn add(&mut self, entry: EntryRef<'_>) -> Result<(), Self::Error>;
 
+    /// Adds an entry behind all others, with the digest that came with it. An output that stores digests
+    /// stores that one; the others, as here, do without.
+    ///
+    /// # Errors
+    ///
+    /// Those of the output; the merge ends.
+    fn add_with_digest(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: EntryDigest,
+    ) -> Result<(), Self::Error> {
+        let _ = digest;
+        self.add(entry)
+    }
+
     /// Adds range tombstones, all of them before the first entry.
     ///
     /// # Errors
@@ -78,6 +93,10 @@ impl<W: io::Write> TableOutput for TableWriter<W> {
         Self::add(self, entry)
     }
 
+    fn add_with_digest(&mut self, entry: EntryRef<'_>, digest: EntryDigest) -> Result<(), Error> {
+        Self::add_with_digest(self, entry, digest)
+    }
+
     fn add_tombstones(&mut self, fragments: &Fragments) -> Result<(), Error> {
         Self::add_tombstones(self, fragments)
     }
@@ -88,6 +107,14 @@ impl<F: TableFiles> TableOutput for TableSetWriter<'_, F> {
 
     fn add(&mut self, entry: EntryRef<'_>) -> Result<(), F::Error> {
         Self::add(self, entry)
+    }
+
+    fn add_with_digest(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: EntryDigest,
+    ) -> Result<(), F::Error> {
+        Self::add_with_digest(self, entry, digest)
     }
 
     fn add_tombstones(&mut self, fragments: &Fragments) -> Result<(), F::Error> {
@@ -103,7 +130,7 @@ impl<F: TableFiles> TableOutput for TableSetWriter<'_, F> {
 /// which of a key's versions are written. Operands are written as they are: folding them is for a tree.
 ///
 /// Streams: holds one data block and the index of each input, all range tombstones and one entry. A
-/// step costs some `log₂ inputs` comparisons.
+/// step costs some `log₂ inputs` comparisons. Entries keep the digests that they have.
 ///
 /// # Errors
 ///
@@ -168,7 +195,7 @@ pub fn merge_tables<O: TableOutput>(
         read += 1;
         let covering = || tombstones.covering(entry.key, SeqNo::MAX, comparator.as_ref());
         let is_hidden = || covering().is_some_and(|newest| newest > entry.seqno());
-        newest.take(entry, is_hidden).map_err(MergeError::Output)?;
+        newest.take(entry, merging.digest(), is_hidden).map_err(MergeError::Output)?;
     }
     let written = newest.finish().map_err(MergeError::Output)?;
     Ok(MergeSummary { read, written })
@@ -215,6 +242,10 @@ impl Cursor for Input {
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.cursor.entry()
     }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        self.cursor.digest()
+    }
 }
 
 /// Passes on what is to be kept. Of the key at hand it holds one entry back, until it is known what
@@ -225,7 +256,7 @@ struct Newest<'a, O> {
     written: u64,
     /// The key at hand; empty before the first.
     key: Vec<u8>,
-    held: Option<Trailer>,
+    held: Option<(Trailer, Option<EntryDigest>)>,
     value: Vec<u8>,
     /// Whether nothing older of the key matters.
     settled: bool,
@@ -243,11 +274,12 @@ impl<'a, O: TableOutput> Newest<'a, O> {
     fn take(
         &mut self,
         entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
         is_hidden: impl FnOnce() -> bool,
     ) -> Result<(), O::Error> {
         if self.keep == Keep::Versions {
             self.written += 1;
-            return self.output.add(entry);
+            return add(self.output, entry, digest);
         }
         if self.key != entry.key {
             self.write_held()?;
@@ -263,7 +295,7 @@ impl<'a, O: TableOutput> Newest<'a, O> {
         self.write_held()?;
         self.value.clear();
         self.value.extend_from_slice(entry.value);
-        self.held = Some(entry.trailer);
+        self.held = Some((entry.trailer, digest));
         self.settled = entry.kind() != EntryKind::Merge;
         Ok(())
     }
@@ -275,8 +307,8 @@ impl<'a, O: TableOutput> Newest<'a, O> {
 
     fn write_held(&mut self) -> Result<(), O::Error> {
         let over_delete = std::mem::take(&mut self.over_delete);
-        let Some(trailer) = self.held.take() else { return Ok(()) };
-        let kind = match (self.keep, trailer.kind()) {
+        let Some((held, digest)) = self.held.take() else { return Ok(()) };
+        let kind = match (self.keep, held.kind()) {
             (Keep::Live, kind) if kind.is_delete() => return Ok(()),
             // It may have met the one put that it was meant for, and must hide what is older.
             (Keep::Newest, EntryKind::WeakDelete) => EntryKind::Delete,
@@ -287,7 +319,20 @@ impl<'a, O: TableOutput> Newest<'a, O> {
             (_, kind) => kind,
         };
         self.written += 1;
-        let trailer = Trailer::new(trailer.seqno(), kind);
-        self.output.add(EntryRef::new(&self.key, trailer, &self.value))
+        let trailer = Trailer::new(held.seqno(), kind);
+        let digest = digest.map(|digest| digest.moved(held, trailer));
+        let entry = EntryRef::new(&self.key, trailer, &self.value);
+        add(self.output, entry, digest)
+    }
+}
+
+fn add<O: TableOutput>(
+    output: &mut O,
+    entry: EntryRef<'_>,
+    digest: Option<EntryDigest>,
+) -> Result<(), O::Error> {
+    match digest {
+        Some(digest) => output.add_with_digest(entry, digest),
+        None => output.add(entry),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use stratal_types::{Comparator, EntryRef, Fragments, OutputCutter, Piece};
+use stratal_types::{Comparator, EntryDigest, EntryRef, Fragments, OutputCutter, Piece};
 
 use crate::{Error, Finished, StoredBlock, TableContext, TableIdentity, TableSpec, TableWriter};
 
@@ -140,6 +140,28 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     /// Those of [`TableWriter::add`] and of the files. After an error the set is to be given up: every
     /// call fails.
     pub fn add(&mut self, entry: EntryRef<'_>) -> Result<(), F::Error> {
+        self.add_checked(entry, None)
+    }
+
+    /// Like [`add`](Self::add), for a caller to whom the entry's digest came with the entry. See
+    /// [`TableWriter::add_with_digest`].
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add), and [`Error::Damaged`].
+    pub fn add_with_digest(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: EntryDigest,
+    ) -> Result<(), F::Error> {
+        self.add_checked(entry, Some(digest))
+    }
+
+    fn add_checked(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
+    ) -> Result<(), F::Error> {
         self.go_on(|set| {
             let len = set.current.as_ref().map_or(0, TableWriter::estimated_len);
             if let Some(piece) = set.cutter.before(entry.key, len) {
@@ -149,7 +171,7 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
                 set.end_table(&piece)?;
                 set.start = piece.end;
             }
-            let added = set.current()?.add(entry);
+            let added = set.current()?.add_checked(entry, digest);
             added.map_err(|error| set.files.fail(error))
         })
     }

@@ -1,5 +1,6 @@
 mod beside;
 mod carry;
+mod digests;
 
 use std::{
     io::{self, Write as _},
@@ -56,6 +57,8 @@ pub struct TableWriter<W> {
     training: Option<Training>,
     output: Output<W>,
     block: SortedBlockBuilder,
+    /// Whether entries in `block` came with digests.
+    came_with_digests: bool,
     /// Of the entries in `block`.
     stats: Stats,
     partitions: Partitions,
@@ -153,6 +156,7 @@ impl<W: io::Write> TableWriter<W> {
         let filter_hashes = FilterHashes::new(spec.options().filter_membership, ctx);
         Ok(Self {
             block: SortedBlockBuilder::new(block_options),
+            came_with_digests: false,
             stats: Stats::NONE,
             partitions: Partitions::new(spec.partition_limits(), ctx.comparator.as_ref()),
             top: IndexBuilder::new(ctx.comparator.as_ref()),
@@ -210,23 +214,7 @@ impl<W: io::Write> TableWriter<W> {
         self.add_checked(entry, None)
     }
 
-    /// Like [`add`](Self::add), for a caller to whom the entry's digest came with the entry, perhaps
-    /// since it was inserted: it is stored as it is, so that [`verify`](crate::Table::verify) finds
-    /// what happened to the entry since. Without [`entry_digests`](crate::TableOptions::entry_digests)
-    /// it is not stored.
-    ///
-    /// # Errors
-    ///
-    /// As [`add`](Self::add). The digest is not verified.
-    pub fn add_with_digest(
-        &mut self,
-        entry: EntryRef<'_>,
-        digest: EntryDigest,
-    ) -> Result<(), Error> {
-        self.add_checked(entry, Some(digest))
-    }
-
-    fn add_checked(
+    pub(crate) fn add_checked(
         &mut self,
         entry: EntryRef<'_>,
         digest: Option<EntryDigest>,
@@ -296,6 +284,7 @@ impl<W: io::Write> TableWriter<W> {
         let hash = key_hash(entry.key);
         add_entry(&mut self.block, entry, hash, digest)
             .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+        self.came_with_digests |= digest.is_some();
         self.count(entry, hash, new_key);
         Ok(())
     }
@@ -451,6 +440,9 @@ impl<W: io::Write> TableWriter<W> {
         let completed = self.completed()?;
         let mut plain = self.queue.buffer();
         self.block.finish_into(&mut plain);
+        if std::mem::take(&mut self.came_with_digests) && self.spec.options().entry_digests {
+            self.check_digests(&plain)?;
+        }
         self.unfenced = Some((Unfenced::Plain(plain), completed));
         Ok(())
     }
