@@ -175,6 +175,13 @@ pub enum Hint {
     WriteOnce,
     /// What the system keeps of it in memory may go.
     DontNeed,
+    /// From now on written in small pieces, into the space that is [allocated](File::allocate) and not
+    /// written yet. The system need not be told of each: what [`File::write_at`] has accepted is with it
+    /// all the same, and survives the end of the process.
+    ///
+    /// Nobody else may make the file shorter while it is open: where a piece is copied into memory that is
+    /// the file's, and the file does not reach that far any more, the system ends the process.
+    SmallWrites,
 }
 
 /// Reads a whole file of at most `len_max` bytes into memory.

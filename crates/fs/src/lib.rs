@@ -53,6 +53,7 @@ mod lock;
 mod new_file;
 mod synced;
 mod std_fs;
+mod small_writes;
 mod mem_fs;
 mod content;
 mod names;

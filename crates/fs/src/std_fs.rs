@@ -9,7 +9,10 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::{Access, DirEntry, File, FileKind, Fs, Hint, Lock, LockMode, Metadata, ReadPart};
+use crate::{
+    Access, DirEntry, File, FileKind, Fs, Hint, Lock, LockMode, Metadata, ReadPart,
+    small_writes::SmallWrites,
+};
 
 /// The file system of the operating system.
 ///
@@ -21,13 +24,13 @@ pub struct StdFs;
 impl Fs for StdFs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Box::new(StdFile { file }))
+        Ok(Box::new(StdFile::new(file)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn File>> {
         let write = access == Access::ReadWrite;
         let file = fs::OpenOptions::new().read(true).write(write).open(path)?;
-        Ok(Box::new(StdFile { file }))
+        Ok(Box::new(StdFile::new(file)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -133,6 +136,13 @@ impl Lock for StdLock {}
 #[derive(Debug)]
 struct StdFile {
     file: fs::File,
+    small_writes: SmallWrites,
+}
+
+impl StdFile {
+    fn new(file: fs::File) -> Self {
+        Self { file, small_writes: SmallWrites::default() }
+    }
 }
 
 impl File for StdFile {
@@ -156,6 +166,9 @@ impl File for StdFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        if self.small_writes.write(buf, offset) {
+            return Ok(buf.len());
+        }
         self.file.write_at(buf, offset)
     }
 
@@ -164,6 +177,7 @@ impl File for StdFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.small_writes.end();
         self.file.set_len(len)
     }
 
@@ -180,11 +194,15 @@ impl File for StdFile {
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.small_writes.end();
         space::punch_hole(&self.file, offset, len)
     }
 
     fn hint(&self, hint: Hint) {
-        space::advise(&self.file, hint);
+        match hint {
+            Hint::SmallWrites => self.small_writes.begin(&self.file),
+            hint => space::advise(&self.file, hint),
+        }
     }
 }
 
@@ -241,6 +259,7 @@ mod space {
             Hint::Random => Advice::Random,
             Hint::WriteOnce => Advice::NoReuse,
             Hint::DontNeed => Advice::DontNeed,
+            Hint::SmallWrites => return,
         };
         // Advice that is not taken changes no answer.
         if fadvise(file, 0, None, advice).is_err() {}
