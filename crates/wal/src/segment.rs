@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stratal_fs::{File, Fs};
+use stratal_fs::{File, Fs, Hint};
 use stratal_types::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Error, Lsn, SegmentHeader, segment_file_name};
@@ -37,16 +37,22 @@ impl Segment {
             move |source| Error::Io { op, path, source }
         };
         let file = fs.create(&path).map_err(failed("create"))?;
-        let reserved = reserve.map_or(Ok(()), |Reserve(len)| file.allocate(0, len));
+        let reserved = reserve.map(|Reserve(len)| file.allocate(0, len));
+        let is_reserved = matches!(reserved, Some(Ok(())));
         match reserved {
-            Err(err) if err.kind() == io::ErrorKind::Unsupported => {}
-            reserved => reserved.map_err(failed("allocate"))?,
+            Some(Err(err)) if err.kind() != io::ErrorKind::Unsupported => {
+                return Err(failed("allocate")(err));
+            }
+            _ => {}
         }
         file.write_all_at(&header.encode_block(), 0).map_err(failed("write"))?;
         let mut offset = SegmentHeader::DATA_OFFSET;
         for piece in carried {
             file.write_all_at(piece, offset).map_err(failed("write"))?;
             offset += piece.len() as u64;
+        }
+        if is_reserved {
+            file.hint(Hint::SmallWrites);
         }
         Ok(Self { header, file, path, entry_synced: AtomicBool::new(false) })
     }
