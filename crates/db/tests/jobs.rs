@@ -118,25 +118,34 @@ fn large_merges_are_done_with_threads_that_help() {
 #[test]
 fn writers_are_slowed_and_not_stopped_while_flushes_are_behind() {
     let fs = Arc::new(MemFs::new());
-    let options = TreeOptions { write_buffer_len: 2 << 20, ..TreeOptions::default() };
-    let database = builder(&fs).memory_budget(8 << 20).tree_options(options).open().unwrap();
+    let options = TreeOptions { write_buffer_len: 8 << 20, ..TreeOptions::default() };
+    let database = builder(&fs).memory_budget(32 << 20).tree_options(options).open().unwrap();
     assert_eq!(database.health(), Health::Healthy);
     // Far below what one thread puts, far above what would make this take long.
-    database.set_background_write_rate(4 << 20);
+    database.set_background_write_rate(8 << 20);
     let keyspace = database.open_keyspace("default").unwrap();
     let (mut row, mut throttled) = (0_u32, None);
-    while database.stats().writers_slowed < Duration::from_millis(500) {
-        for _ in 0..64 {
-            keyspace.put(row.to_le_bytes(), [7; 100]).unwrap();
-            row += 1;
-            assert!(row < 10_000_000, "nobody was slowed");
+    let mut put_until_slowed_for = |millis| {
+        while database.stats().writers_slowed < Duration::from_millis(millis) {
+            for _ in 0..64 {
+                keyspace.put(row.to_le_bytes(), [7; 100]).unwrap();
+                row += 1;
+                assert!(row < 10_000_000, "nobody was slowed");
+            }
+            if let Health::Throttled { why } = database.health() {
+                throttled = Some(why);
+            }
         }
-        if let Health::Throttled { why } = database.health() {
-            throttled = Some(why);
-        }
-    }
-    let stats = database.stats();
-    assert!(stats.writers_stopped < stats.writers_slowed, "{:?}", stats.writers_stopped);
+        database.stats()
+    };
+    // Jobs show by and by how long they take.
+    let before = put_until_slowed_for(700);
+    let after = put_until_slowed_for(1_400);
+    let (slowed, stopped) = (
+        after.writers_slowed - before.writers_slowed,
+        after.writers_stopped - before.writers_stopped,
+    );
+    assert!(stopped < slowed / 2, "{slowed:?} {stopped:?}");
     assert!(throttled.unwrap().contains("behind"));
     database.set_background_write_rate(0);
     database.close().unwrap();
