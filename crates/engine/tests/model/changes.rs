@@ -7,7 +7,7 @@ use stratal_testkit::Rng;
 
 use crate::{
     oracle::Oracle,
-    subject::{HeldChanges, Subject},
+    subject::{HeldChanges, Logged, Subject},
 };
 
 impl Subject<'_> {
@@ -25,9 +25,7 @@ impl Subject<'_> {
             }
             Err(error) => panic!("{self}: {error}"),
         };
-        let numbered = self.log.iter().flat_map(|(first, operations)| {
-            std::iter::successors(Some(*first), |seqno| seqno.next()).zip(operations)
-        });
+        let numbered = self.log.iter().flat_map(Logged::numbered);
         let expected = numbered.filter(|(seqno, _)| *seqno >= mark);
         let expected: VecDeque<_> =
             expected.map(|(seqno, operation)| (seqno, operation.clone())).collect();

@@ -4,6 +4,7 @@ use std::{cell::Cell, collections::BTreeMap, fmt};
 
 /// Everything that a run does at least once, or was no run.
 pub(crate) const KINDS: &[&str] = &[
+    "adoption of tables",
     "advance",
     "check at a snapshot",
     "check in the past",
@@ -11,6 +12,7 @@ pub(crate) const KINDS: &[&str] = &[
     "contains prefix",
     "delete",
     "ends",
+    "excise",
     "flush",
     "flush to a bound",
     "full compaction",
@@ -19,6 +21,13 @@ pub(crate) const KINDS: &[&str] = &[
     "held job",
     "in the midst of a job",
     "iterator from both ends",
+    "ingested delete",
+    "ingested operand",
+    "ingested put",
+    "ingested weak delete",
+    "ingestion",
+    "ingestion that failed",
+    "ingestion that was given up",
     "job",
     "job given back",
     "job held back",
@@ -88,7 +97,19 @@ impl Counts {
 
     /// Changes of single keys and of ranges.
     pub(crate) fn changes(&self) -> u64 {
-        let kinds = ["put", "merge", "delete", "weak delete", "range delete", "drop of a range"];
+        let kinds = [
+            "put",
+            "merge",
+            "delete",
+            "weak delete",
+            "range delete",
+            "drop of a range",
+            "excise",
+            "ingested delete",
+            "ingested operand",
+            "ingested put",
+            "ingested weak delete",
+        ];
         kinds.iter().filter_map(|kind| self.0.get(kind)).sum()
     }
 

@@ -23,6 +23,15 @@ pub(crate) enum Change {
 pub(crate) enum Step {
     /// A batch is written; with a seed, while a job of the tree is in the midst of its work.
     Write { changes: Vec<Change>, inside: Option<u64> },
+    /// Rows and excises are ingested: they become visible in one piece, excises first. Rows ascend, each
+    /// key once; with a seed, in the midst of a merge.
+    Ingest {
+        excised: Vec<(Vec<u8>, Vec<u8>)>,
+        prefix: Option<Vec<u8>>,
+        rows: Vec<Change>,
+        inside: Option<u64>,
+        seed: u64,
+    },
     /// A range is deleted, and the space of it given back at once.
     DropRange { from: Vec<u8>, to: Vec<u8> },
     /// A snapshot is taken, perhaps in the midst of a job as well.
@@ -104,14 +113,19 @@ impl std::str::FromStr for Case {
     }
 }
 
+/// Perhaps a seed for what happens in the midst of a job.
+fn inside(rng: &mut Rng) -> Option<u64> {
+    rng.chance(1, 8).then(|| rng.next_u64())
+}
+
 fn step(world: &World, rng: &mut Rng) -> Step {
-    let inside = |rng: &mut Rng| rng.chance(1, 8).then(|| rng.next_u64());
     match rng.below(100) {
-        0..44 => {
+        0..40 => {
             let count = if rng.chance(1, 20) { 40 } else { 1 + rng.index(8) };
             let changes = (0..count).map(|_| change(world, rng)).collect();
             Step::Write { changes, inside: inside(rng) }
         }
+        40..44 => ingest(world, rng),
         44 => match world.stretch(rng) {
             Some((from, to)) => Step::DropRange { from, to },
             None => Step::Work(rng.next_u64()),
@@ -124,34 +138,78 @@ fn step(world: &World, rng: &mut Rng) -> Step {
     }
 }
 
+/// Rows anywhere, or in place of what stands in some stretch.
+fn ingest(world: &World, rng: &mut Rng) -> Step {
+    let mut keys = 0..world.keys.len();
+    let mut excised: Vec<_> = (0..rng.index(3)).filter_map(|_| world.stretch(rng)).collect();
+    if rng.chance(1, 2)
+        && let Some((from, to)) = world.stretch(rng)
+    {
+        keys = world.lower(&from)..world.upper(&to);
+        if rng.chance(2, 3) {
+            excised.push((from, to));
+        }
+    }
+    let often = 1 + rng.below(4);
+    let few = keys.filter(|_| rng.chance(often, 8)).take(60);
+    let few: Vec<usize> = few.collect();
+    let rows = few.into_iter().map(|key| row(world, key, rng)).collect();
+    let prefix = rng.chance(1, 20).then(|| {
+        let name = &world.keys[world.key_number(rng)];
+        name[..rng.index(name.len() + 1)].to_vec()
+    });
+    let prefix = prefix.filter(|prefix| !is_last(prefix) || rng.chance(1, 12));
+    Step::Ingest { excised, prefix, rows, inside: inside(rng), seed: rng.next_u64() }
+}
+
+/// Behind the last prefix there is no key but one of 64 KiB, which takes its time.
+fn is_last(prefix: &[u8]) -> bool {
+    prefix.iter().all(|byte| *byte == 0xff)
+}
+
 fn change(world: &World, rng: &mut Rng) -> Change {
     let key = world.key_number(rng);
-    let mut drawn = rng.below(world.habit.iter().sum());
-    let kind = world.habit.iter().position(|&often| {
-        let is_it = drawn < often;
-        drawn = drawn.saturating_sub(often);
-        is_it
-    });
-    match kind {
-        Some(1) => Change::Merge { key, operand: world.operand(rng) },
-        Some(2) => Change::WeakDelete { key },
-        Some(3) => Change::Delete { key },
-        Some(4) if rng.chance(1, 12) => {
+    match draw_habit(&world.habit, rng) {
+        4 if rng.chance(1, 12) => {
             let name = &world.keys[key];
             let prefix = &name[..rng.index(name.len() + 1)];
-            // Behind the last prefix there is no key but one of 64 KiB, which takes its time.
-            let is_last = prefix.iter().all(|byte| *byte == 0xff);
-            if is_last && !rng.chance(1, 12) {
+            if is_last(prefix) && !rng.chance(1, 12) {
                 return Change::Delete { key };
             }
             Change::DeletePrefix { prefix: prefix.to_vec() }
         }
-        Some(4) => match world.stretch(rng) {
+        4 => match world.stretch(rng) {
             Some((from, to)) => Change::DeleteRange { from, to },
             None => Change::Delete { key },
         },
+        kind => one(world, key, kind, rng),
+    }
+}
+
+/// What is done to one key.
+fn row(world: &World, key: usize, rng: &mut Rng) -> Change {
+    let kind = draw_habit(&world.habit[..4], rng);
+    one(world, key, kind, rng)
+}
+
+fn one(world: &World, key: usize, kind: usize, rng: &mut Rng) -> Change {
+    match kind {
+        1 => Change::Merge { key, operand: world.operand(rng) },
+        2 => Change::WeakDelete { key },
+        3 => Change::Delete { key },
         _ => Change::Put { key, value: world.value(rng) },
     }
+}
+
+/// The number of one of the kinds that are done so often.
+fn draw_habit(habit: &[u64], rng: &mut Rng) -> usize {
+    let mut drawn = rng.below(habit.iter().sum());
+    let kind = habit.iter().position(|&often| {
+        let is_it = drawn < often;
+        drawn = drawn.saturating_sub(often);
+        is_it
+    });
+    kind.unwrap_or_default()
 }
 
 #[test]

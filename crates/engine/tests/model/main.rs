@@ -51,6 +51,7 @@ mod history;
 mod oracle;
 mod hook_fs;
 mod subject;
+mod ingesting;
 mod jobs;
 mod opening;
 mod reads;

@@ -16,7 +16,7 @@ use crate::{
     hook_fs::{HookFs, files_in},
     jobs::Allowed,
     operators, options,
-    subject::{NAME, Open, Subject},
+    subject::{Logged, NAME, Open, Subject},
 };
 
 impl Subject<'_> {
@@ -45,7 +45,7 @@ impl Subject<'_> {
         let flushed = self.tree().flushed();
         let mut replayed = 0;
         self.store().clock().raise(next);
-        for (first, operations) in &self.log {
+        for Logged { first, operations, .. } in self.log.iter().filter(|some| !some.is_ingested) {
             self.tree().apply(operations, *first).unwrap();
             if self.tree().is_full() {
                 self.tree().seal();

@@ -87,7 +87,7 @@ pub(crate) fn strategy(rng: &mut Rng) -> StrategyOptions {
     }
 }
 
-fn table(rng: &mut Rng) -> TableOptions {
+pub(crate) fn table(rng: &mut Rng) -> TableOptions {
     let block_len_target = *rng.choose(&[512, 512, 1024, 4096]);
     let filter = match rng.below(4) {
         0 => None,

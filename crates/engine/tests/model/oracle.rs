@@ -7,6 +7,7 @@ use stratal_engine::{MergeOperator, Operation, Verdict};
 
 use crate::{
     history::Change,
+    ingesting::Brought,
     world::{self, World},
 };
 
@@ -104,6 +105,25 @@ impl<'w> Oracle<'w> {
                 operations
             }
         }
+    }
+
+    /// Applies what is ingested together, excises first, as far as it is legal now.
+    pub(crate) fn ingest(
+        &mut self,
+        excised: &[(Vec<u8>, Vec<u8>)],
+        prefix: Option<&[u8]>,
+        rows: &[Change],
+    ) -> Brought {
+        let mut brought = Brought { ranges: excised.to_vec(), ..Brought::default() };
+        for (from, to) in excised {
+            self.apply(&Change::DeleteRange { from: from.clone(), to: to.clone() });
+        }
+        if let Some(prefix) = prefix {
+            brought.of_prefix = self.apply(&Change::DeletePrefix { prefix: prefix.to_vec() });
+            brought.prefix = Some(prefix.to_vec()).filter(|_| !brought.of_prefix.is_empty());
+        }
+        brought.rows = rows.iter().flat_map(|row| self.apply(row)).collect();
+        brought
     }
 
     fn is_heavy(&self, key: usize) -> bool {

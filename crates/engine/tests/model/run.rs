@@ -73,6 +73,12 @@ pub(crate) fn run(case: &Case) -> Done {
                     tree.write(&operations, oracle.now, inside);
                 }
             }
+            Step::Ingest { excised, prefix, rows, inside, seed } => {
+                let brought = oracle.ingest(&excised, prefix.as_deref(), &rows);
+                for tree in &mut trees {
+                    tree.ingest(&brought, oracle.now, inside, seed);
+                }
+            }
             Step::DropRange { from, to } => {
                 oracle.apply(&Change::DeleteRange { from: from.clone(), to: to.clone() });
                 for tree in &mut trees {
@@ -136,22 +142,27 @@ pub(crate) fn run(case: &Case) -> Done {
         }
     }
     for tree in &mut trees {
-        let mut rng = Rng::new(case.seed);
-        for (number, bound) in &snapshots {
-            tree.check_snapshot(&oracle, *number, *bound, case.seed);
-        }
-        let now = Moment { bound: oracle.now, snapshot: None };
-        tree.check_all(&oracle, now);
-        let rows = oracle.rows(oracle.now);
-        let is_known = !tree.is_filtered && rows.iter().all(|row| row.1 != State::Failed);
-        tree.check_files(&mut rng, is_known.then_some(rows.len()));
-        tree.check_all(&oracle, now);
+        tree.conclude(&oracle, &snapshots, case.seed);
         done.counts.append(&tree.counts);
     }
     done
 }
 
 impl Subject<'_> {
+    /// Compares all that there is at the end, and looks at what is left on the disk.
+    fn conclude(&mut self, oracle: &Oracle<'_>, snapshots: &[(u64, u64)], seed: u64) {
+        let mut rng = Rng::new(seed);
+        for (number, bound) in snapshots {
+            self.check_snapshot(oracle, *number, *bound, seed);
+        }
+        let now = Moment { bound: oracle.now, snapshot: None };
+        self.check_all(oracle, now);
+        let rows = oracle.rows(oracle.now);
+        let is_known = !self.is_filtered && rows.iter().all(|row| row.1 != State::Failed);
+        self.check_files(&mut rng, is_known.then_some(rows.len()));
+        self.check_all(oracle, now);
+    }
+
     fn check_snapshot(&mut self, oracle: &Oracle<'_>, number: u64, bound: u64, seed: u64) {
         let Some(snapshot) = self.snapshots.remove(&number) else {
             return self.check_past(oracle, bound, seed);

@@ -41,6 +41,28 @@ pub(crate) struct HeldChanges {
     pub(crate) expected: VecDeque<(SeqNo, Operation)>,
 }
 
+/// What happened at one stroke, as a scan of changes has to tell it.
+pub(crate) struct Logged {
+    pub(crate) first: SeqNo,
+    pub(crate) operations: Vec<Operation>,
+    /// All of it has the first number, and it is in tables.
+    pub(crate) is_ingested: bool,
+}
+
+impl Logged {
+    /// Above every number of it.
+    pub(crate) fn end(&self) -> u64 {
+        let count = if self.is_ingested { 1 } else { self.operations.len() as u64 };
+        self.first.get() + count
+    }
+
+    /// Every operation with its number.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (SeqNo, &Operation)> {
+        let next = |seqno: &SeqNo| if self.is_ingested { Some(*seqno) } else { seqno.next() };
+        std::iter::successors(Some(self.first), next).zip(&self.operations)
+    }
+}
+
 /// The tree, and what its owner has to remember.
 pub(crate) struct Subject<'w> {
     pub(crate) world: &'w World,
@@ -69,10 +91,10 @@ pub(crate) struct Subject<'w> {
     /// Who holds history, and from which step on.
     pub(crate) holders: BTreeMap<&'static str, u64>,
     /// The bound of reads that see all steps below, ascending.
-    marks: Vec<(u64, SeqNo)>,
+    pub(crate) marks: Vec<(u64, SeqNo)>,
     /// Everything that may not be in tables, as a log would hold it, or that a scan of changes may ask
     /// for.
-    pub(crate) log: VecDeque<(SeqNo, Vec<Operation>)>,
+    pub(crate) log: VecDeque<Logged>,
     pub(crate) opened: u64,
 }
 
@@ -85,6 +107,14 @@ impl fmt::Display for Subject<'_> {
 
 /// Something that is done to a tree, in the midst of a job or between jobs.
 pub(crate) type Deed = Box<dyn FnOnce(&Tree) + Send>;
+
+/// In the midst of what something may be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum During {
+    Any,
+    /// Not of a flush, for which an ingestion would wait.
+    Merge,
+}
 
 impl<'w> Subject<'w> {
     pub(crate) fn new(world: &'w World, seed: u64, number: usize) -> Self {
@@ -142,15 +172,8 @@ impl<'w> Subject<'w> {
             batch.push(operation.clone());
         }
         let first = self.store().clock().next();
-        self.log.push_back((first, operations.to_vec()));
-        let bound = self.do_inside(inside, move |tree| tree.write(&batch).unwrap());
-        assert_eq!(
-            bound.get(),
-            first.get() + operations.len() as u64,
-            "{self}: one writer, so numbers follow one another"
-        );
-        self.marks.push((now + 1, bound));
-        for operation in operations {
+        let operations = operations.to_vec();
+        for operation in &operations {
             self.counts.add(match operation {
                 Operation::Put { .. } => "put",
                 Operation::Delete { .. } => "delete",
@@ -160,13 +183,19 @@ impl<'w> Subject<'w> {
                 other => panic!("{other:?}"),
             });
         }
+        let end = first.get() + operations.len() as u64;
+        self.log.push_back(Logged { first, operations, is_ingested: false });
+        let bound = self.do_inside(inside, During::Any, move |tree| tree.write(&batch).unwrap());
+        assert_eq!(bound.get(), end, "{self}: one writer, so numbers follow one another");
+        self.marks.push((now + 1, bound));
     }
 
     /// Takes a range out of the tree in step `now`, and the tables in it that nobody reads.
     pub(crate) fn drop_range(&mut self, from: &[u8], to: &[u8], now: u64) {
         let first = self.store().clock().next();
         let operation = Operation::DeleteRange { from: from.to_vec(), to: to.to_vec() };
-        self.log.push_back((first, vec![operation]));
+        let operations = vec![operation];
+        self.log.push_back(Logged { first, operations, is_ingested: false });
         self.tree().drop_range(from, to).unwrap();
         self.marks.push((now + 1, self.store().clock().visible()));
         self.counts.add("drop of a range");
@@ -174,7 +203,7 @@ impl<'w> Subject<'w> {
 
     /// Takes the snapshot `number`.
     pub(crate) fn take_snapshot(&mut self, number: u64, inside: Option<u64>) {
-        let snapshot = self.do_inside(inside, Tree::snapshot);
+        let snapshot = self.do_inside(inside, During::Any, Tree::snapshot);
         self.snapshots.insert(number, snapshot);
         self.counts.add("snapshot");
     }
@@ -190,9 +219,7 @@ impl<'w> Subject<'w> {
         let behind = self.marks.partition_point(|(at, _)| *at <= bound);
         self.marks.drain(..behind - 1);
         let flushed = self.tree().flushed().min(self.mark(bound));
-        while let Some((first, operations)) = self.log.front()
-            && first.get() + operations.len() as u64 <= flushed.get()
-        {
+        while self.log.front().is_some_and(|logged| logged.end() <= flushed.get()) {
             self.log.pop_front();
         }
         // Whoever holds on to something older lets go of it.
@@ -207,17 +234,22 @@ impl<'w> Subject<'w> {
     }
 
     /// Does `deed`, and with a seed does so while a job of this tree writes its tables.
-    fn do_inside<T: Send + 'static>(
+    pub(crate) fn do_inside<T: Send + 'static>(
         &mut self,
         inside: Option<u64>,
+        during: During,
         deed: impl FnOnce(&Tree) -> T + Send + 'static,
     ) -> T {
         let Some(seed) = inside else { return deed(self.tree()) };
         let mut rng = self.rng(seed);
         let major = || if self.is_patient { None } else { self.tree().plan_major() };
         let merge = || self.tree().plan().or_else(major);
-        let job = if rng.chance(1, 2) { None } else { merge() };
+        let is_flush = during == During::Any && rng.chance(1, 2);
+        let job = if is_flush { None } else { merge() };
         let is_flush = job.is_none();
+        if is_flush && during == During::Merge {
+            return deed(self.tree());
+        }
         let follows = rng.chance(1, 3);
         let done = Arc::new(Mutex::new(None));
         let deed: Deed = {
