@@ -6,9 +6,11 @@ use stratal_types::sync::{
 };
 
 use crate::{
-    CacheKey, FileId, Priority, Resident,
+    CacheKey, FileId, Pin, Priority, Resident, Slots,
     held::Held,
+    hits::Hits,
     shard::{Claim, Shard, Turn},
+    slots::drop_retired,
 };
 
 /// What a cache has done and holds. Counters of one cache, since it was made.
@@ -39,6 +41,8 @@ pub struct Cache {
     /// Bytes in `large`, so that nobody looks there in vain while it is empty.
     large_used: AtomicU64,
     capacity: AtomicU64,
+    /// Requests that slots answered.
+    slot_hits: Hits,
     /// Held while room moves between `large` and the shards.
     balance: Mutex<()>,
     /// Files whose values are to be removed.
@@ -88,6 +92,7 @@ impl Cache {
             large: Shard::new(nominal / 2, 1.0),
             large_used: AtomicU64::new(0),
             capacity: AtomicU64::new(capacity),
+            slot_hits: Hits::default(),
             balance: Mutex::new(()),
             dead_files: Mutex::new(Vec::new()),
         };
@@ -123,9 +128,60 @@ impl Cache {
         priority: Priority,
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
+        self.get_or_load_in(None, key, priority, load)
+    }
+
+    /// The value that slot `at` shows, which whoever gave it to the cache did under `key`. `None` says
+    /// no more than that the slot is empty.
+    ///
+    /// Counts as a use of the value, as [`get`](Self::get) does, and takes two loads if that was told
+    /// before.
+    #[inline]
+    pub fn get_shown<'p, T: Resident>(
+        &self,
+        slots: &Slots<T>,
+        at: usize,
+        key: impl FnOnce() -> CacheKey,
+        pin: &'p Pin,
+    ) -> Option<&'p T> {
+        let (value, is_news) = slots.get(at, pin)?;
+        self.slot_hits.add();
+        if is_news {
+            self.note_use(&key());
+        }
+        Some(value)
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), and shows the value in slot `at` from now on, for as long
+    /// as the cache holds it.
+    ///
+    /// # Errors
+    ///
+    /// What `load` returns.
+    pub fn get_or_load_shown<T: Resident, E>(
+        &self,
+        (slots, at): (&Slots<T>, usize),
+        key: &CacheKey,
+        priority: Priority,
+        load: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        self.get_or_load_in(Some((slots, at)), key, priority, load)
+    }
+
+    fn get_or_load_in<T: Resident, E>(
+        &self,
+        slot: Option<(&Slots<T>, usize)>,
+        key: &CacheKey,
+        priority: Priority,
+        load: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         let shard = self.shard_of(key);
         if let Some(value) = self.find(shard, key) {
             shard.count_hit();
+            // It came by somebody who has no slots, or has others.
+            if slot.is_some_and(|(slots, at)| !slots.shows(at)) {
+                self.insert_in(slot, key, priority, &value);
+            }
             return Ok(value);
         }
         let turn = match shard.claim(key) {
@@ -148,9 +204,9 @@ impl Cache {
         shard.count_miss();
         let value = Arc::new(load()?);
         match turn {
-            Some(turn) => self.fulfil(turn, key, &value, priority),
+            Some(turn) => self.fulfil(turn, slot, key, &value, priority),
             // In place of a value of another type.
-            None => self.insert(key, priority, &value),
+            None => self.insert_in(slot, key, priority, &value),
         }
         Ok(value)
     }
@@ -160,8 +216,33 @@ impl Cache {
     /// Several values of one key should be interchangeable: if they are put in at the same time,
     /// any of them may remain.
     pub fn insert<T: Resident>(&self, key: &CacheKey, priority: Priority, value: &Arc<T>) {
-        let held = Held::new(value);
-        match self.place_of(&held) {
+        self.insert_in(None, key, priority, value);
+    }
+
+    /// As [`insert`](Self::insert), and shows the value in slot `at` for as long as the cache holds it.
+    pub fn insert_shown<T: Resident>(
+        &self,
+        (slots, at): (&Slots<T>, usize),
+        key: &CacheKey,
+        priority: Priority,
+        value: &Arc<T>,
+    ) {
+        self.insert_in(Some((slots, at)), key, priority, value);
+    }
+
+    fn insert_in<T: Resident>(
+        &self,
+        slot: Option<(&Slots<T>, usize)>,
+        key: &CacheKey,
+        priority: Priority,
+        value: &Arc<T>,
+    ) {
+        let mut held = Held::new(value);
+        let place = self.place_of(&held);
+        if let Some((slots, at)) = slot.filter(|_| place != Place::Nowhere) {
+            held.show(value, slots, at);
+        }
+        match place {
             Place::Shard => {
                 self.remove_large(key);
                 self.shard_of(key).insert(*key, held, priority);
@@ -212,7 +293,15 @@ impl Cache {
     }
 
     /// Changes the bytes that may be held, and evicts what is too much. At zero nothing is held.
+    ///
+    /// What readers may be looking at that moment goes when they are done.
     pub fn set_capacity(&self, capacity: u64) {
+        let entries = self.len();
+        self.resize(capacity);
+        drop_retired(entries.saturating_sub(self.len()));
+    }
+
+    fn resize(&self, capacity: u64) {
         let _turn = self.balance.lock();
         self.capacity.store(capacity, Ordering::SeqCst);
         if capacity == 0 {
@@ -245,7 +334,7 @@ impl Cache {
     /// What the cache has done and holds.
     pub fn stats(&self) -> CacheStats {
         CacheStats {
-            hits: self.all_shards().map(Shard::hits).sum(),
+            hits: self.all_shards().map(Shard::hits).sum::<u64>() + self.slot_hits.sum(),
             misses: self.all_shards().map(Shard::misses).sum(),
             entries: self.len(),
             used: self.used(),
@@ -266,6 +355,13 @@ impl Cache {
         match shard.get(key) {
             Some(held) => held.downcast(),
             None => self.find_large(key),
+        }
+    }
+
+    /// Lets the value of `key` count as used.
+    fn note_use(&self, key: &CacheKey) {
+        if self.shard_of(key).get(key).is_none() && self.large_used.load(Ordering::Acquire) > 0 {
+            drop(self.large.get(key));
         }
     }
 
@@ -292,13 +388,18 @@ impl Cache {
     fn fulfil<T: Resident>(
         &self,
         turn: Turn<'_>,
+        slot: Option<(&Slots<T>, usize)>,
         key: &CacheKey,
         value: &Arc<T>,
         priority: Priority,
     ) {
-        let held = Held::new(value);
+        let mut held = Held::new(value);
         let shard = self.shard_of(key);
-        match self.place_of(&held) {
+        let place = self.place_of(&held);
+        if let Some((slots, at)) = slot.filter(|_| place != Place::Nowhere) {
+            held.show(value, slots, at);
+        }
+        match place {
             Place::Shard => {
                 // One of another type.
                 self.remove_large(key);

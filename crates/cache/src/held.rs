@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use quick_cache::{Lifecycle, Weighter};
 use stratal_types::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::CacheKey;
+use crate::{CacheKey, Slots, slots::Shown};
 
 /// Something that can be kept in a [`Cache`](crate::Cache).
 ///
@@ -38,15 +38,39 @@ pub enum Priority {
 /// the protection of the original, and has none itself.
 #[derive(Debug)]
 pub(crate) struct Held {
-    value: Arc<dyn Any + Send + Sync>,
+    value: Owned,
     weight: u64,
     protection: Option<Protection>,
 }
 
+/// A value, and whether a slot shows it.
+#[derive(Debug)]
+enum Owned {
+    Plain(Arc<dyn Any + Send + Sync>),
+    Shown(Shown),
+}
+
+impl Owned {
+    fn value(&self) -> Arc<dyn Any + Send + Sync> {
+        match self {
+            Self::Plain(value) => Arc::clone(value),
+            Self::Shown(shown) => shown.value(),
+        }
+    }
+
+    fn into_value(self) -> Arc<dyn Any + Send + Sync> {
+        match self {
+            Self::Plain(value) => value,
+            Self::Shown(shown) => shown.value(),
+        }
+    }
+}
+
 impl Held {
     /// Memory that a value takes on top of its own weight, in bytes: its slot and the share of the
-    /// slots for keys lately evicted, its place in the hash table, its reference counts.
-    pub(crate) const OVERHEAD: u64 = 192;
+    /// slots for keys lately evicted, its place in the hash table, its reference counts, and which slot
+    /// shows it.
+    pub(crate) const OVERHEAD: u64 = 224;
 
     /// A weight that no shard admits.
     const REFUSED: u64 = u64::MAX;
@@ -54,7 +78,15 @@ impl Held {
     pub(crate) fn new<T: Resident>(value: &Arc<T>) -> Self {
         let weight = u64::try_from(value.weight()).unwrap_or(Self::REFUSED);
         let value: Arc<T> = Arc::clone(value);
-        Self { value, weight: weight.saturating_add(Self::OVERHEAD), protection: None }
+        let weight = weight.saturating_add(Self::OVERHEAD);
+        Self { value: Owned::Plain(value), weight, protection: None }
+    }
+
+    /// Shows the value, which is `value`, in slot `at`.
+    pub(crate) fn show<T: Resident>(&mut self, value: &Arc<T>, slots: &Slots<T>, at: usize) {
+        if let Some(shown) = slots.show(at, value) {
+            self.value = Owned::Shown(shown);
+        }
     }
 
     /// Bytes it counts for, overhead included.
@@ -74,7 +106,7 @@ impl Held {
 
     /// The value, if it is a `T`.
     pub(crate) fn downcast<T: Resident>(self) -> Option<Arc<T>> {
-        Arc::downcast(self.value).ok()
+        Arc::downcast(self.value.into_value()).ok()
     }
 }
 
@@ -83,7 +115,7 @@ impl Clone for Held {
         if let Some(protection) = &self.protection {
             protection.renew();
         }
-        Self { value: Arc::clone(&self.value), weight: self.weight, protection: None }
+        Self { value: Owned::Plain(self.value.value()), weight: self.weight, protection: None }
     }
 }
 
@@ -174,7 +206,14 @@ impl Lifecycle<CacheKey, Held> for Evictions {
     type RequestState = Vec<Held>;
 
     fn is_pinned(&self, _: &CacheKey, held: &Held) -> bool {
-        held.protection.as_ref().is_some_and(Protection::survives_pass)
+        // Uses of a value that is not protected were counted when its slot told of them.
+        let was_used = matches!(&held.value, Owned::Shown(shown) if shown.take_uses());
+        held.protection.as_ref().is_some_and(|protection| {
+            if was_used {
+                protection.renew();
+            }
+            protection.survives_pass()
+        })
     }
 
     fn on_evict(&self, evicted: &mut Self::RequestState, _: CacheKey, mut held: Held) {

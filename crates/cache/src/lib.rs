@@ -36,6 +36,15 @@
 //! with those who wait for it at that moment, and never kept: it is loaded each time it is asked
 //! for. At capacity zero that is every value.
 //!
+//! # Without a lookup
+//!
+//! A lookup by key takes a hash, a lock, and two counts of references. Whoever knows where its values
+//! are can keep [`Slots`] for them, which show them while the cache holds them: finding one there takes
+//! two loads and, once for all values that are looked at meanwhile, a [`Pin`]. The cache learns of such
+//! uses, up to two each time it passes a value by, so that what is used stays. What it lets go of is
+//! dropped when the pins of that moment are gone, and some values later than that: until then a few
+//! hundred of them, at most, are in memory that nobody counts.
+//!
 //! ```
 //! use stratal_cache::{Cache, CacheKey, FileId, Priority};
 //!
@@ -49,13 +58,18 @@
 //! assert_eq!(cache.used(), 24 + 7 + Cache::ENTRY_OVERHEAD);
 //! # Ok::<(), std::io::Error>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod key;
+mod slots;
 mod held;
+mod hits;
 mod shard;
 mod cache;
+#[cfg(all(test, loom))]
+mod interleavings;
 
 pub use cache::{Cache, CacheStats};
 pub use held::{Priority, Resident};
 pub use key::{CacheKey, FileId};
+pub use slots::{Pin, Slots};

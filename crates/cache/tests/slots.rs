@@ -1,0 +1,256 @@
+//! Values that are found without their keys.
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use common::{File, KIB, MIB, Weighted, read_all, weighing};
+use stratal_cache::{Cache, Pin, Priority, Resident, Slots};
+
+/// What slot `at` shows, of the block of that number.
+fn shown(cache: &Cache, slots: &Slots<Weighted>, file: File, at: usize) -> Option<u64> {
+    let pin = Pin::new();
+    cache.get_shown(slots, at, || file.block(at as u64), &pin).map(|value| value.weight)
+}
+
+/// Has the block `at` of 4 KiB in its slot, loading it if need be. Whether it had to be loaded.
+fn load(cache: &Cache, slots: &Slots<Weighted>, file: File, at: usize) -> bool {
+    if shown(cache, slots, file, at).is_some() {
+        return false;
+    }
+    let mut loaded = false;
+    let key = file.block(at as u64);
+    let value = cache.get_or_load_shown((slots, at), &key, Priority::Normal, || {
+        loaded = true;
+        Ok::<_, Infallible>(weighing(4 * KIB))
+    });
+    assert_eq!(value.unwrap().weight, 4 * KIB);
+    loaded
+}
+
+#[test]
+fn a_slot_shows_what_the_cache_holds_and_no_longer() {
+    type LetGo = fn(&Cache, File);
+    let ways: [(&str, LetGo); 5] = [
+        ("resized", |cache, _| cache.set_capacity(0)),
+        ("removed", |cache, file| assert!(cache.remove(&file.block(0)))),
+        ("replaced", |cache, file| {
+            cache.insert(&file.block(0), Priority::Normal, &Arc::new(weighing(KIB)));
+        }),
+        ("of another type", |cache, file| {
+            cache.insert(&file.block(0), Priority::Normal, &Arc::new(vec![1u8]));
+        }),
+        ("displaced", |cache, file| {
+            (1..30_000).for_each(|block| {
+                read_all(cache, file, block..block + 1);
+                read_all(cache, file, block..block + 1);
+            });
+        }),
+    ];
+    for (name, let_go) in ways {
+        let (cache, file, slots) = (Cache::new(40 * MIB), File::new(), Slots::new(1));
+        assert_eq!(shown(&cache, &slots, file, 0), None);
+        assert!(load(&cache, &slots, file, 0));
+        assert_eq!(shown(&cache, &slots, file, 0), Some(4 * KIB));
+        let_go(&cache, file);
+        assert_eq!(shown(&cache, &slots, file, 0), None, "{name}");
+    }
+}
+
+#[test]
+fn large_values_are_shown_and_those_that_are_not_kept_are_not() {
+    let (cache, file, slots) = (Cache::new(64 * MIB), File::new(), Slots::new(2));
+    for (at, weight, is_kept) in [(0, 30 * MIB, true), (1, 33 * MIB, false)] {
+        let key = file.block(at as u64);
+        let value = cache.get_or_load_shown((&slots, at), &key, Priority::High, || {
+            Ok::<_, Infallible>(weighing(weight))
+        });
+        assert_eq!(value.unwrap().weight, weight);
+        assert_eq!(shown(&cache, &slots, file, at).is_some(), is_kept);
+    }
+    assert!(cache.remove(&file.block(0)));
+    assert_eq!(shown(&cache, &slots, file, 0), None);
+}
+
+#[test]
+fn what_came_without_a_slot_is_shown_when_it_is_asked_for_with_one() {
+    let (cache, file) = (Cache::new(MIB), File::new());
+    read_all(&cache, file, 0..1);
+    let (before, after) = (Slots::new(1), Slots::new(1));
+    assert!(!load(&cache, &before, file, 0));
+    assert!(shown(&cache, &before, file, 0).is_some());
+    // Its owner was evicted and came back.
+    assert!(!load(&cache, &after, file, 0));
+    assert!(shown(&cache, &after, file, 0).is_some());
+    assert_eq!(cache.len(), 1);
+    drop(before);
+    assert!(cache.remove(&file.block(0)));
+    assert_eq!(shown(&cache, &after, file, 0), None);
+}
+
+#[test]
+fn a_slot_that_is_not_there_shows_nothing_and_hinders_nothing() {
+    let (cache, file, slots) = (Cache::new(MIB), File::new(), Slots::new(0));
+    assert!(load(&cache, &slots, file, 3));
+    assert!(!load(&cache, &slots, file, 3));
+    assert_eq!(shown(&cache, &slots, file, 3), None);
+}
+
+/// A third of the cache is in use through slots, and ten times the cache is read once.
+#[test]
+fn what_is_used_through_slots_stays() {
+    for capacity in [4 * MIB, 40 * MIB] {
+        let cache = Cache::new(capacity);
+        let (file, others) = (File::new(), File::new());
+        let hot = usize::try_from(capacity / 4 / KIB / 3).unwrap();
+        let slots = Slots::new(hot);
+        let use_all = || (0..hot).filter(|&at| load(&cache, &slots, file, at)).count();
+        (0..3).for_each(|_| {
+            use_all();
+        });
+        let (mut loads, rounds) = (0, 10);
+        for round in 0..rounds {
+            let from = round * (capacity / 4 / KIB);
+            read_all(&cache, others, from..from + capacity / 4 / KIB);
+            loads += use_all();
+        }
+        let uses = hot * usize::try_from(rounds).unwrap();
+        assert!(loads * 10 < uses, "{loads} loads of {uses} uses");
+        assert!(cache.used() <= capacity);
+    }
+}
+
+#[test]
+fn hits_of_slots_are_counted_and_the_budget_stays_exact() {
+    let (cache, file, slots) = (Cache::new(4 * MIB), File::new(), Slots::new(3000));
+    for at in 0..3000 {
+        load(&cache, &slots, file, at);
+    }
+    let held = (0..3000).filter(|&at| shown(&cache, &slots, file, at).is_some()).count();
+    assert!(held > 900 && held <= 1024, "{held}");
+    assert_eq!((cache.len(), cache.used()), (held, held as u64 * 4 * KIB));
+    let before = cache.stats();
+    for at in 0..3000 {
+        shown(&cache, &slots, file, at);
+    }
+    let after = cache.stats();
+    assert_eq!((after.hits - before.hits, after.misses), (held as u64, before.misses));
+}
+
+/// A value that says so when it is looked at after it was dropped.
+struct Alive {
+    magic: AtomicU64,
+    padding: [u64; 63],
+}
+
+const MAGIC: u64 = 0x600d_600d_600d_600d;
+
+impl Alive {
+    fn new(number: u64) -> Self {
+        Self { magic: AtomicU64::new(MAGIC), padding: [number; 63] }
+    }
+}
+
+impl Resident for Alive {
+    fn weight(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.magic.store(0, Ordering::SeqCst);
+    }
+}
+
+/// Threads that read through slots what others displace all the time.
+#[test]
+fn what_is_looked_at_is_not_dropped() {
+    const BLOCKS: usize = 512;
+    let cache = Arc::new(Cache::new(64 * KIB));
+    let (file, slots) = (File::new(), Slots::<Alive>::new(BLOCKS));
+    let stop = AtomicBool::new(false);
+    let mut seen = 0;
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|reader| {
+                let (cache, slots, stop) = (&cache, &slots, &stop);
+                scope.spawn(move || {
+                    let mut seen = 0u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        let pin = Pin::new();
+                        let found: Vec<_> = (0..BLOCKS)
+                            .filter_map(|at| {
+                                let key = || file.block(at as u64);
+                                Some((at, cache.get_shown(slots, at, key, &pin)?))
+                            })
+                            .collect();
+                        if reader == 1 {
+                            thread::yield_now();
+                        }
+                        for (at, value) in found {
+                            assert_eq!(value.magic.load(Ordering::SeqCst), MAGIC);
+                            assert!(value.padding.iter().all(|&number| number == at as u64));
+                            seen += 1;
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        for round in 0..40_000usize {
+            let at = round.wrapping_mul(0x9e37_79b9) % BLOCKS;
+            let key = file.block(at as u64);
+            let load = || Ok::<_, Infallible>(Alive::new(at as u64));
+            cache.get_or_load_shown((&slots, at), &key, Priority::Normal, load).unwrap();
+            if round % 5000 == 0 {
+                cache.set_capacity(if round % 10_000 == 0 { 64 * KIB } else { 8 * KIB });
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        seen = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+    });
+    assert!(seen > 0);
+}
+
+#[test]
+fn memory_that_is_given_back_is_free_when_nobody_reads() {
+    let (cache, file) = (Cache::new(8 * MIB), File::new());
+    let slots = Slots::<Vec<u8>>::new(1500);
+    let watched: Vec<Weak<Vec<u8>>> = (0..1500)
+        .map(|at| {
+            let value = Arc::new(vec![0; 4 << 10]);
+            let key = file.block(at as u64);
+            cache.insert_shown((&slots, at), &key, Priority::Normal, &value);
+            Arc::downgrade(&value)
+        })
+        .collect();
+    let alive = || watched.iter().filter(|value| value.strong_count() > 0).count();
+    assert_eq!(alive(), 1500);
+    cache.set_capacity(0);
+    // Other tests of this process may be reading.
+    for _ in 0..10_000 {
+        if alive() == 0 {
+            return;
+        }
+        thread::yield_now();
+        cache.set_capacity(MIB);
+        load_one(&cache, file);
+        cache.set_capacity(0);
+    }
+    panic!("{} values are left", alive());
+}
+
+fn load_one(cache: &Cache, file: File) {
+    let slots = Slots::new(1);
+    cache.insert_shown((&slots, 0), &file.block(9999), Priority::Normal, &Arc::new(vec![0u8; 10]));
+}
