@@ -58,24 +58,7 @@ impl<E: Engine> Bench<E> {
         let mut lat = Lat::default();
         let vlen = self.vlen;
         if warm {
-            // One ascending pass puts every block of the span into the cache.
-            let mut left = span as usize;
-            let mut from = keys.key(lo);
-            while left > 0 {
-                let mut last = from;
-                let got =
-                    self.e().scan(&from, left.min(10_000), &mut |k, _| last.copy_from_slice(k))?;
-                if got < 2 {
-                    break;
-                }
-                left -= got.min(left);
-                from = last;
-            }
-            let mut r = Rng::new(5);
-            for _ in 0..count / 2 {
-                let i = lo + r.below(span);
-                self.e().get(&keys.key(i), |_| ())?;
-            }
+            self.warm(count / 2, lo, span)?;
         }
         let mut r = Rng::new(9);
         let p = Phase::start();
@@ -95,6 +78,59 @@ impl<E: Engine> Bench<E> {
         self.bad += bad;
         let o = Out { ops: count, lat, ..Default::default() };
         self.emit(work, &p, o);
+        Ok(())
+    }
+
+    /// Puts every block of the span into the cache, by one ascending pass and some reads.
+    pub(super) fn warm(&mut self, count: u64, lo: u64, span: u64) -> Res<()> {
+        let keys = self.keys.clone();
+        let mut left = span as usize;
+        let mut from = keys.key(lo);
+        while left > 0 {
+            let mut last = from;
+            let got =
+                self.e().scan(&from, left.min(10_000), &mut |k, _| last.copy_from_slice(k))?;
+            if got < 2 {
+                break;
+            }
+            left -= got.min(left);
+            from = last;
+        }
+        let mut r = Rng::new(5);
+        for _ in 0..count {
+            let i = lo + r.below(span);
+            self.e().get(&keys.key(i), |_| ())?;
+        }
+        Ok(())
+    }
+
+    /// Reads of `at_once` present keys, anywhere, in one call. An operation is a key.
+    pub(super) fn multi_gets(&mut self, work: &str, count: u64, at_once: usize) -> Res<()> {
+        let keys = self.keys.clone();
+        let mut bad = 0;
+        let mut lat = Lat::default();
+        let mut r = Rng::new(15);
+        let mut asked = vec![(0, [0; data::KEY_LEN]); at_once];
+        let calls = count / at_once as u64;
+        let p = Phase::start();
+        let e = self.e();
+        for _ in 0..calls {
+            asked.fill_with(|| {
+                let i = r.below(keys.n);
+                (i, keys.key(i))
+            });
+            let ks: Vec<data::Key> = asked.iter().map(|(_, k)| *k).collect();
+            let mut right = 0;
+            let t = meter::ticks();
+            e.multi_get(&ks, &mut |at, v| {
+                right += usize::from(v.is_some_and(|v| data::tag_ok(v, asked[at].0)));
+            })?;
+            lat.add(meter::ticks() - t);
+            bad += (at_once - right) as u64;
+        }
+        self.bad += bad;
+        let extra = format!(",\"native\":{}", u8::from(E::CAPS.multi_get));
+        self.emit(work, &p, Out { ops: calls * at_once as u64, lat, extra, ..Default::default() });
         Ok(())
     }
 
@@ -197,16 +233,21 @@ impl<E: Engine> Bench<E> {
 
     /// Clean close, open, first read.
     pub(super) fn reopen(&mut self, work: &str, cold: bool) -> Res<()> {
+        self.reopen_at(work, cold, self.keys.n / 3)
+    }
+
+    /// The same; the first read is of key `i`.
+    pub(super) fn reopen_at(&mut self, work: &str, cold: bool, i: u64) -> Res<()> {
         let t0 = Instant::now();
         self.e.take().expect("open").close()?;
         let close = t0.elapsed().as_secs_f64();
         if cold {
             meter::drop_page_cache(&self.dir);
         }
+        meter::trim();
+        let k = self.keys.key(i);
         let p = Phase::start();
         self.open()?;
-        let k = self.keys.key(self.keys.n / 3);
-        let i = self.keys.n / 3;
         let ok = self.e().get(&k, |v| data::tag_ok(v, i))?;
         self.bad += u64::from(ok != Some(true));
         let o = Out { ops: 1, extra: format!(",\"close_secs\":{close:.4}"), ..Default::default() };

@@ -38,7 +38,8 @@ impl<E: Engine> Bench<E> {
         self.full_scan("readreverse", true, Some(n))?;
         let seed = 99;
         self.fill("overwrite", n, 1, |j| data::mix(j ^ seed) % n)?;
-        self.read_while_writing(Duration::from_millis(1500))?;
+        self.reads("readidle", q / 4, 0, n, false)?;
+        self.read_while_writing(Duration::from_millis(3000))?;
         self.major("major_overwritten", n)?;
         self.delete_ranges()
     }
@@ -56,6 +57,45 @@ impl<E: Engine> Bench<E> {
         self.missing("readmissing_frag", q)?;
         self.seeks("seekrandom10_frag", q / 10, true)?;
         self.full_scan("readseq_frag", false, Some(n))
+    }
+
+    /// With a cache that holds everything, which costs each engine what it costs.
+    pub(super) fn suite_cached(&mut self) -> Res<()> {
+        self.load_compacted()?;
+        self.reads_of_everything_cached()
+    }
+
+    /// What a row costs in databases of different sizes: one process measures one size.
+    pub(super) fn suite_curve(&mut self) -> Res<()> {
+        self.load_compacted()?;
+        // With the cache of all other suites, for what is held in memory.
+        self.reopen("reopen", false)?;
+        self.reads_of_everything_cached()
+    }
+
+    fn load_compacted(&mut self) -> Res<()> {
+        let n = self.keys.n;
+        let perm = std::mem::take(&mut self.perm);
+        self.open()?;
+        self.fill("fillrandom", n, 0, |j| u64::from(perm[j as usize]))?;
+        drop(perm);
+        self.seeks("seekrandom10_frag", self.reads / 10, true)?;
+        self.major("major", n)
+    }
+
+    fn reads_of_everything_cached(&mut self) -> Res<()> {
+        let (n, q) = (self.keys.n, self.reads);
+        self.opts.cache_bytes = self.opts.cache_bytes.max(4 * n * self.pair());
+        self.reopen("reopen_cached", false)?;
+        self.warm(q, 0, n)?;
+        self.reads("get_cached", q * 2, 0, n, false)?;
+        self.multi_gets("multiget_cached", q * 2, 32)?;
+        self.missing("missing_cached", q * 2)?;
+        self.seeks("seek_cached", q / 4, true)?;
+        for (work, rev) in [("scan_cached", false), ("reverse_cached", true)] {
+            self.full_scan(work, rev, Some(n))?;
+        }
+        Ok(())
     }
 
     pub(super) fn suite_blob(&mut self) -> Res<()> {

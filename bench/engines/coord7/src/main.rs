@@ -4,7 +4,15 @@ include!("../../lsm_common.rs");
 
 const NAME: &str = "coord7";
 const VERSION: &str = "coordinode-lsm-tree 7.4.0";
-const CAPS: Caps = Caps { delete_range: true, kv_sep: true, lz4: true, zstd: true, wal: false };
+const CAPS: Caps = Caps {
+    delete_range: true,
+    kv_sep: true,
+    lz4: true,
+    zstd: true,
+    wal: false,
+    durable: false,
+    multi_get: false,
+};
 const MAX: SeqNo = lsm::MAX_SEQNO;
 
 fn zstd_type() -> CompressionType {

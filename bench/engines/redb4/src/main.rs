@@ -56,8 +56,15 @@ impl Redb {
 impl Engine for Redb {
     const NAME: &'static str = "redb4";
     const VERSION: &'static str = "redb 4.4.0";
-    const CAPS: Caps =
-        Caps { delete_range: false, kv_sep: false, lz4: false, zstd: false, wal: false };
+    const CAPS: Caps = Caps {
+        delete_range: false,
+        kv_sep: false,
+        lz4: false,
+        zstd: false,
+        wal: false,
+        durable: true,
+        multi_get: false,
+    };
 
     fn open(dir: &Path, o: &Opts) -> Res<Self> {
         let db = Database::builder()
@@ -70,6 +77,9 @@ impl Engine for Redb {
     }
     fn put(&self, k: &[u8], v: &[u8]) -> Res<()> {
         self.push((k.into(), Some(v.into())))
+    }
+    fn put_durable(&self, k: &[u8], v: &[u8]) -> Res<()> {
+        self.commit(&mut vec![(k.into(), Some(v.into()))], Durability::Immediate)
     }
     fn delete(&self, k: &[u8]) -> Res<()> {
         self.push((k.into(), None))

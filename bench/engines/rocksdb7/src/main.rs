@@ -2,7 +2,7 @@
 //! name is as it ships it.
 mod sys;
 
-use pb_core::{Caps, Comp, Engine, Info, Opts, Res};
+use pb_core::{Caps, Comp, Engine, Info, Key, Opts, Res};
 use std::{
     ffi::{CStr, CString, c_char, c_int},
     path::Path,
@@ -17,8 +17,11 @@ struct Rocks {
     options: *mut sys::Options,
     table: *mut sys::Table,
     cache: *mut sys::Cache,
+    family: *mut sys::Family,
     read: *mut sys::Read,
     write: *mut sys::Write,
+    /// Waits for the log to be synced.
+    write_synced: *mut sys::Write,
 }
 
 // SAFETY: see the type.
@@ -116,6 +119,7 @@ impl Drop for Rocks {
         // SAFETY: see the type.
         unsafe {
             if !self.db.is_null() {
+                sys::rocksdb_column_family_handle_destroy(self.family);
                 sys::rocksdb_close(self.db);
             }
             sys::rocksdb_options_destroy(self.options);
@@ -123,6 +127,7 @@ impl Drop for Rocks {
             sys::rocksdb_cache_destroy(self.cache);
             sys::rocksdb_readoptions_destroy(self.read);
             sys::rocksdb_writeoptions_destroy(self.write);
+            sys::rocksdb_writeoptions_destroy(self.write_synced);
         }
     }
 }
@@ -130,7 +135,15 @@ impl Drop for Rocks {
 impl Engine for Rocks {
     const NAME: &'static str = "rocksdb7";
     const VERSION: &'static str = "RocksDB of the system (7.8.3)";
-    const CAPS: Caps = Caps { delete_range: true, kv_sep: true, lz4: true, zstd: true, wal: true };
+    const CAPS: Caps = Caps {
+        delete_range: true,
+        kv_sep: true,
+        lz4: true,
+        zstd: true,
+        wal: true,
+        durable: true,
+        multi_get: true,
+    };
 
     fn open(dir: &Path, o: &Opts) -> Res<Self> {
         let path = CString::new(dir.join("db").to_str().ok_or("a path in UTF-8")?)?;
@@ -159,17 +172,33 @@ impl Engine for Rocks {
             }
             let write = sys::rocksdb_writeoptions_create();
             sys::rocksdb_writeoptions_disable_WAL(write, c_int::from(!o.wal));
+            let write_synced = sys::rocksdb_writeoptions_create();
+            sys::rocksdb_writeoptions_set_sync(write_synced, 1);
             Self {
                 db: ptr::null_mut(),
+                family: ptr::null_mut(),
                 options,
                 table,
                 cache,
                 read: sys::rocksdb_readoptions_create(),
                 write,
+                write_synced,
             }
         };
-        // SAFETY: options and path are valid.
-        rocks.db = tried(|err| unsafe { sys::rocksdb_open(rocks.options, path.as_ptr(), err) })?;
+        // With its only family by name, because it gives no handle of it otherwise.
+        let (names, options) = ([c"default".as_ptr()], [rocks.options.cast_const()]);
+        // SAFETY: options and path are valid; there is one name, one of options, place for one handle.
+        rocks.db = tried(|err| unsafe {
+            sys::rocksdb_open_column_families(
+                rocks.options,
+                path.as_ptr(),
+                1,
+                names.as_ptr(),
+                options.as_ptr(),
+                &mut rocks.family,
+                err,
+            )
+        })?;
         Ok(rocks)
     }
     #[inline]
@@ -177,6 +206,12 @@ impl Engine for Rocks {
         // SAFETY: the database is open; key and value are copied.
         tried(|err| unsafe {
             sys::rocksdb_put(self.db, self.write, text(k), k.len(), text(v), v.len(), err)
+        })
+    }
+    fn put_durable(&self, k: &[u8], v: &[u8]) -> Res<()> {
+        // SAFETY: as in `put`.
+        tried(|err| unsafe {
+            sys::rocksdb_put(self.db, self.write_synced, text(k), k.len(), text(v), v.len(), err)
         })
     }
     fn delete(&self, k: &[u8]) -> Res<()> {
@@ -210,6 +245,47 @@ impl Engine for Rocks {
             sys::rocksdb_pinnableslice_destroy(found);
             Ok(Some(result))
         }
+    }
+    fn multi_get(&self, keys: &[Key], f: &mut impl FnMut(usize, Option<&[u8]>)) -> Res<()> {
+        let texts: Vec<_> = keys.iter().map(|k| text(k)).collect();
+        let lens: Vec<_> = keys.iter().map(|k| k.len()).collect();
+        let mut values = vec![ptr::null_mut(); keys.len()];
+        let mut errors = vec![ptr::null_mut(); keys.len()];
+        // SAFETY: the database and its family are open; all arrays have the length of `keys`.
+        unsafe {
+            sys::rocksdb_batched_multi_get_cf(
+                self.db,
+                self.read,
+                self.family,
+                keys.len(),
+                texts.as_ptr(),
+                lens.as_ptr(),
+                values.as_mut_ptr(),
+                errors.as_mut_ptr(),
+                false,
+            );
+        }
+        let mut failed = Ok(());
+        for (at, (value, error)) in values.into_iter().zip(errors).enumerate() {
+            if let Err(why) = tried(|err| {
+                // SAFETY: `err` is valid for the time of the call.
+                unsafe { *err = error }
+            }) {
+                failed = Err(why);
+            }
+            if value.is_null() {
+                f(at, None);
+                continue;
+            }
+            // SAFETY: as in `get`.
+            unsafe {
+                let mut len = 0;
+                let bytes = sys::rocksdb_pinnableslice_value(value, &mut len);
+                f(at, Some(slice::from_raw_parts(bytes.cast(), len)));
+                sys::rocksdb_pinnableslice_destroy(value);
+            }
+        }
+        failed
     }
     fn scan(&self, from: &[u8], n: usize, f: &mut impl FnMut(&[u8], &[u8])) -> Res<usize> {
         let mut rows = Iter::new(self);

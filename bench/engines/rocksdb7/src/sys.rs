@@ -5,7 +5,7 @@ macro_rules! opaque {
     ($($name:ident)*) => { $(#[repr(C)] pub struct $name { _private: [u8; 0] })* };
 }
 
-opaque!(Db Options Table Cache Filter Read Write Flush Compact Batch Iterator Pinned);
+opaque!(Db Options Table Cache Filter Read Write Flush Compact Batch Iterator Pinned Family);
 
 /// Set to a message, for `rocksdb_free`, by calls that fail.
 pub type Err = *mut *mut c_char;
@@ -37,11 +37,20 @@ unsafe extern "C" {
     pub fn rocksdb_cache_create_lru(bytes: usize) -> *mut Cache;
     pub fn rocksdb_cache_destroy(cache: *mut Cache);
 
-    pub fn rocksdb_open(o: *const Options, path: Text, err: Err) -> *mut Db;
+    pub fn rocksdb_open_column_families(
+        o: *const Options,
+        path: Text,
+        count: c_int,
+        names: *const Text,
+        options: *const *const Options,
+        families: *mut *mut Family,
+        err: Err,
+    ) -> *mut Db;
     pub fn rocksdb_close(db: *mut Db);
 
     pub fn rocksdb_writeoptions_create() -> *mut Write;
     pub fn rocksdb_writeoptions_destroy(w: *mut Write);
+    pub fn rocksdb_writeoptions_set_sync(w: *mut Write, on: c_uchar);
     pub fn rocksdb_writeoptions_disable_WAL(w: *mut Write, off: c_int);
     pub fn rocksdb_put(
         db: *mut Db,
@@ -73,6 +82,18 @@ unsafe extern "C" {
         k_len: usize,
         err: Err,
     ) -> *mut Pinned;
+    pub fn rocksdb_column_family_handle_destroy(family: *mut Family);
+    pub fn rocksdb_batched_multi_get_cf(
+        db: *mut Db,
+        r: *const Read,
+        family: *mut Family,
+        count: usize,
+        keys: *const Text,
+        key_lens: *const usize,
+        values: *mut *mut Pinned,
+        errors: *mut *mut c_char,
+        is_sorted: bool,
+    );
     pub fn rocksdb_pinnableslice_value(v: *const Pinned, len: *mut usize) -> Text;
     pub fn rocksdb_pinnableslice_destroy(v: *mut Pinned);
 

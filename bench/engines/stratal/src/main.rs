@@ -1,11 +1,9 @@
 //! The durable database: log with the system per put, never synced per put; one thread each for
 //! flushes, merges and the log.
-use pb_core::{Caps, Comp, Engine, Info, Opts, Res};
+use pb_core::{Caps, Engine, Info, Key};
 use std::path::Path;
-use stratal::{Database, Durability, Keyspace, KeyspaceOptions, TreeOptions};
-use stratal_block::Compression;
-use stratal_filter::FilterSize;
-use stratal_sst::TableOptions;
+use stratal::{Database, Durability, Keyspace, KeyspaceOptions, TreeOptions, TreeStats};
+include!("../../stratal_common.rs");
 
 struct Stratal {
     db: Database,
@@ -13,37 +11,34 @@ struct Stratal {
     durability: Durability,
 }
 
-fn compression(comp: Comp) -> Compression {
-    match comp {
-        Comp::None => Compression::None,
-        Comp::Lz4 => Compression::Lz4,
-        Comp::Zstd => Compression::Zstd { level: 3 },
+impl Stratal {
+    #[inline]
+    fn put_at(&self, durability: Durability, k: &[u8], v: &[u8]) -> Res<()> {
+        let mut batch = self.db.batch();
+        batch.durability(durability).put(&self.ks, k, v);
+        batch.commit()?;
+        Ok(())
     }
 }
 
 impl Engine for Stratal {
     const NAME: &'static str = "stratal";
     const VERSION: &'static str = concat!("stratal ", env!("CARGO_PKG_VERSION"));
-    const CAPS: Caps = Caps { delete_range: true, kv_sep: false, lz4: true, zstd: true, wal: true };
+    const CAPS: Caps = Caps {
+        delete_range: true,
+        kv_sep: false,
+        lz4: true,
+        zstd: true,
+        wal: true,
+        durable: true,
+        multi_get: true,
+    };
 
     fn open(dir: &Path, o: &Opts) -> Res<Self> {
-        let table = TableOptions {
-            compression: compression(o.comp),
-            block_len_target: o.block_bytes.try_into()?,
-            filter: Some(FilterSize::BitsPerKey(o.filter_bits.into()).into()),
-            ..TableOptions::default()
-        };
-        let options = TreeOptions {
-            write_buffer_len: usize::try_from(o.memtable_bytes)?,
-            table,
-            // The others compress every level when asked to.
-            compress_from_level: 0,
-            ..TreeOptions::default()
-        };
         // Half of it is the cache's.
         let db = Database::builder(dir.join("db"))
             .memory_budget(2 * o.cache_bytes)
-            .tree_options(options)
+            .tree_options(tree_options(o)?)
             .open()?;
         let ks = db.keyspace("t", KeyspaceOptions::default())?;
         // Without a log there is no such thing as this engine; the nearest is one that buffers.
@@ -52,10 +47,10 @@ impl Engine for Stratal {
     }
     #[inline]
     fn put(&self, k: &[u8], v: &[u8]) -> Res<()> {
-        let mut batch = self.db.batch();
-        batch.durability(self.durability).put(&self.ks, k, v);
-        batch.commit()?;
-        Ok(())
+        self.put_at(self.durability, k, v)
+    }
+    fn put_durable(&self, k: &[u8], v: &[u8]) -> Res<()> {
+        self.put_at(Durability::Sync, k, v)
     }
     fn delete(&self, k: &[u8]) -> Res<()> {
         self.ks.delete(k)?;
@@ -68,6 +63,12 @@ impl Engine for Stratal {
     #[inline]
     fn get<R>(&self, k: &[u8], f: impl FnOnce(&[u8]) -> R) -> Res<Option<R>> {
         Ok(self.ks.get(k)?.map(|v| f(&v)))
+    }
+    fn multi_get(&self, keys: &[Key], f: &mut impl FnMut(usize, Option<&[u8]>)) -> Res<()> {
+        for (at, value) in self.ks.multi_get(keys)?.iter().enumerate() {
+            f(at, value.as_deref());
+        }
+        Ok(())
     }
     fn scan(&self, from: &[u8], n: usize, f: &mut impl FnMut(&[u8], &[u8])) -> Res<usize> {
         let mut count = 0;
@@ -98,9 +99,10 @@ impl Engine for Stratal {
         Ok(self.db.compact()?)
     }
     fn info(&self) -> Info {
-        let levels = self.ks.stats().levels;
-        let shape: Vec<_> = levels.iter().map(|l| format!("{}/{}", l.runs, l.tables)).collect();
-        Info { filter_bytes: None, shape: format!("runs/tables by level {}", shape.join(" ")) }
+        Info { filter_bytes: None, shape: shape(&self.ks.stats()) }
+    }
+    fn amplification(&self) -> Option<Amplification> {
+        Some(amplification_of(&self.ks.stats()))
     }
     fn close(self) -> Res<()> {
         self.db.flush()?;
