@@ -98,9 +98,7 @@ fn print(rows: &[Row], tombstones: &Fragments) -> String {
         write!(text, "{kind} {}{gap}{value}; ", row.trailer.seqno()).unwrap();
     }
     for fragment in tombstones.iter() {
-        for seqno in fragment.seqnos {
-            write!(text, "under {seqno}; ").unwrap();
-        }
+        write!(text, "under {}; ", fragment.seqno).unwrap();
     }
     text.trim_end_matches("; ").to_owned()
 }

@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, collections::BTreeMap, ops::Range, sync::Arc};
 
 use stratal_memtable::Memtable;
-use stratal_types::{Comparator, Cursor, EntryKind, EntryRef, Fragments, SeqNo};
+use stratal_types::{Comparator, Cursor, EntryKind, EntryRef, Fragment, Fragments, SeqNo};
 
 use crate::{Change, Error, Operation, files::TableHandle, read_state::ReadState};
 
@@ -167,21 +167,19 @@ impl<'a> Window<'a> {
     }
 
     fn take_ranges(&mut self, fragments: &Fragments) {
-        for fragment in fragments.iter() {
-            for &seqno in fragment.seqnos {
-                // Those of one number stand before its keys, so a window that begins or ends among the
-                // keys has had them or has them.
-                let is_had = seqno < self.from.seqno
-                    || (seqno == self.from.seqno && self.from.key.is_some());
-                if is_had || !self.seqnos().contains(&seqno) {
-                    continue;
-                }
-                let pieces = self.ranges.entry(seqno).or_default();
-                self.len -= pieces.len;
-                pieces.add(fragment.start, fragment.end, self.comparator);
-                self.len += pieces.len;
-                self.keep_within_memory();
+        for Fragment { start, end, seqno } in fragments.iter() {
+            // Those of one number stand before its keys, so a window that begins or ends among the
+            // keys has had them or has them.
+            let is_had =
+                seqno < self.from.seqno || (seqno == self.from.seqno && self.from.key.is_some());
+            if is_had || !self.seqnos().contains(&seqno) {
+                continue;
             }
+            let pieces = self.ranges.entry(seqno).or_default();
+            self.len -= pieces.len;
+            pieces.add(start, end, self.comparator);
+            self.len += pieces.len;
+            self.keep_within_memory();
         }
     }
 

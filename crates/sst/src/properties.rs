@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions};
 use stratal_types::{Comparator, EntryKind, EntryRef, Fragments, KeyRange, SeqNo, Trailer};
@@ -109,13 +109,15 @@ impl Properties {
 
     /// Counts every range tombstone of `fragments`.
     pub(crate) fn count_tombstones(&mut self, fragments: &Fragments) {
-        for fragment in fragments.iter() {
-            self.range_tombstones += fragment.seqnos.len() as u64;
-            fragment.seqnos.iter().for_each(|&seqno| self.count_seqno(seqno));
-            if self.tombstones_start.is_empty() {
-                self.tombstones_start = fragment.start.to_vec();
-            }
-            self.tombstones_end = fragment.end.to_vec();
+        self.range_tombstones += fragments.len() as u64;
+        if let Some((lowest, highest)) = fragments.seqno_range() {
+            self.count_seqno(lowest);
+            self.count_seqno(highest);
+        }
+        if let Some(KeyRange { start: Bound::Included(start), end: Bound::Excluded(end) }) =
+            fragments.span()
+        {
+            (self.tombstones_start, self.tombstones_end) = (start, end);
         }
     }
 

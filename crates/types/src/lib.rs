@@ -62,7 +62,7 @@ pub use prefix_extractor::{
     DelimitedPrefix, FixedPrefix, NoPrefix, PrefixExtractor, prefix_extractor_named,
 };
 pub use seqno::SeqNo;
-pub use tombstone::{Fragment, Fragments, RangeTombstone, Stretch};
+pub use tombstone::{Fragment, Fragments, RangeTombstone, Stretch, Turn};
 pub use uid::{DbId, FileUid};
 
 /// Longest user key, in bytes. The shortest is one byte.

@@ -1,8 +1,8 @@
-//! Range tombstones, split into disjoint fragments.
+//! Range tombstones: deletes of whole ranges of keys, and which of them hold over a key.
 //!
 //! A range tombstone `[start, end)@f` hides `K@s` from a read at `R` iff `start ≤ K < end`, `s < f`
-//! and `f < R`, both strictly. Tombstones overlap as they please, so [`Fragments`] cuts them where any
-//! of them begins or ends:
+//! and `f < R`, both strictly. Tombstones overlap as they please. [`Fragments`] keeps each whole, and
+//! knows every key at which any of them begins or ends:
 //!
 //! ```text
 //! tombstones   [a ───────── m)@7            bounds    a      f      m      p      t
@@ -11,20 +11,24 @@
 //! ```
 //!
 //! Between two neighbouring bounds lies a *stretch*, over all of which the same tombstones hold. The
-//! stretch of a key is found by binary search, and the newest tombstone that a read sees by another
-//! one among its numbers, which stand newest first.
+//! stretch of a key is found by binary search. What holds over it is not listed, since tombstones that
+//! lie over one another would then take quadratic space: a tree over the stretches has each tombstone
+//! at the few nodes that together make up its range, and a lookup goes from a stretch to the root.
 //!
 //! # Invariants
 //!
 //! * Bounds strictly ascend by the comparator; every method wants the one given to
 //!   [`Fragments::build`].
-//! * Neighbouring stretches differ, and the first and last hold a tombstone: equal coverage has one
-//!   representation, so `==` compares coverage.
+//! * Fragments of one number neither overlap nor touch, and each bound is one of a fragment: equal
+//!   coverage has one representation, so `==` compares coverage.
 
-use alloc::{collections::BTreeMap, vec::Vec};
-use core::ops::Range;
+mod covers;
+
+use alloc::vec::Vec;
+use core::cmp;
 
 use crate::{Comparator, KeyRange, SeqNo};
+use covers::{Covers, Place, place};
 
 /// A delete of every key from `start` up to, and without, `end`, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,26 +53,33 @@ impl RangeTombstone {
     }
 }
 
-/// Some keys and the tombstones that hold over all of them.
+/// All of the range tombstones of one number that hang together: a [`RangeTombstone`], borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment<'a> {
     /// The first key.
     pub start: &'a [u8],
     /// The first key behind.
     pub end: &'a [u8],
-    /// Numbers of the tombstones, newest first, each once; never empty.
-    pub seqnos: &'a [SeqNo],
+    /// Its number.
+    pub seqno: SeqNo,
+}
+
+impl<'a> From<&'a RangeTombstone> for Fragment<'a> {
+    fn from(tombstone: &'a RangeTombstone) -> Self {
+        Self { start: &tombstone.start, end: &tombstone.end, seqno: tombstone.seqno }
+    }
 }
 
 /// Keys between two neighbouring bounds of a [`Fragments`], or outside all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stretch<'a> {
     /// The first key; `None` before the first bound.
     pub start: Option<&'a [u8]>,
     /// The first key behind; `None` from the last bound on.
     pub end: Option<&'a [u8]>,
-    /// Numbers of the tombstones over these keys, newest first; empty in a gap.
-    pub seqnos: &'a [SeqNo],
+    fragments: &'a Fragments,
+    /// `None` outside all bounds.
+    place: Option<Place>,
 }
 
 impl Stretch<'_> {
@@ -79,17 +90,37 @@ impl Stretch<'_> {
     }
 
     /// The newest tombstone here that a read at `bound` sees.
+    ///
+    /// Takes constant time if the read sees all tombstones, wherever they are, and otherwise
+    /// O(log² n).
     pub fn newest_below(&self, bound: SeqNo) -> Option<SeqNo> {
-        let seen_from = self.seqnos.partition_point(|seqno| !seqno.is_visible_at(bound));
-        self.seqnos.get(seen_from).copied()
+        let Fragments { parts, covers, .. } = self.fragments;
+        let (place, newest) = (self.place?, parts.first()?);
+        let part = if newest.seqno.is_visible_at(bound) {
+            covers.first(place)
+        } else {
+            let unseen = parts.partition_point(|part| !part.seqno.is_visible_at(bound));
+            covers.first_from(place, unseen)
+        };
+        part.and_then(|part| parts.get(part)).map(|part| part.seqno)
     }
 }
 
-/// Range tombstones as disjoint fragments in a comparator's order.
+/// Where fragments begin and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn<'a> {
+    /// The bound.
+    pub key: &'a [u8],
+    /// How many fragments begin here.
+    pub begins: usize,
+    /// How many end here.
+    pub ends: usize,
+}
+
+/// Range tombstones in a comparator's order, and what holds over each key.
 ///
-/// Immutable; holds three flat buffers however many tombstones there are. Where `n` tombstones lie
-/// over one key their numbers are stored in up to `2n` fragments, so tombstones that all overlap take
-/// quadratic space.
+/// Immutable. Takes O(n log n) memory for n tombstones, however they lie over one another: about twice
+/// the bytes of their bounds, and 100 to 250 bytes each.
 ///
 /// ```
 /// use stratal_types::{Bytewise, Fragments, RangeTombstone, SeqNo};
@@ -97,7 +128,7 @@ impl Stretch<'_> {
 /// let at = |seqno: u32| SeqNo::from(seqno);
 /// let written = [RangeTombstone::new("a", "m", at(7)), RangeTombstone::new("f", "p", at(9))];
 /// let fragments = Fragments::build(&written, &Bytewise);
-/// assert_eq!(fragments.len(), 3);
+/// assert_eq!(fragments.len(), 2);
 /// assert_eq!(fragments.covering(b"g", SeqNo::MAX, &Bytewise), Some(at(9)));
 /// assert_eq!(fragments.covering(b"g", at(9), &Bytewise), Some(at(7)), "9 is not below 9");
 /// assert_eq!(fragments.covering(b"p", SeqNo::MAX, &Bytewise), None, "the end is excluded");
@@ -106,33 +137,44 @@ impl Stretch<'_> {
 pub struct Fragments {
     /// The keys at the bounds, one behind the other.
     keys: Vec<u8>,
-    /// Ascending by key. The last one ends the last fragment and holds no numbers.
-    bounds: Vec<Bound>,
-    /// The numbers of all fragments, one list behind the other.
-    seqnos: Vec<SeqNo>,
+    /// Where the key of each bound ends.
+    bounds: Vec<usize>,
+    /// Newest first, and those of one number ascending.
+    parts: Vec<Part>,
+    /// Which parts, by their place among them, hold over each stretch.
+    covers: Covers,
 }
 
-/// Where a stretch begins, and the tombstones over it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Bound {
-    key: Range<usize>,
-    seqnos: Range<usize>,
+/// A fragment by the numbers of its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    seqno: SeqNo,
+    from: Place,
+    to: Place,
 }
 
 impl Fragments {
     /// No tombstone.
-    pub const EMPTY: Self = Self { keys: Vec::new(), bounds: Vec::new(), seqnos: Vec::new() };
+    pub const EMPTY: Self =
+        Self { keys: Vec::new(), bounds: Vec::new(), parts: Vec::new(), covers: Covers::EMPTY };
 
-    /// Cuts `tombstones`, in any order, into fragments. Those that are empty in this order are
-    /// dropped, equal ones are kept once.
+    /// Puts together what is given, in any order: [`RangeTombstone`]s or [`Fragment`]s. Those that are
+    /// empty in this order are dropped; those of one number that overlap or touch become one.
     ///
-    /// Takes time `n log n` plus what the result is long.
-    pub fn build<'a>(
-        tombstones: impl IntoIterator<Item = &'a RangeTombstone>,
+    /// Takes O(n log n) time.
+    pub fn build<'a, T: Into<Fragment<'a>>>(
+        tombstones: impl IntoIterator<Item = T>,
         comparator: &dyn Comparator,
     ) -> Self {
-        let parts = tombstones.into_iter();
-        sweep(parts.map(|part| (&part.start[..], &part.end[..], part.seqno)), comparator)
+        let given = tombstones.into_iter().map(Into::into);
+        let given = given.filter(|part| comparator.compare(part.start, part.end).is_lt());
+        let (mut keys, mut parts) = (Vec::new(), Vec::new());
+        for Fragment { start, end, seqno } in given {
+            let from = place(keys.len());
+            keys.extend([start, end]);
+            parts.push(Part { seqno, from, to: from + 1 });
+        }
+        Self::assemble(&keys, parts, comparator)
     }
 
     /// The tombstones of all `parts` together.
@@ -140,15 +182,27 @@ impl Fragments {
         parts: impl IntoIterator<Item = &'a Self>,
         comparator: &dyn Comparator,
     ) -> Self {
-        let fragments = parts.into_iter().flat_map(Self::iter);
-        let spans = fragments.flat_map(|fragment| {
-            fragment.seqnos.iter().map(move |&seqno| (fragment.start, fragment.end, seqno))
-        });
-        sweep(spans, comparator)
+        let all: Vec<&Self> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        match all[..] {
+            [] => return Self::EMPTY,
+            [one] => return one.clone(),
+            _ => {}
+        }
+        let (mut keys, mut merged) = (Vec::new(), Vec::new());
+        for fragments in all {
+            let before = place(keys.len());
+            keys.extend((0..fragments.bounds.len()).map(|at| fragments.key(at)));
+            let parts = fragments.parts.iter();
+            // Each sum is the number of a key that has just been added.
+            merged.extend(parts.map(|part| part.mapped(|bound| bound.saturating_add(before))));
+        }
+        Self::assemble(&keys, merged, comparator)
     }
 
     /// The tombstones over keys from `start` (or from the first) up to, and without, `end` (or up to
     /// the last), cut at both.
+    ///
+    /// Takes time linear in all tombstones, and as [`build`](Self::build) in those that are left.
     #[must_use]
     pub fn clip(
         &self,
@@ -156,23 +210,26 @@ impl Fragments {
         end: Option<&[u8]>,
         comparator: &dyn Comparator,
     ) -> Self {
-        let later = |key| match start {
-            Some(start) if comparator.compare(start, key).is_gt() => start,
-            _ => key,
-        };
-        let earlier = |key| match end {
-            Some(end) if comparator.compare(end, key).is_lt() => end,
-            _ => key,
-        };
-        let mut clipped = Builder::default();
-        for fragment in self.iter() {
-            let (start, end) = (later(fragment.start), earlier(fragment.end));
-            if comparator.compare(start, end).is_lt() {
-                clipped.bound(start, fragment.seqnos.iter().copied(), comparator);
-                clipped.bound(end, [], comparator);
-            }
+        let Some((first, last)) = self.ends() else { return Self::EMPTY };
+        let (start, end) = (start.unwrap_or(first), end.unwrap_or(last));
+        if comparator.compare(start, end).is_ge() {
+            return Self::EMPTY;
         }
-        clipped.fragments
+        if comparator.compare(start, first).is_le() && comparator.compare(last, end).is_le() {
+            return self.clone();
+        }
+        // Bounds strictly between the ends stay.
+        let from = self.position(start, comparator);
+        let to = self.bounds_before(|bound| comparator.compare(bound, end).is_lt());
+        let between = (from..to).map(|at| self.key(at));
+        let keys: Vec<&[u8]> = [start].into_iter().chain(between).chain([end]).collect();
+        let (from, to) = (place(from), place(to));
+        let moved = |bound: Place| {
+            // What lies before the start begins there, what lies behind the end ends there.
+            if bound < from { 0 } else { bound.min(to).saturating_sub(from) + 1 }
+        };
+        let parts = self.parts.iter().map(|part| part.mapped(moved)).collect();
+        Self::assemble(&keys, parts, comparator)
     }
 
     /// The highest number below `bound` of a tombstone over `key`.
@@ -184,138 +241,172 @@ impl Fragments {
 
     /// Which stretch `key` lies in: an argument for [`stretch`](Self::stretch).
     pub fn position(&self, key: &[u8], comparator: &dyn Comparator) -> usize {
-        self.bounds.partition_point(|bound| comparator.compare(self.key(bound), key).is_le())
+        self.bounds_before(|bound| comparator.compare(bound, key).is_le())
     }
 
     /// Stretch number `position`. Number 0 lies before the first bound; the last one, and every
     /// higher number, behind the last bound.
     pub fn stretch(&self, position: usize) -> Stretch<'_> {
-        let begun = match position.checked_sub(1) {
-            Some(before) => self.bounds.get(before).or(self.bounds.last()),
-            None => None,
-        };
+        let count = self.bounds.len();
+        let position = position.min(count);
+        let begun = position.checked_sub(1);
         Stretch {
-            start: begun.map(|bound| self.key(bound)),
-            end: self.bounds.get(position).map(|bound| self.key(bound)),
-            seqnos: begun.map(|bound| self.seqnos(bound)).unwrap_or_default(),
+            start: begun.map(|at| self.key(at)),
+            end: (position < count).then(|| self.key(position)),
+            fragments: self,
+            place: begun.filter(|_| position < count).map(place),
         }
     }
 
-    /// The fragments in order. Gaps between them are not among them.
-    pub fn iter(&self) -> impl Iterator<Item = Fragment<'_>> {
-        self.bounds.array_windows().filter_map(|[from, to]| {
-            let (start, end, seqnos) = (self.key(from), self.key(to), self.seqnos(from));
-            (!seqnos.is_empty()).then_some(Fragment { start, end, seqnos })
+    /// Number of bounds, of which the first begins stretch number 1.
+    pub fn bounds(&self) -> usize {
+        self.bounds.len()
+    }
+
+    /// The fragments, newest first, and those of one number ascending.
+    pub fn iter(&self) -> impl Iterator<Item = Fragment<'_>> + Clone {
+        self.parts.iter().map(|part| Fragment {
+            start: self.key(part.from as usize),
+            end: self.key(part.to as usize),
+            seqno: part.seqno,
         })
+    }
+
+    /// All bounds in order, with what begins and ends there.
+    pub fn turns(&self) -> impl Iterator<Item = Turn<'_>> {
+        let mut counts = alloc::vec![(0, 0); self.bounds.len()];
+        let mut count = |bound: Place, begins: usize, ends: usize| {
+            if let Some(counts) = counts.get_mut(bound as usize) {
+                *counts = (counts.0 + begins, counts.1 + ends);
+            }
+        };
+        for part in &self.parts {
+            count(part.from, 1, 0);
+            count(part.to, 0, 1);
+        }
+        let turn = |(at, (begins, ends))| Turn { key: self.key(at), begins, ends };
+        counts.into_iter().enumerate().map(turn)
+    }
+
+    /// Bytes of the keys at all bounds.
+    pub fn bounds_len(&self) -> usize {
+        self.keys.len()
     }
 
     /// How many fragments there are.
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.parts.len()
     }
 
     /// Whether there is no tombstone.
     pub fn is_empty(&self) -> bool {
-        self.bounds.is_empty()
+        self.parts.is_empty()
     }
 
-    /// From the start of the first fragment to the end of the last.
+    /// From the first bound to the last.
     pub fn span(&self) -> Option<KeyRange> {
-        let (first, last) = (self.bounds.first()?, self.bounds.last()?);
-        Some(KeyRange::half_open(self.key(first), self.key(last)))
+        self.ends().map(|(first, last)| KeyRange::half_open(first, last))
     }
 
     /// The lowest and the highest number of a tombstone.
     pub fn seqno_range(&self) -> Option<(SeqNo, SeqNo)> {
-        Some((*self.seqnos.iter().min()?, *self.seqnos.iter().max()?))
+        self.parts.last().zip(self.parts.first()).map(|(low, high)| (low.seqno, high.seqno))
     }
 
     /// Bytes allocated.
     pub fn memory_used(&self) -> usize {
         self.keys.capacity()
-            + self.bounds.capacity() * size_of::<Bound>()
-            + self.seqnos.capacity() * size_of::<SeqNo>()
+            + self.bounds.capacity() * size_of::<usize>()
+            + self.parts.capacity() * size_of::<Part>()
+            + self.covers.memory_used()
     }
 
-    fn key(&self, bound: &Bound) -> &[u8] {
-        self.keys.get(bound.key.clone()).unwrap_or_default()
+    fn ends(&self) -> Option<(&[u8], &[u8])> {
+        let last = self.bounds.len().checked_sub(1)?;
+        Some((self.key(0), self.key(last)))
     }
 
-    fn seqnos(&self, bound: &Bound) -> &[SeqNo] {
-        self.seqnos.get(bound.seqnos.clone()).unwrap_or_default()
+    /// The key at bound number `at`.
+    fn key(&self, at: usize) -> &[u8] {
+        let before = at.checked_sub(1).and_then(|before| self.bounds.get(before));
+        let end = self.bounds.get(at).copied().unwrap_or_default();
+        self.keys.get(before.copied().unwrap_or_default()..end).unwrap_or_default()
     }
-}
 
-/// Appends bounds in order, joining stretches that do not differ.
-#[derive(Default)]
-struct Builder {
-    fragments: Fragments,
-}
-
-impl Builder {
-    /// From `key` on, and up to the next bound, the tombstones `seqnos` hold. A second call with the
-    /// same key replaces the first.
-    fn bound(
-        &mut self,
-        key: &[u8],
-        seqnos: impl IntoIterator<Item = SeqNo>,
-        comparator: &dyn Comparator,
-    ) {
-        let Fragments { keys, bounds, seqnos: all } = &mut self.fragments;
-        if let Some(last) = bounds.pop_if(|last| {
-            let last = keys.get(last.key.clone()).unwrap_or_default();
-            comparator.compare(last, key).is_eq()
-        }) {
-            keys.truncate(last.key.start);
-            all.truncate(last.seqnos.start);
-        }
-        let from = all.len();
-        all.extend(seqnos);
-        let before = bounds.last().and_then(|last| all.get(last.seqnos.clone()));
-        if before.unwrap_or_default() == all.get(from..).unwrap_or_default() {
-            all.truncate(from);
-            return;
-        }
-        let key_from = keys.len();
-        keys.extend_from_slice(key);
-        bounds.push(Bound { key: key_from..keys.len(), seqnos: from..all.len() });
-    }
-}
-
-/// A tombstone, borrowed: start, end, number.
-type Span<'a> = (&'a [u8], &'a [u8], SeqNo);
-
-/// Goes over all starts and ends in order and notes at each which tombstones hold from there on.
-fn sweep<'a>(spans: impl Iterator<Item = Span<'a>>, comparator: &dyn Comparator) -> Fragments {
-    let spans = spans.filter(|(start, end, _)| comparator.compare(start, end).is_lt());
-    let mut changes: Vec<(&[u8], Change, SeqNo)> = spans
-        .flat_map(|(start, end, seqno)| [(start, Change::Begin, seqno), (end, Change::End, seqno)])
-        .collect();
-    // What begins stands before what ends at the same key, so no count falls below zero.
-    changes.sort_unstable_by(|(a, x, _), (b, y, _)| comparator.compare(a, b).then(x.cmp(y)));
-
-    let mut swept = Builder::default();
-    let mut open: BTreeMap<SeqNo, usize> = BTreeMap::new();
-    for at_one_key in changes.chunk_by(|(a, ..), (b, ..)| comparator.compare(a, b).is_eq()) {
-        for &(_, change, seqno) in at_one_key {
-            let count = open.entry(seqno).or_default();
-            match change {
-                Change::Begin => *count += 1,
-                Change::End if *count > 1 => *count -= 1,
-                Change::End => drop(open.remove(&seqno)),
+    /// How many bounds stand before the first for which `is_before` does not hold.
+    fn bounds_before(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
+        let (mut from, mut to) = (0, self.bounds.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            if is_before(self.key(middle)) {
+                from = middle + 1;
+            } else {
+                to = middle;
             }
         }
-        if let Some((key, ..)) = at_one_key.first() {
-            swept.bound(key, open.keys().rev().copied(), comparator);
-        }
+        from
     }
-    swept.fragments
+
+    /// From parts whose bounds are numbers of `keys`, which stand in any order, more than once perhaps.
+    fn assemble(keys: &[&[u8]], mut parts: Vec<Part>, comparator: &dyn Comparator) -> Self {
+        // Stable, because that takes little where ascending runs follow one another.
+        let mut order: Vec<(&[u8], usize)> = keys.iter().copied().zip(0..).collect();
+        order.sort_by(|(a, _), (b, _)| comparator.compare(a, b));
+        let distinct = || order.chunk_by(|(a, _), (b, _)| comparator.compare(a, b).is_eq());
+        let mut ranks: Vec<Place> = alloc::vec![0; keys.len()];
+        for (rank, alike) in distinct().enumerate() {
+            for (_, at) in alike {
+                set(&mut ranks, *at, place(rank));
+            }
+        }
+        parts.iter_mut().for_each(|part| *part = part.mapped(|bound| get(&ranks, bound)));
+        parts.retain(|part| part.from < part.to);
+        parts.sort_unstable_by_key(|part| (cmp::Reverse(part.seqno), part.from));
+        parts.dedup_by(|next, part| {
+            let hangs_together = next.seqno == part.seqno && next.from <= part.to;
+            if hangs_together {
+                part.to = part.to.max(next.to);
+            }
+            hangs_together
+        });
+
+        // Only where something begins or ends is a bound.
+        let mut is_bound = alloc::vec![false; distinct().count()];
+        for bound in parts.iter().flat_map(|part| [part.from, part.to]) {
+            set(&mut is_bound, bound as usize, true);
+        }
+        let mut assembled = Self::EMPTY;
+        ranks.clear();
+        for (alike, is_bound) in distinct().zip(is_bound) {
+            ranks.push(place(assembled.bounds.len()));
+            if let (true, Some((key, _))) = (is_bound, alike.first()) {
+                assembled.keys.extend_from_slice(key);
+                assembled.bounds.push(assembled.keys.len());
+            }
+        }
+        parts.iter_mut().for_each(|part| *part = part.mapped(|bound| get(&ranks, bound)));
+        parts.shrink_to_fit();
+        let stretches = assembled.bounds.len().saturating_sub(1);
+        assembled.covers = Covers::build(stretches, parts.iter().map(|part| part.from..part.to));
+        assembled.parts = parts;
+        assembled
+    }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    Begin,
-    End,
+impl Part {
+    fn mapped(self, to: impl Fn(Place) -> Place) -> Self {
+        Self { seqno: self.seqno, from: to(self.from), to: to(self.to) }
+    }
+}
+
+fn get(of: &[Place], at: Place) -> Place {
+    of.get(at as usize).copied().unwrap_or_default()
+}
+
+fn set<T>(of: &mut [T], at: usize, value: T) {
+    if let Some(place) = of.get_mut(at) {
+        *place = value;
+    }
 }
 
 #[cfg(test)]
@@ -368,22 +459,31 @@ mod tests {
         assert_eq!((all.len(), all.is_empty()), (fragments.len(), fragments.is_empty()));
         for fragment in &all {
             assert!(order.compare(fragment.start, fragment.end).is_lt());
-            assert!(fragment.seqnos.is_sorted_by(|a, b| a > b) && !fragment.seqnos.is_empty());
         }
         for [a, b] in all.array_windows() {
             let gap = order.compare(a.end, b.start);
-            assert!(gap.is_lt() || gap.is_eq() && a.seqnos != b.seqnos, "not one piece: {all:?}");
+            assert!(a.seqno > b.seqno || a.seqno == b.seqno && gap.is_lt(), "{all:?}");
         }
-        let span = all.first().zip(all.last());
-        let span = span.map(|(first, last)| KeyRange::half_open(first.start, last.end));
-        assert_eq!(fragments.span(), span);
+        let mut bounds: Vec<_> = all.iter().flat_map(|part| [part.start, part.end]).collect();
+        bounds.sort_by(|a, b| order.compare(a, b));
+        bounds.dedup();
+        assert_eq!(bounds.len(), fragments.bounds());
+        let span = bounds.first().zip(bounds.last());
+        assert_eq!(fragments.span(), span.map(|(a, b)| KeyRange::half_open(*a, *b)));
+        let count = |key| {
+            (
+                all.iter().filter(|part| part.start == key).count(),
+                all.iter().filter(|part| part.end == key).count(),
+            )
+        };
+        let turns = bounds.iter().map(|&key| (key, count(key)));
+        assert!(turns.eq(fragments.turns().map(|turn| (turn.key, (turn.begins, turn.ends)))));
 
         for key in universe() {
             let expected = expected(&key);
             let position = fragments.position(&key, order);
             let stretch = fragments.stretch(position);
             assert!(stretch.contains(&key, order));
-            assert_eq!(stretch.seqnos, expected, "{key:?}");
             if let Some(other) = fragments.stretch(position + 1).start {
                 assert!(stretch.end == Some(other) || stretch.end.is_none());
             }
@@ -400,7 +500,8 @@ mod tests {
             for order in ORDERS {
                 let built = Fragments::build(&written, order);
                 check(&built, order, |key| naive(&written, key, order));
-                let seqnos: Vec<_> = built.iter().flat_map(|part| part.seqnos.to_vec()).collect();
+                let held = written.iter().filter(|part| !part.is_empty(order));
+                let seqnos: Vec<_> = held.map(|part| part.seqno).collect();
                 let range = seqnos.iter().min().copied().zip(seqnos.iter().max().copied());
                 prop_assert_eq!(built.seqno_range(), range);
             }
@@ -428,8 +529,11 @@ mod tests {
                 let whole = Fragments::build(&written, order);
                 let clipped = whole.clip(from.as_deref(), to.as_deref(), order);
                 check(&clipped, order, |key| {
-                    let span = Stretch { start: from.as_deref(), end: to.as_deref(), seqnos: &[] };
-                    if span.contains(key, order) { naive(&written, key, order) } else { vec![] }
+                    let is_behind = |from: &Vec<u8>| order.compare(from, key).is_le();
+                    let is_before = |to: &Vec<u8>| order.compare(key, to).is_lt();
+                    let is_inside = from.as_ref().is_none_or(is_behind)
+                        && to.as_ref().is_none_or(is_before);
+                    if is_inside { naive(&written, key, order) } else { vec![] }
                 });
             }
         }
@@ -446,13 +550,39 @@ mod tests {
     }
 
     #[test]
+    fn tombstones_that_lie_over_one_another_take_little_more_than_themselves() {
+        // Each within the one before, so that all lie over the middle.
+        let count = 2_000u32;
+        let key = |i: u32| alloc::format!("key {i:08}");
+        let nested: Vec<_> = (0..count)
+            .map(|i| RangeTombstone::new(key(i), key(3 * count - i), SeqNo::from(i + 1)))
+            .collect();
+        let fragments = Fragments::build(&nested, &Bytewise);
+        let of_keys = 2 * 12 * nested.len();
+        assert!(fragments.memory_used() < of_keys + 250 * nested.len());
+        for i in [0, 1, count / 2, count - 1, count, 2 * count, 3 * count - 1, 3 * count] {
+            let at = key(i);
+            let over = (i + 1).min(count).min((3 * count).saturating_sub(i));
+            for bound in [0, 1, 2, count / 3, count, count + 1].map(SeqNo::from) {
+                let newest = u64::from(over).min(bound.get().saturating_sub(1));
+                let found = fragments.covering(at.as_bytes(), bound, &Bytewise);
+                assert_eq!(found.map_or(0, SeqNo::get), newest, "{at} {bound}");
+            }
+        }
+        let half = fragments.clip(None, Some(key(count / 2).as_bytes()), &Bytewise);
+        assert_eq!((half.len(), half.bounds()), (count as usize / 2, count as usize / 2 + 1));
+    }
+
+    #[test]
     fn nothing_covers_nothing() {
-        assert_eq!(Fragments::EMPTY, Fragments::build(&[], &Bytewise));
+        assert_eq!(Fragments::EMPTY, Fragments::build::<&RangeTombstone>([], &Bytewise));
         assert_eq!(Fragments::EMPTY.covering(b"k", SeqNo::MAX, &Bytewise), None);
         assert_eq!(Fragments::EMPTY.span(), None);
+        let empty = Fragments::EMPTY;
         for position in [0, 1, usize::MAX] {
-            let everywhere = Stretch { start: None, end: None, seqnos: &[] };
-            assert_eq!(Fragments::EMPTY.stretch(position), everywhere);
+            let everywhere = empty.stretch(position);
+            assert_eq!((everywhere.start, everywhere.end), (None, None));
+            assert_eq!(everywhere.newest_below(SeqNo::MAX), None);
         }
         let backwards = RangeTombstone::new("b", "a", SeqNo::ZERO);
         assert!(backwards.is_empty(&Bytewise) && !backwards.is_empty(&Reverse));

@@ -1,12 +1,12 @@
-use stratal_types::{Comparator, Fragments, KeyRange, RangeTombstone, SeqNo};
+use stratal_types::{Comparator, Fragment, Fragments, KeyRange, SeqNo};
 
 use crate::SpanSet;
 
 /// The range tombstones of a job's inputs, and those of them that its outputs must carry.
 ///
-/// Of the tombstones of one fragment, all at or above the watermark stay, and the newest below,
-/// which does for every reader what the others below it did. That one goes iff nothing older
-/// overlaps the fragment.
+/// All at or above the watermark stay as they are. Of those below it, what is newest over each key
+/// stays, which does for every reader what the others did; and that goes, between two bounds, iff
+/// nothing older overlaps what lies between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobTombstones {
     inputs: Fragments,
@@ -24,17 +24,21 @@ impl JobTombstones {
         older: &SpanSet,
         comparator: &dyn Comparator,
     ) -> Self {
-        let mut kept = Vec::new();
-        for fragment in inputs.iter() {
-            let above = fragment.seqnos.partition_point(|seqno| *seqno >= watermark);
-            let (above, below) = fragment.seqnos.split_at(above);
-            let span = KeyRange::half_open(fragment.start, fragment.end);
-            let newest_below = below.first().filter(|_| older.overlaps(&span, comparator));
-            for seqno in above.iter().chain(newest_below) {
-                kept.push(RangeTombstone::new(fragment.start, fragment.end, *seqno));
+        let mut kept: Vec<Fragment<'_>> =
+            inputs.iter().take_while(|fragment| fragment.seqno >= watermark).collect();
+        if kept.len() == inputs.len() {
+            return Self { kept: inputs.clone(), inputs };
+        }
+        for position in 1..inputs.bounds() {
+            let stretch = inputs.stretch(position);
+            if let (Some(start), Some(end)) = (stretch.start, stretch.end)
+                && let Some(seqno) = stretch.newest_below(watermark)
+                && older.overlaps(&KeyRange::half_open(start, end), comparator)
+            {
+                kept.push(Fragment { start, end, seqno });
             }
         }
-        let kept = Fragments::build(&kept, comparator);
+        let kept = Fragments::build(kept, comparator);
         Self { inputs, kept }
     }
 
@@ -55,11 +59,13 @@ impl JobTombstones {
 pub(super) struct FragmentFinger<'a> {
     fragments: &'a Fragments,
     position: usize,
+    /// The last answer, which holds for a bound and the whole stretch.
+    newest: Option<(SeqNo, Option<SeqNo>)>,
 }
 
 impl<'a> FragmentFinger<'a> {
     pub(super) fn new(fragments: &'a Fragments) -> Self {
-        Self { fragments, position: 0 }
+        Self { fragments, position: 0, newest: None }
     }
 
     /// Whether a tombstone may cover a key from `first` to `last`. `first` stands at or behind every key
@@ -92,8 +98,16 @@ impl<'a> FragmentFinger<'a> {
         loop {
             let stretch = self.fragments.stretch(self.position);
             match stretch.end {
-                Some(end) if comparator.compare(end, key).is_le() => self.position += 1,
-                _ => return stretch.newest_below(bound),
+                Some(end) if comparator.compare(end, key).is_le() => {
+                    self.position += 1;
+                    self.newest = None;
+                }
+                _ => {
+                    let known = self.newest.filter(|(of, _)| *of == bound);
+                    let (_, newest) = known.unwrap_or_else(|| (bound, stretch.newest_below(bound)));
+                    self.newest = Some((bound, newest));
+                    return newest;
+                }
             }
         }
     }

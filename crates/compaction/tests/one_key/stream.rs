@@ -237,7 +237,7 @@ fn stream(inputs: &[Source], facts: Facts, means: Means) -> (Source, Option<Judg
     given.sort();
     assert_eq!(accounted, given);
 
-    let covering = tombstones.kept().iter().flat_map(|fragment| fragment.seqnos);
+    let covering = tombstones.kept().iter().map(|fragment| fragment.seqno);
     let source = Source {
         versions: output
             .into_iter()

@@ -10,9 +10,7 @@ use stratal_fs::{Access, Fs, MemFs, read_to_vec};
 use stratal_manifest::{FileName, Run};
 use stratal_sst::{Partitioning, Table, TableContext, TableOptions};
 use stratal_testkit::Rng;
-use stratal_types::{
-    Counter, Counters, Cursor, CutOptions, EntryKind, Fragments, RangeTombstone, SeqNo, Trailer,
-};
+use stratal_types::{Counter, Counters, Cursor, CutOptions, EntryKind, Fragments, SeqNo, Trailer};
 
 use crate::support::{open_tree, store_context};
 
@@ -31,8 +29,8 @@ struct Twin {
 #[derive(Debug, Default, PartialEq)]
 struct RunContents {
     entries: Vec<(Vec<u8>, Trailer, Vec<u8>)>,
-    /// Range tombstones that touch, and are of the same numbers, as one.
-    tombstones: Vec<(Vec<u8>, Vec<u8>, Vec<SeqNo>)>,
+    /// Those that touch, and are of one number, as one.
+    tombstones: Fragments,
 }
 
 impl Twin {
@@ -82,7 +80,9 @@ impl Twin {
                 }
                 check_counts(&table, &contents.entries[before..]);
                 assert_eq!(meta.entries as usize, contents.entries.len() - before);
-                add_tombstones(&mut contents, &table.tombstones().unwrap());
+                let here = table.tombstones().unwrap();
+                let all = [&contents.tombstones, &*here];
+                contents.tombstones = Fragments::merge(all, table.comparator());
             }
             contents
         };
@@ -123,16 +123,6 @@ fn check_counts(table: &Table, entries: &[(Vec<u8>, Trailer, Vec<u8>)]) {
     }
     let newest = entries.iter().map(|(_, trailer, _)| trailer.seqno().get()).max();
     assert_eq!(properties.entry_seqno_max, newest.unwrap_or(0));
-}
-
-fn add_tombstones(contents: &mut RunContents, fragments: &Fragments) {
-    for fragment in fragments.iter() {
-        let (start, end) = (fragment.start.to_vec(), fragment.end.to_vec());
-        match contents.tombstones.last_mut() {
-            Some((_, last, seqnos)) if *last == start && *seqnos == fragment.seqnos => *last = end,
-            _ => contents.tombstones.push((start, end, fragment.seqnos.to_vec())),
-        }
-    }
 }
 
 fn options(rng: &mut Rng) -> TreeOptions {
@@ -277,15 +267,4 @@ fn a_damaged_block_fails_a_merge_alike_whether_blocks_are_carried_or_not() {
     let carried = fail(true);
     assert!(carried.contains("data block"), "{carried}");
     assert_eq!(carried, fail(false));
-}
-
-#[test]
-fn range_tombstones_that_touch_are_compared_as_one() {
-    let mut contents = RunContents::default();
-    let order = stratal_types::Bytewise;
-    for (from, to) in [("a", "b"), ("b", "c"), ("d", "e")] {
-        let one = [RangeTombstone::new(from, to, SeqNo::from(1))];
-        add_tombstones(&mut contents, &Fragments::build(&one, &order));
-    }
-    assert_eq!(contents.tombstones.len(), 2);
 }

@@ -16,7 +16,7 @@ use stratal_fs::{
 use stratal_manifest::FileName;
 use stratal_sst::{FileSource, Table, TableContext};
 use stratal_testkit::Rng;
-use stratal_types::SeqNo;
+use stratal_types::Fragments;
 
 use crate::support::{Reference, check, open_store_with, open_tree, small, write};
 
@@ -30,11 +30,11 @@ impl BlockPool for Threads {
     }
 }
 
-/// Every version of a run in order, and its range tombstones: start, end, numbers.
+/// Every version of a run in order, and its range tombstones.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Contents {
     entries: Vec<(Vec<u8>, u64, u8, Vec<u8>)>,
-    tombstones: Vec<(Vec<u8>, Vec<u8>, Vec<SeqNo>)>,
+    tombstones: Fragments,
 }
 
 /// What the runs of a tree hold, whatever tables it is in.
@@ -68,16 +68,9 @@ impl Contents {
             self.entries.push((key.to_vec(), seqno, kind, value.to_vec()));
             cursor.advance().unwrap();
         }
-        for fragment in table.tombstones().unwrap().iter() {
-            let (start, end) = (fragment.start.to_vec(), fragment.end.to_vec());
-            match self.tombstones.last_mut() {
-                // Cut in two, where one table ends and the next begins.
-                Some((_, last, seqnos)) if *last == start && *seqnos == fragment.seqnos => {
-                    *last = end;
-                }
-                _ => self.tombstones.push((start, end, fragment.seqnos.to_vec())),
-            }
-        }
+        // Those that are cut, where one table ends and the next begins, are put together.
+        let here = table.tombstones().unwrap();
+        self.tombstones = Fragments::merge([&self.tombstones, &*here], table.comparator());
     }
 }
 

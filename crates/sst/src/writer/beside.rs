@@ -4,7 +4,7 @@ use std::io;
 
 use stratal_block::Compression;
 
-use super::TableWriter;
+use super::{TableWriter, check_len};
 use crate::{
     Error,
     handle::BlockHandle,
@@ -121,6 +121,12 @@ impl<W: io::Write> TableWriter<W> {
             return Ok(());
         }
         let kind = TableBlock::Tombstones;
+        check_len(
+            "bounds of range tombstones",
+            self.tombstones.bounds_len(),
+            0,
+            tombstones::BOUNDS_LEN_MAX,
+        )?;
         let bytes = tombstones::encode(&self.tombstones, self.ctx.comparator.as_ref())
             .map_err(|source| self.abandon_block(kind, source))?;
         self.properties.count_tombstones(&self.tombstones);
