@@ -61,6 +61,7 @@ mod writer;
 mod completed;
 mod pool;
 mod seal_queue;
+mod carried;
 mod set_writer;
 mod source;
 mod open;

@@ -4,7 +4,10 @@ use std::{io, sync::Arc};
 
 use stratal_types::{Comparator, EntryDigest, EntryRef, Fragments, OutputCutter, Piece};
 
-use crate::{Error, Finished, StoredBlock, TableContext, TableIdentity, TableSpec, TableWriter};
+use crate::{
+    Error, Finished, StoredBlock, TableContext, TableIdentity, TableSpec, TableWriter,
+    carried::Carried,
+};
 
 /// Where the tables of a [`TableSetWriter`] go.
 ///
@@ -40,10 +43,15 @@ pub trait TableFiles {
 ///
 /// An [`OutputCutter`] says where: by length, at the fences of a level below, and only ever between
 /// user keys. Each table carries the range tombstones of the span it is responsible for, which is wider
-/// than the keys in it: the first from the start of the set's piece, each up to the first key of the
-/// next, the last up to the end. Tombstones without any entry make a table of their own.
+/// than the keys in it: the first from the start of the set's piece, each up to where the next begins, the
+/// last up to the end. Tombstones without any entry make a table of their own.
 ///
-/// Holds what one [`TableWriter`] does, and the range tombstones.
+/// What tombstones take counts for a table's length. Where many begin and end between two entries, tables
+/// end among them: a table has about 4 MiB of bounds at most, unless tombstones lie over one another by the
+/// ten thousand. Those that lie over the end of a table are in the next one too, and a table grows until it
+/// is worth what it has of those.
+///
+/// Holds what one [`TableWriter`] does, and the range tombstones twice.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -91,8 +99,7 @@ pub struct TableSetWriter<'a, F: TableFiles> {
     cutter: OutputCutter<'a>,
     files: F,
     current: Option<TableWriter<F::Sink>>,
-    /// Those that are still to be carried.
-    tombstones: Fragments,
+    tombstones: Carried,
     /// Where the span of the table at hand begins, if tables have ended.
     start: Option<Vec<u8>>,
     /// Buffers for keys.
@@ -108,7 +115,7 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         cutter: OutputCutter<'a>,
         files: F,
     ) -> Self {
-        let tombstones = Fragments::EMPTY;
+        let tombstones = Carried::EMPTY;
         let (current, start, ends) = (None, None, Default::default());
         Self {
             ctx: ctx.clone(),
@@ -163,14 +170,7 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         digest: Option<EntryDigest>,
     ) -> Result<(), F::Error> {
         self.go_on(|set| {
-            let len = set.current.as_ref().map_or(0, TableWriter::estimated_len);
-            if let Some(piece) = set.cutter.before(entry.key, len) {
-                if let Some(writer) = &set.current {
-                    writer.check_order(entry).map_err(|error| set.files.fail(error))?;
-                }
-                set.end_table(&piece)?;
-                set.start = piece.end;
-            }
+            set.cut_before(entry)?;
             let added = set.current()?.add_checked(entry, digest);
             added.map_err(|error| set.files.fail(error))
         })
@@ -186,19 +186,17 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         self.go_on(|set| {
             let (mut first, mut last) = std::mem::take(&mut set.ends);
             block.ends_into(&mut first, &mut last);
-            let len = set.current.as_ref().map_or(0, TableWriter::estimated_len);
-            if let Some(piece) = set.cutter.before(&first, len) {
-                if let (Some(writer), Some(trailer)) = (&set.current, block.rows.trailer(0)) {
-                    let entry = EntryRef::new(&first, trailer, &[]);
-                    writer.check_order(entry).map_err(|error| set.files.fail(error))?;
-                }
-                set.end_table(&piece)?;
-                set.start = piece.end;
+            if let Some(trailer) = block.rows.trailer(0) {
+                set.cut_before(EntryRef::new(&first, trailer, &[]))?;
             }
             let is_one_piece = !set.cutter.has_fence_to(&last);
-            set.ends = (first, last);
             let added = if is_one_piece { set.current()?.add_block(block) } else { Ok(false) };
-            added.map_err(|error| set.files.fail(error))
+            let added = added.map_err(|error| set.files.fail(error))?;
+            if added {
+                set.tombstones.pass(&last, set.ctx.comparator.as_ref());
+            }
+            set.ends = (first, last);
+            Ok(added)
         })
     }
 
@@ -212,14 +210,21 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     pub fn add_tombstones(&mut self, fragments: &Fragments) -> Result<(), F::Error> {
         self.go_on(|set| {
             let comparator = set.comparator();
-            let first = fragments.iter().next().map(|fragment| fragment.start.to_vec());
+            // The first stretch ends where the first tombstone begins.
+            let first = fragments.stretch(0).end.map(<[u8]>::to_vec);
             if let (Some(first), Some(start)) = (first, &set.start)
                 && comparator.compare(&first, start).is_lt()
             {
                 let error = Error::OutOfOrder { previous: start.clone(), key: first };
                 return Err(set.files.fail(error));
             }
-            set.tombstones = Fragments::merge([&set.tombstones, fragments], comparator.as_ref());
+            let comparator = comparator.as_ref();
+            let all = Fragments::merge([set.tombstones.fragments(), fragments], comparator);
+            let start = set.cutter.piece().start.as_deref();
+            set.tombstones = Carried::new(all, start, comparator);
+            if let Some(writer) = set.current.as_ref().filter(|writer| writer.entries() > 0) {
+                set.tombstones.pass(writer.last_key(), comparator);
+            }
             Ok(())
         })
     }
@@ -233,7 +238,11 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         if self.failed {
             return Err(self.files.fail(Error::WriterFailed));
         }
-        let piece = self.cutter.clone().finish();
+        let (comparator, end) = (self.comparator(), self.cutter.piece().end.clone());
+        let is_before_end =
+            |bound: &[u8]| end.as_deref().is_none_or(|end| comparator.compare(bound, end).is_lt());
+        while self.cut_at_bound(is_before_end)? {}
+        let piece = self.cutter.piece().clone();
         self.end_table(&piece)?;
         Ok(self.files)
     }
@@ -265,10 +274,45 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         self.current.as_mut().ok_or_else(|| self.files.fail(Error::WriterFailed))
     }
 
+    /// Ends tables, if it is time, between the last entry and `entry`.
+    fn cut_before(&mut self, entry: EntryRef<'_>) -> Result<(), F::Error> {
+        let check = |set: &mut Self| match &set.current {
+            Some(writer) => writer.check_order(entry).map(drop).map_err(|it| set.files.fail(it)),
+            None => Ok(()),
+        };
+        let comparator = self.comparator();
+        while self.tombstones.has_bound_to(entry.key, comparator.as_ref()) {
+            // Bounds up to a key are passed with it, so that this is behind the last key.
+            check(self)?;
+            if !self.cut_at_bound(|bound| comparator.compare(bound, entry.key).is_le())? {
+                break;
+            }
+        }
+        let len = self.current.as_ref().map_or(0, TableWriter::estimated_len);
+        if let Some(piece) = self.cutter.before(entry.key, self.tombstones.add_to(len)) {
+            check(self)?;
+            self.end_table(&piece)?;
+            self.start = piece.end;
+        }
+        Ok(())
+    }
+
+    /// Ends the table at hand at a bound of range tombstones, if one that is `within` is right for that;
+    /// otherwise passes all those.
+    fn cut_at_bound(&mut self, within: impl Fn(&[u8]) -> bool) -> Result<bool, F::Error> {
+        let table_len = self.cutter.options().table_len;
+        let Some(bound) = self.tombstones.cut(table_len, within) else { return Ok(false) };
+        let piece = self.cutter.end_before(&bound);
+        self.end_table(&piece)?;
+        self.start = piece.end;
+        Ok(true)
+    }
+
     /// Ends the table that is responsible for `piece`, if it holds anything.
     fn end_table(&mut self, piece: &Piece) -> Result<(), F::Error> {
         let comparator = self.comparator();
-        let carried = piece.clip(&self.tombstones, comparator.as_ref());
+        let carried = piece.clip(self.tombstones.fragments(), comparator.as_ref());
+        self.tombstones.begin();
         if self.current.is_none() && carried.is_empty() {
             return Ok(());
         }

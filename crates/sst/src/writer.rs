@@ -360,6 +360,11 @@ impl<W: io::Write> TableWriter<W> {
         buffers + rows + waiting + self.top.memory() + self.partitions.memory() + locator
     }
 
+    /// The key added last; empty before the first.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.last_key
+    }
+
     /// Entries added so far.
     pub fn entries(&self) -> u64 {
         self.properties.entries + self.training.as_ref().map_or(0, Training::entries)

@@ -127,6 +127,22 @@ impl<'a> OutputCutter<'a> {
         self.fences.first().is_some_and(|fence| self.comparator.compare(&fence.start, key).is_le())
     }
 
+    /// Ends the current output before `key`, which is not behind the next entry: that is its piece.
+    pub fn end_before(&mut self, key: &[u8]) -> Piece {
+        self.pass_fences(key);
+        self.cut(key)
+    }
+
+    /// How long outputs get.
+    pub fn options(&self) -> &CutOptions {
+        &self.options
+    }
+
+    /// The piece of the current output as if it were the last.
+    pub fn piece(&self) -> &Piece {
+        &self.piece
+    }
+
     /// The piece of the last output, which is there also if no key was.
     pub fn finish(self) -> Piece {
         self.piece
