@@ -3,7 +3,7 @@
 //! ```text
 //! the one applying writer ─▶ apply, delete_range ─▶ rows (tree over an arena) · tombstones (list ─▶ fragments)
 //! any reader              ◀─ get, cursor         ◀─ rows
-//!                         ◀─ tombstones          ◀─ fragments, cut anew when a reader asks
+//!                         ◀─ tombstones          ◀─ fragments, merged when a reader asks
 //! ```
 //!
 //! A row is copied once, into an arena. The tree over it has leaves that rows are added to in the order

@@ -132,13 +132,13 @@ impl Memtable {
         self.tombstones.fragments(self.comparator().as_ref())
     }
 
-    /// The highest number below `bound` of a range tombstone that covers `key`. As
-    /// [`tombstones`](Self::tombstones), and free while there is none.
+    /// The highest number below `bound` of a range tombstone that covers `key`. Free while there is none;
+    /// the first call after one takes amortized O(log² n) time, and every other about as long.
     pub fn covering(&self, key: &[u8], bound: SeqNo) -> Option<SeqNo> {
         if self.tombstones.is_empty() {
             return None;
         }
-        self.tombstones().covering(key, bound, self.comparator().as_ref())
+        self.tombstones.covering(key, bound, self.comparator().as_ref())
     }
 
     /// A cursor over every version, before the first.
@@ -173,7 +173,7 @@ impl Memtable {
     pub fn span(&self) -> Option<KeyRange> {
         let ends = self.end_row(true).zip(self.end_row(false));
         let keys = ends.map(|(first, last)| KeyRange::closed(first.key(), last.key()));
-        let deleted = self.tombstones().span();
+        let deleted = self.tombstones.span(self.comparator().as_ref());
         match (keys, deleted) {
             (Some(keys), Some(deleted)) => Some(keys.hull(&deleted, self.comparator().as_ref())),
             (keys, deleted) => keys.or(deleted),

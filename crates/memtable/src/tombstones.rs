@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use stratal_types::{
-    Comparator, Fragments, RangeTombstone,
+    Comparator, Fragments, KeyRange, RangeTombstone, SeqNo,
     sync::{
         Mutex, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -13,6 +13,9 @@ use stratal_types::{
 ///
 /// The writer holds the list's lock for one push, a reader for copying what is new to it; fragments
 /// are merged outside of it. Readers wait for one another only while fragments are out of date.
+///
+/// Fragments are in parts, of which each has more than twice as many as the next: a tombstone is merged
+/// O(log n) times however often writes and lookups take turns, and a lookup asks O(log n) parts.
 #[derive(Debug)]
 pub(crate) struct Tombstones {
     written: Mutex<Vec<RangeTombstone>>,
@@ -20,26 +23,26 @@ pub(crate) struct Tombstones {
     count: AtomicUsize,
     /// Bytes that `written` takes: keys, and a tombstone's own size each.
     memory: AtomicUsize,
-    cut: RwLock<Cut>,
+    cut: RwLock<Arc<Cut>>,
     /// Held by the reader that brings `cut` up to date.
     cutting: Mutex<()>,
 }
 
 /// The fragments of the first `count` tombstones.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct Cut {
     count: usize,
-    fragments: Arc<Fragments>,
+    /// None is empty.
+    parts: Vec<Arc<Fragments>>,
 }
 
 impl Tombstones {
     pub(crate) fn new() -> Self {
-        let cut = Cut { count: 0, fragments: Arc::new(Fragments::EMPTY) };
         Self {
             written: Mutex::new(Vec::new()),
             count: AtomicUsize::new(0),
             memory: AtomicUsize::new(0),
-            cut: RwLock::new(cut),
+            cut: RwLock::new(Arc::default()),
             cutting: Mutex::new(()),
         }
     }
@@ -64,25 +67,66 @@ impl Tombstones {
 
     /// The fragments of every tombstone pushed before the call.
     pub(crate) fn fragments(&self, comparator: &dyn Comparator) -> Arc<Fragments> {
-        let wanted = self.count.load(Ordering::Acquire);
-        if let Some(fragments) = self.cut_of(wanted) {
-            return fragments;
+        if let [one] = &self.cut(comparator).parts[..] {
+            return Arc::clone(one);
         }
         let _cutting = self.cutting.lock();
-        if let Some(fragments) = self.cut_of(wanted) {
-            return fragments; // brought up to date while this reader waited
+        let before = Arc::clone(&self.cut.read());
+        if let [one] = &before.parts[..] {
+            return Arc::clone(one); // joined while this reader waited
         }
-        let Cut { count, fragments: before } = self.cut.read().clone();
-        let new = self.written.lock()[count..].to_vec();
-        let added = Fragments::build(&new, comparator);
-        let fragments = Arc::new(Fragments::merge([&*before, &added], comparator));
-        *self.cut.write() = Cut { count: count + new.len(), fragments: Arc::clone(&fragments) };
-        fragments
+        let all = Fragments::merge(before.parts.iter().map(Arc::as_ref), comparator);
+        let (count, all) = (before.count, Arc::new(all));
+        let parts = if all.is_empty() { Vec::new() } else { vec![Arc::clone(&all)] };
+        *self.cut.write() = Arc::new(Cut { count, parts });
+        all
     }
 
-    /// The fragments, if they hold the first `wanted` tombstones.
-    fn cut_of(&self, wanted: usize) -> Option<Arc<Fragments>> {
+    /// The highest number below `bound` of a tombstone over `key` that was pushed before the call.
+    pub(crate) fn covering(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        comparator: &dyn Comparator,
+    ) -> Option<SeqNo> {
+        let cut = self.cut(comparator);
+        cut.parts.iter().filter_map(|part| part.covering(key, bound, comparator)).max()
+    }
+
+    /// From the first start to the last end of every tombstone pushed before the call.
+    pub(crate) fn span(&self, comparator: &dyn Comparator) -> Option<KeyRange> {
+        let cut = self.cut(comparator);
+        let spans = cut.parts.iter().filter_map(|part| part.span());
+        spans.reduce(|a, b| a.hull(&b, comparator))
+    }
+
+    /// All that was pushed before the call, in parts.
+    fn cut(&self, comparator: &dyn Comparator) -> Arc<Cut> {
+        let wanted = self.count.load(Ordering::Acquire);
+        if let Some(cut) = self.cut_of(wanted) {
+            return cut;
+        }
+        let _cutting = self.cutting.lock();
+        if let Some(cut) = self.cut_of(wanted) {
+            return cut; // brought up to date while this reader waited
+        }
+        let before = Arc::clone(&self.cut.read());
+        let new = self.written.lock()[before.count..].to_vec();
+        let mut added = Arc::new(Fragments::build(&new, comparator));
+        let mut parts = before.parts.clone();
+        while let Some(last) = parts.pop_if(|last| last.len() <= 2 * added.len()) {
+            added = Arc::new(Fragments::merge([&*last, &*added], comparator));
+        }
+        // Tombstones may be empty in this order.
+        parts.extend((!added.is_empty()).then_some(added));
+        let cut = Arc::new(Cut { count: before.count + new.len(), parts });
+        *self.cut.write() = Arc::clone(&cut);
+        cut
+    }
+
+    /// The parts, if they hold the first `wanted` tombstones.
+    fn cut_of(&self, wanted: usize) -> Option<Arc<Cut>> {
         let cut = self.cut.read();
-        (cut.count >= wanted).then(|| Arc::clone(&cut.fragments))
+        (cut.count >= wanted).then(|| Arc::clone(&cut))
     }
 }

@@ -70,6 +70,11 @@ fn check(memtable: &Arc<Memtable>, model: &Model, probes: &[Vec<u8>]) {
     cursor.seek_to_first().unwrap();
     assert_eq!(cursor.entry().map(owned).as_ref(), entries.first());
 
+    let bounds = || (0..100u32).step_by(7).map(SeqNo::from);
+    let covering = |key| bounds().map(move |bound| memtable.covering(key, bound));
+    // Asked for before they are put together.
+    let covering: Vec<_> = probes.iter().flat_map(covering).collect();
+    let mut covering = covering.into_iter();
     for key in probes {
         for bound in [0, 1, 5, 40, 90].map(SeqNo::from).into_iter().chain([SeqNo::MAX]) {
             let at = entries.partition_point(|(other, trailer, _)| {
@@ -83,14 +88,16 @@ fn check(memtable: &Arc<Memtable>, model: &Model, probes: &[Vec<u8>]) {
             let found = found.map(|(trailer, value)| (key.clone(), trailer, value.to_vec()));
             assert_eq!(found.as_ref(), expected, "{key:?} {bound}");
         }
-        for bound in (0..100u32).step_by(7).map(SeqNo::from) {
-            let covering = model.tombstones().iter().filter(|(from, to, seqno)| {
+        for bound in bounds() {
+            let over = model.tombstones().iter().filter(|(from, to, seqno)| {
                 seqno.is_visible_at(bound)
                     && order.compare(from, key).is_le()
                     && order.compare(key, to).is_lt()
             });
-            let newest = covering.map(|(.., seqno)| *seqno).max();
+            let newest = over.map(|(.., seqno)| *seqno).max();
             assert_eq!(memtable.tombstones().covering(key, bound, order), newest);
+            // In the parts in which they were brought up to date.
+            assert!(covering.next() == Some(newest));
         }
     }
     check_hulls(memtable, model, &entries);
@@ -127,8 +134,11 @@ proptest! {
         for (seqno, op) in (1u32..).zip(&ops) {
             model.apply(seqno.into(), op);
             apply(&memtable, seqno.into(), op);
+            // So that later ones are added to these.
             if seqno.is_multiple_of(16) {
-                drop(memtable.tombstones()); // so that later ones are added to these
+                drop(memtable.tombstones());
+            } else if seqno.is_multiple_of(3) {
+                memtable.covering(b"k", SeqNo::MAX);
             }
         }
         let probes = strangers.into_iter().chain(ops.iter().step_by(5).map(|op| key_of(op).to_vec()));
