@@ -28,5 +28,6 @@ mod expiry;
 mod subcompactions;
 mod ttl;
 mod deletes;
+mod overlapping;
 mod threads;
 mod invariants;
