@@ -57,7 +57,7 @@ impl ReadState {
             }
         };
         let memory = self.memtables().map(Lookup::Memory);
-        let tables = self.view.runs().map(|(_, run)| Lookup::Run(run));
+        let tables = self.view.runs().map(|(_, run)| Lookup::Run(run, bound));
         for source in memory.chain(tables) {
             if wanted.is_empty() {
                 break;
@@ -96,7 +96,7 @@ impl Lookup<'_> {
             Self::Memory(memtable) => {
                 Ok(keys.iter().map(|(key, _)| memtable.get(key, bound)).collect())
             }
-            Self::Run(run) => run.multi_newest(keys, bound),
+            Self::Run(run, _) => run.multi_newest(keys, bound),
         }
     }
 }

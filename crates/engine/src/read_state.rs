@@ -49,7 +49,7 @@ impl ReadState {
         folding: &Arc<Folding>,
     ) -> Result<Option<Bytes>, Error> {
         let memory = self.memtables().map(Lookup::Memory);
-        let tables = self.view.runs().map(|(_, run)| Lookup::Run(run));
+        let tables = self.view.runs().map(|(_, run)| Lookup::Run(run, bound));
         let mut chain = Chain::default();
         match resolve(key, bound, memory.chain(tables), &mut chain, OPERANDS_LOOKED_UP)? {
             Resolved::Absent => Ok(None),

@@ -296,7 +296,8 @@ impl BlockCursor for RunCursor {
 /// A place to look one key up in.
 pub(crate) enum Lookup<'a> {
     Memory(&'a Arc<Memtable>),
-    Run(&'a RunView),
+    /// For a read at a bound, whichever version below it is asked for.
+    Run(&'a RunView, SeqNo),
 }
 
 impl PointSource for Lookup<'_> {
@@ -306,14 +307,14 @@ impl PointSource for Lookup<'_> {
     fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
         match self {
             Self::Memory(memtable) => Ok(memtable.covering(key, bound)),
-            Self::Run(run) => run.covering(key, bound),
+            Self::Run(run, reader) => run.covering(key, bound, *reader),
         }
     }
 
     fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
         match self {
             Self::Memory(memtable) => Ok(memtable.get(key, bound)),
-            Self::Run(run) => run.newest(key, bound),
+            Self::Run(run, reader) => run.newest(key, bound, *reader),
         }
     }
 }

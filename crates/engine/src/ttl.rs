@@ -167,7 +167,7 @@ impl Ages {
 /// Whether no newer version of the key of `entry` is anywhere, as far as can be read.
 fn is_newest(state: &ReadState, entry: EntryRef<'_>) -> bool {
     let memory = state.memtables().map(Lookup::Memory);
-    let tables = state.view.runs().map(|(_, run)| Lookup::Run(run));
+    let tables = state.view.runs().map(|(_, run)| Lookup::Run(run, SeqNo::MAX));
     for source in memory.chain(tables) {
         match source.newest(entry.key, SeqNo::MAX) {
             Ok(Some((trailer, _))) => return trailer.seqno() == entry.seqno(),

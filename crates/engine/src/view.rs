@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use stratal_compaction::plan;
 use stratal_manifest::TreeVersion;
-use stratal_merge::PointSource;
 use stratal_types::{Comparator, Fragments, KeyRange, SeqNo, Trailer, key_hash};
 
 use crate::{
@@ -152,11 +151,11 @@ impl RunView {
         expired.is_none_or(|at| bound <= *at)
     }
 
-    /// The table that a read at `bound` asks for `key`.
-    fn table_of(&self, key: &[u8], bound: SeqNo) -> Option<&Arc<TableHandle>> {
+    /// The table that a read at `reader` asks for `key`.
+    fn table_of(&self, key: &[u8], reader: SeqNo) -> Option<&Arc<TableHandle>> {
         let table = self.tables.get(self.position(key))?;
         let is_asked =
-            !table.meta.span.is_after(key, self.comparator()) && self.shows(table, bound);
+            !table.meta.span.is_after(key, self.comparator()) && self.shows(table, reader);
         is_asked.then_some(table)
     }
 
@@ -212,13 +211,16 @@ impl RunView {
     }
 }
 
-/// A run answers for the one table that may have the key.
-impl PointSource for RunView {
-    type Value = Bytes;
-    type Error = Error;
-
-    fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
-        let Some(handle) = self.table_of(key, bound) else { return Ok(None) };
+/// A run answers for the one table that may have the key. The read's own bound, `reader`, says whether
+/// the table is found; it may ask for a version below a lower one.
+impl RunView {
+    pub(crate) fn covering(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        reader: SeqNo,
+    ) -> Result<Option<SeqNo>, Error> {
+        let Some(handle) = self.table_of(key, reader) else { return Ok(None) };
         if handle.meta.range_tombstones == 0 {
             return Ok(None);
         }
@@ -226,8 +228,13 @@ impl PointSource for RunView {
         Ok(tombstones.covering(key, bound, self.comparator()))
     }
 
-    fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
-        let Some(handle) = self.table_of(key, bound) else { return Ok(None) };
+    pub(crate) fn newest(
+        &self,
+        key: &[u8],
+        bound: SeqNo,
+        reader: SeqNo,
+    ) -> Result<Option<(Trailer, Bytes)>, Error> {
+        let Some(handle) = self.table_of(key, reader) else { return Ok(None) };
         let found = handle.table()?.lookup_hashed(key, key_hash(key), bound);
         let found = found.map_err(|source| handle.error(source))?;
         Ok(found.map(|version| (version.trailer, version.value)))

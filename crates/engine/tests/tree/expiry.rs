@@ -74,6 +74,37 @@ fn who_read_before_a_table_expired_finds_it_until_he_has_gone() {
     assert_eq!((rows(&tree), tables(&tree), files(&*fs)), (1, 0, 0));
 }
 
+/// A lookup that has met an operand goes on below its number, at which the table was still found.
+#[test]
+fn operands_do_not_find_what_has_expired_under_them() {
+    let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
+    let tree = open_tree(&store, "bytewise", spec(StrategyOptions::Fifo(forgetting(1)))).unwrap();
+    tree.put(&key(1), b"base").unwrap();
+    tree.flush().unwrap();
+    tree.merge(&key(1), b"-1").unwrap();
+    tree.merge(&key(1), b"-2").unwrap();
+    // Who reads here finds the base, and keeps it where it is.
+    let before = tree.snapshot();
+    tree.compact(false).unwrap();
+    tree.merge(&key(1), b"-3").unwrap();
+    let value = |snapshot: Option<&Snapshot>| {
+        let keys = [key(1)];
+        let (alone, together) = match snapshot {
+            Some(at) => (tree.get_at(&key(1), at), tree.multi_get_at(&keys, at)),
+            None => (tree.get(&key(1)), tree.multi_get(&keys)),
+        };
+        let alone = alone.unwrap().unwrap();
+        assert_eq!(together.unwrap(), [Some(alone.clone())]);
+        alone
+    };
+    for is_flushed in [false, true] {
+        assert_eq!(value(None), &b"-1-2-3"[..], "flushed: {is_flushed}");
+        assert_eq!(value(Some(&before)), &b"base-1-2"[..], "flushed: {is_flushed}");
+        assert_eq!(tree.range::<&[u8]>(..).unwrap().next().unwrap().unwrap().1, &b"-1-2-3"[..]);
+        tree.flush().unwrap();
+    }
+}
+
 #[test]
 fn what_has_expired_does_not_come_back_with_an_open() {
     let fs = Arc::new(MemFs::new());
