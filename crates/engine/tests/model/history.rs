@@ -34,6 +34,10 @@ pub(crate) enum Step {
     },
     /// A range is deleted, and the space of it given back at once.
     DropRange { from: Vec<u8>, to: Vec<u8> },
+    /// Milliseconds pass.
+    Pass(u64),
+    /// Trees that forget for age keep values for so many milliseconds from now on, or for ever.
+    Keep(Option<u64>),
     /// A snapshot is taken, perhaps in the midst of a job as well.
     Snapshot { inside: Option<u64> },
     /// A snapshot is let go.
@@ -132,11 +136,23 @@ fn step(world: &World, rng: &mut Rng) -> Step {
         },
         45..51 => Step::Snapshot { inside: inside(rng) },
         51..57 => Step::Release(rng.next_u64()),
+        57..63 if world.is_aging || world.is_expiring => time(world, rng),
         57..80 => Step::Work(rng.next_u64()),
         80..84 => Step::Iterate(rng.next_u64()),
         _ => Step::Check(rng.next_u64()),
     }
 }
+
+/// Times of writes are a multiple of some time apart, or one millisecond more or less.
+fn time(world: &World, rng: &mut Rng) -> Step {
+    if world.is_aging && rng.chance(1, 4) {
+        return Step::Keep(rng.chance(5, 6).then(|| *rng.choose(&TTLS)));
+    }
+    Step::Pass(*rng.choose(&[1, 3_999, 4_000, 4_000, 8_000, 20_000]))
+}
+
+/// For how many milliseconds values and tables are kept.
+pub(crate) const TTLS: [u64; 3] = [8_000, 16_000, 64_000];
 
 /// Rows anywhere, or in place of what stands in some stretch.
 fn ingest(world: &World, rng: &mut Rng) -> Step {

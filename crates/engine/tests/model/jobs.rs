@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use stratal_compaction::plan::JobKind;
-use stratal_engine::{Error, Job};
+use stratal_engine::{Error, Job, Tree};
 use stratal_testkit::Rng;
 
 use crate::{hook_fs::Hook, subject::Subject};
@@ -24,6 +24,7 @@ impl Subject<'_> {
     pub(crate) fn plan_and_run(&mut self, is_major: bool) {
         let job = if is_major { self.tree().plan_major() } else { self.tree().plan() };
         if let Some(job) = job {
+            self.note_loss(&job, true);
             self.run(&job, Allowed::Success);
             self.counts.add(if is_major { "merge towards one run" } else { "merge" });
         }
@@ -31,14 +32,18 @@ impl Subject<'_> {
 
     pub(crate) fn run(&mut self, job: &Job, allowed: Allowed) {
         match self.tree().run(job) {
+            Ok(done) if done.parts > 1 => self.counts.add("job in parts"),
             Ok(_) => {}
             Err(Error::StaleJob(_)) if allowed == Allowed::Stale => self.counts.add("stale job"),
             Err(error) => panic!("{self}: {error}: {job:?}"),
         }
-        self.counts.add(match job.kind.removes() {
-            true => "removal of tables",
-            false if job.kind == JobKind::TrivialMove => "move",
-            false => "job",
+        self.counts.add(match job.kind {
+            JobKind::Drop(_) => "removal of tables",
+            JobKind::Expire => "expiry of tables",
+            JobKind::Forget(None) => "removal of expired tables",
+            JobKind::Forget(Some(_)) => "refusal of readers",
+            JobKind::TrivialMove => "move",
+            _ => "job",
         });
     }
 
@@ -50,6 +55,7 @@ impl Subject<'_> {
                 self.counts.add(if is_major { "full compaction" } else { "compaction" });
                 return;
             };
+            self.note_loss(&job, true);
             self.run(&job, Allowed::Success);
         }
         panic!("{self}: {JOBS_MAX} jobs, and the tree is not at rest");
@@ -105,8 +111,21 @@ impl Subject<'_> {
             self.tree().give_back(&job);
             return self.counts.add("job given back");
         }
+        self.note_loss(&job, false);
         self.run(&job, Allowed::Stale);
         self.counts.add("held job");
+    }
+
+    fn compact(&mut self, is_major: bool) -> Result<(), Error> {
+        if !self.is_expiring && !self.is_aging {
+            return self.tree().compact(is_major).map(drop);
+        }
+        let plan = |tree: &Tree| if is_major { tree.plan_major() } else { tree.plan() };
+        while let Some(job) = plan(self.tree()) {
+            self.note_loss(&job, true);
+            self.tree().run(&job)?;
+        }
+        Ok(())
     }
 
     /// Begins a job of which some operation of the disk fails, or that is told to end. Nothing is changed
@@ -121,8 +140,8 @@ impl Subject<'_> {
         }
         let done = match rng.below(5) {
             0..=1 => self.tree().flush().map(drop),
-            2 if !self.is_patient => self.tree().compact(true).map(drop),
-            _ => self.tree().compact(false).map(drop),
+            2 if !self.is_patient => self.compact(true),
+            _ => self.compact(false),
         };
         self.fs.disarm();
         match done {

@@ -54,7 +54,9 @@ mod subject;
 mod ingesting;
 mod jobs;
 mod opening;
+mod pool;
 mod reads;
+mod forgetting;
 mod changes;
 mod run;
 

@@ -9,13 +9,13 @@ use std::{
 };
 
 use stratal_compaction::plan::JobKind;
-use stratal_engine::{Store, StoreContext, Tree};
+use stratal_engine::{BlockPool, KeptOptions, Store, StoreContext, Tree, TreeSpec};
 use stratal_testkit::Rng;
 
 use crate::{
-    hook_fs::{HookFs, files_in},
+    hook_fs::{Hook, HookFs, files_in},
     jobs::Allowed,
-    operators, options,
+    operators, options, pool,
     subject::{Logged, NAME, Open, Subject},
 };
 
@@ -39,8 +39,10 @@ impl Subject<'_> {
             drop(store);
         }
         self.opened += 1;
-        let store = open_store(&self.fs, self.place.0, self.opened);
-        let tree = open_tree(&store, rng, self.is_filtered);
+        let pool = pool::draw(rng);
+        let store = open_store(&self.fs, self.place.0, self.opened, &self.time, pool);
+        let tree = open_tree(&store, self.draw_spec(&store, rng));
+        assert_eq!(tree.ttl(), self.ttl, "{self}");
         self.open = Some(Open { store, tree });
         let flushed = self.tree().flushed();
         let mut replayed = 0;
@@ -57,6 +59,43 @@ impl Subject<'_> {
         if replayed > 0 {
             self.counts.add("opened again, with changes from a log");
         }
+    }
+
+    /// Options that the tree is opened with: any, or those that it was told to keep.
+    fn draw_spec(&mut self, store: &Store, rng: &mut Rng) -> TreeSpec {
+        let spec = options::draw(rng, self.is_filtered, self.is_expiring);
+        let id = store.version().tree_named(NAME).expect("the tree is there").id;
+        let stored = store.settings(id).unwrap().options;
+        assert_eq!(stored, self.kept, "{self}");
+        let kept = store.kept_options(id, spec.options()).unwrap();
+        match kept.filter(|_| rng.chance(1, 2)) {
+            Some(kept) => {
+                assert_eq!(Some(KeptOptions::of(&kept)), self.kept, "{self}");
+                self.counts.add("opened with kept options");
+                kept.validate().unwrap()
+            }
+            None => spec,
+        }
+    }
+
+    /// Other options from now on, perhaps at the second attempt.
+    pub(crate) fn keep_otherwise(&mut self, rng: &mut Rng) {
+        let spec = options::draw(rng, self.is_filtered, self.is_expiring);
+        let kept = KeptOptions::of(spec.options());
+        if rng.chance(1, 6) {
+            let before = KeptOptions::of(self.tree().spec().options());
+            self.fs.arm(rng.below(4), Hook::Fail);
+            let done = self.tree().set_spec(spec.clone());
+            self.fs.disarm();
+            if done.is_err() {
+                let now = KeptOptions::of(self.tree().spec().options());
+                assert_eq!(now, before, "{self}");
+                self.counts.add("other options that failed");
+            }
+        }
+        self.tree().set_spec(spec).unwrap();
+        self.kept = Some(kept);
+        self.counts.add("other options");
     }
 
     /// Ends everything that is under way, opens the tree again and looks at what is left behind: the
@@ -94,7 +133,13 @@ impl Subject<'_> {
     }
 }
 
-pub(crate) fn open_store(fs: &HookFs, seed: u64, opened: u64) -> Arc<Store> {
+pub(crate) fn open_store(
+    fs: &HookFs,
+    seed: u64,
+    opened: u64,
+    time: &Arc<AtomicU64>,
+    pool: Option<Arc<dyn BlockPool>>,
+) -> Arc<Store> {
     let count = AtomicU64::new(0);
     let unique = Arc::new(move || {
         let count = count.fetch_add(1, Ordering::Relaxed);
@@ -105,12 +150,15 @@ pub(crate) fn open_store(fs: &HookFs, seed: u64, opened: u64) -> Arc<Store> {
     });
     let mut context = StoreContext::new(Arc::new(fs.clone()), "/db", 1 << 20, unique);
     context.operators = Arc::new(operators::named);
+    let time = Arc::clone(time);
+    context.time = Arc::new(move || time.load(Ordering::Relaxed));
+    context.pool = pool;
     let (store, report) = Store::open(context).unwrap();
     store.remove_orphans(&report, &BTreeSet::new()).unwrap();
     store
 }
 
-pub(crate) fn open_tree(store: &Arc<Store>, rng: &mut Rng, is_filtered: bool) -> Arc<Tree> {
+pub(crate) fn open_tree(store: &Arc<Store>, spec: TreeSpec) -> Arc<Tree> {
     let id = store.version().tree_named(NAME).expect("the tree is there").id;
-    Tree::open(store, id, options::draw(rng, is_filtered)).unwrap()
+    Tree::open(store, id, spec).unwrap()
 }

@@ -13,11 +13,15 @@ use stratal_sst::{FilterMembership, Partitioning, TableOptions};
 use stratal_testkit::Rng;
 use stratal_types::{CutOptions, DelimitedPrefix, FixedPrefix, PrefixExtractor};
 
-use crate::world;
+use crate::{history::TTLS, world};
 
 /// Everything small, so that little data makes many blocks, tables and levels. What forgets may hold so
 /// much that it does not.
-pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
+pub(crate) fn draw(rng: &mut Rng, is_filtered: bool, is_expiring: bool) -> TreeSpec {
+    options(rng, is_filtered, is_expiring).validate().expect("options in range")
+}
+
+fn options(rng: &mut Rng, is_filtered: bool, is_expiring: bool) -> TreeOptions {
     let filters = match rng.below(4) {
         0 => FilterPolicy::BitsPerKey(0.5 + f64::from(u8::try_from(rng.below(20)).unwrap_or(0))),
         1 => FilterPolicy::Len(1 << rng.below(16)),
@@ -28,7 +32,8 @@ pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
         1 => Some(Arc::new(FixedPrefix::new([1, 2, 3, 4][rng.index(4)]))),
         _ => None,
     };
-    let options = TreeOptions {
+    let strategy = if is_expiring && rng.chance(1, 2) { forgetting(rng) } else { strategy(rng) };
+    TreeOptions {
         prefix,
         carry_blocks: rng.chance(1, 2),
         max_subcompactions: 1 + rng.index(4),
@@ -36,7 +41,7 @@ pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
         write_buffer_len: 1 << (11 + rng.index(5)),
         table: table(rng),
         compress_from_level: rng.index(3),
-        strategy: strategy(rng),
+        strategy,
         filters,
         cut: CutOptions {
             table_len: 1 << (10 + rng.index(5)),
@@ -44,8 +49,17 @@ pub(crate) fn draw(rng: &mut Rng, is_filtered: bool) -> TreeSpec {
         },
         compaction_filters: (is_filtered && rng.chance(3, 4))
             .then(|| CompactionFilters::of(world::judge)),
-    };
-    options.validate().expect("options in range")
+    }
+}
+
+/// So short that tables expire, or for so short a time.
+fn forgetting(rng: &mut Rng) -> StrategyOptions {
+    let is_short = rng.chance(2, 3);
+    StrategyOptions::Fifo(FifoOptions {
+        len_max: if is_short { 1 << (10 + rng.below(7)) } else { u64::MAX },
+        ttl_ms: if is_short && rng.chance(1, 2) { 0 } else { *rng.choose(&TTLS) },
+        held_len_max: *rng.choose(&[u64::MAX, 20_000, 2_000, 0]),
+    })
 }
 
 pub(crate) fn strategy(rng: &mut Rng) -> StrategyOptions {

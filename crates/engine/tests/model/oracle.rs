@@ -26,8 +26,11 @@ pub(crate) struct Version {
     /// The step that made it so: reads bounded by a later one see it.
     pub(crate) at: u64,
     pub(crate) is_put: bool,
-    /// What a read finds. First what it finds if no filter ever judged the key; behind that, what
-    /// filters may make of it or of what lies under it.
+    /// When it was written, in milliseconds.
+    pub(crate) written_ms: u64,
+    /// What a read finds. First what it finds if no filter ever judged the key and nothing was forgotten;
+    /// behind that, what filters may make of it or of what lies under it, and what is left if that was
+    /// forgotten. That all of it may be forgotten is not among them.
     pub(crate) states: Vec<State>,
 }
 
@@ -42,7 +45,16 @@ pub(crate) struct Oracle<'w> {
     puts: Vec<u32>,
     /// The step that is under way.
     pub(crate) now: u64,
+    /// What time it is.
+    pub(crate) now_ms: u64,
+    /// For how long values are kept, by trees that forget for age.
+    ttl_ms: Option<u64>,
+    /// What was written until then has been too old at some time.
+    dead_ms: Option<u64>,
 }
+
+/// When a history begins.
+pub(crate) const BEGIN_MS: u64 = 1_000_000;
 
 /// A key whose value is longer, or may be more things at once, gets no more operands.
 const VALUE_LEN_MAX: usize = 2000;
@@ -51,7 +63,33 @@ const STATES_MAX: usize = 16;
 impl<'w> Oracle<'w> {
     pub(crate) fn new(world: &'w World) -> Self {
         let count = world.keys.len();
-        Self { world, past: vec![Vec::new(); count], puts: vec![0; count], now: 1 }
+        Self {
+            world,
+            past: vec![Vec::new(); count],
+            puts: vec![0; count],
+            now: 1,
+            now_ms: BEGIN_MS,
+            ttl_ms: None,
+            dead_ms: None,
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.keep(self.ttl_ms);
+    }
+
+    /// Keeps values for so long from now on, or for ever.
+    pub(crate) fn keep(&mut self, ttl_ms: Option<u64>) {
+        self.ttl_ms = ttl_ms;
+        let dead_ms = ttl_ms.map(|ttl_ms| self.now_ms - ttl_ms);
+        self.dead_ms = self.dead_ms.max(dead_ms);
+    }
+
+    /// Whether `version` is, or was at some time, older than values are kept.
+    pub(crate) fn is_dead(&self, version: &Version) -> bool {
+        self.dead_ms.is_some_and(|dead_ms| version.written_ms <= dead_ms)
     }
 
     /// Applies `change` as far as it is legal now, and tells as what.
@@ -141,11 +179,21 @@ impl<'w> Oracle<'w> {
 
     fn merge(&mut self, key: usize, operand: &[u8]) {
         self.puts[key] += 2;
-        let before = self.past[key].last().map_or(&[State::Absent][..], |last| &last.states);
+        let last = self.past[key].last();
+        let mut before = last.map_or_else(|| vec![State::Absent], |last| last.states.clone());
+        let is_lost = self.world.is_expiring || last.is_some_and(|last| self.is_dead(last));
+        if is_lost && !before.contains(&State::Absent) {
+            before.push(State::Absent);
+        }
         let operator = Arc::clone(&self.world.operator);
         let name = &self.world.keys[key];
         let fold = |state: &State| fold(operator.as_ref(), name, state, operand);
-        let states = before.iter().map(fold).collect();
+        let mut states: Vec<State> = Vec::new();
+        for state in before.iter().map(fold) {
+            if !states.contains(&state) {
+                states.push(state);
+            }
+        }
         self.push(key, false, states);
     }
 
@@ -170,7 +218,7 @@ impl<'w> Oracle<'w> {
         if is_absent(&states) && past.last().is_none_or(|last| is_absent(&last.states)) {
             return;
         }
-        past.push(Version { at: self.now, is_put, states });
+        past.push(Version { at: self.now, is_put, written_ms: self.now_ms, states });
     }
 
     /// What a read bounded by the step `bound` finds of a key; `None` if it was never written.

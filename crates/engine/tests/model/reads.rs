@@ -8,7 +8,7 @@ use stratal_testkit::Rng;
 use stratal_types::{Cursor, KeyRange};
 
 use crate::{
-    oracle::{Oracle, State, add_filtered},
+    oracle::{Oracle, State},
     subject::{HeldRows, Subject},
 };
 
@@ -28,8 +28,7 @@ impl Subject<'_> {
     /// Compares some reads, drawn from `seed`, with the oracle.
     pub(crate) fn check(&mut self, oracle: &Oracle<'_>, moment: Moment<'_>, seed: u64) {
         let mut rng = self.rng(seed);
-        let rows =
-            if self.is_filtered { self.observe(oracle, moment) } else { oracle.rows(moment.bound) };
+        let rows = self.rows(oracle, moment);
         for _ in 0..4 + rng.index(12) {
             match rng.below(16) {
                 0..=5 => self.check_get(&rows, moment, &mut rng),
@@ -44,76 +43,25 @@ impl Subject<'_> {
 
     /// Every row, forwards and backwards.
     pub(crate) fn check_all(&mut self, oracle: &Oracle<'_>, moment: Moment<'_>) {
-        let rows =
-            if self.is_filtered { self.observe(oracle, moment) } else { oracle.rows(moment.bound) };
+        let rows = self.rows(oracle, moment);
         self.counts.add("range");
         self.compare(self.range(KeyRange::ALL, moment), rows.iter(), &"all");
         self.counts.add("reverse range");
         self.compare(self.range(KeyRange::ALL, moment).rev(), rows.iter().rev(), &"all, backwards");
     }
 
-    /// What a tree says whose values a filter may have judged: each row is one of those that there may
-    /// be, and what it was found to be before or what a filter makes of that.
-    fn observe(&mut self, oracle: &Oracle<'_>, moment: Moment<'_>) -> Vec<(usize, State)> {
-        let mut found: Vec<(usize, State)> = Vec::new();
-        let mut from = 0;
-        while let Some(start) = self.world.keys.get(from) {
-            let mut failed = None;
-            for row in self.range(
-                KeyRange {
-                    start: std::ops::Bound::Included(start.clone()),
-                    end: std::ops::Bound::Unbounded,
-                },
-                moment,
-            ) {
-                match row {
-                    Ok((key, value)) => found.push((self.number_of(&key), State::Value(value))),
-                    Err(Error::Operator { key, .. }) => failed = Some(self.number_of(&key)),
-                    Err(error) => panic!("{self}: {error}"),
-                }
-            }
-            let Some(number) = failed else { break };
-            found.push((number, State::Failed));
-            from = number + 1;
-        }
-        assert!(found.is_sorted_by(|a, b| a.0 < b.0), "{self}: {found:?}");
-        let mut rows = found.iter().peekable();
-        for key in 0..self.world.keys.len() {
-            let state = match rows.next_if(|(number, _)| *number == key) {
-                Some((_, state)) => state,
-                None => &State::Absent,
-            };
-            let Some(version) = oracle.version(key, moment.bound) else {
-                assert_eq!(*state, State::Absent, "{self}: {:?} was never there", self.key(key));
-                continue;
-            };
-            let mut allowed = version.states.clone();
-            let at = (key, version.at);
-            if let Some(before) = self.judged.get(&at).filter(|_| version.is_put) {
-                allowed = vec![before.clone()];
-                add_filtered(&mut allowed);
-            }
-            let key = self.key(key);
-            assert!(allowed.contains(state), "{self}: {key:?} is {state:?}, not of {allowed:?}");
-            if version.is_put && version.states.len() > 1 {
-                self.judged.insert(at, state.clone());
-            }
-        }
-        found
-    }
-
-    fn key(&self, number: usize) -> String {
+    pub(crate) fn key(&self, number: usize) -> String {
         self.world.keys[number].escape_ascii().to_string()
     }
 
-    fn number_of(&self, key: &[u8]) -> usize {
+    pub(crate) fn number_of(&self, key: &[u8]) -> usize {
         let number = self.world.lower(key);
         let is_known = self.world.keys.get(number).is_some_and(|known| known == key);
         assert!(is_known, "{self}: nobody ever wrote \"{}\"", key.escape_ascii());
         number
     }
 
-    fn range(&self, range: KeyRange, moment: Moment<'_>) -> TreeRange {
+    pub(crate) fn range(&self, range: KeyRange, moment: Moment<'_>) -> TreeRange {
         let rows = match moment.snapshot {
             Some(snapshot) => self.tree().range_at((range.start, range.end), snapshot),
             None => self.tree().range((range.start, range.end)),
@@ -269,11 +217,7 @@ impl Subject<'_> {
         let mut rng = self.rng(seed);
         if rng.chance(1, 2) && self.held_rows.len() < 4 {
             let moment = Moment { bound: oracle.now, snapshot: None };
-            let rows = if self.is_filtered {
-                self.observe(oracle, moment)
-            } else {
-                oracle.rows(moment.bound)
-            };
+            let rows = self.rows(oracle, moment);
             let (range, rows) = self.draw_range(&rows, &mut rng);
             let expected: VecDeque<_> = rows.iter().cloned().collect();
             self.held_rows.push(HeldRows { rows: self.range(range, moment), expected });

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     fmt,
     panic::{self, AssertUnwindSafe},
-    sync::Once,
+    sync::{Once, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -85,11 +85,24 @@ pub(crate) fn run(case: &Case) -> Done {
                     tree.drop_range(&from, &to, oracle.now);
                 }
             }
+            Step::Pass(ms) => {
+                oracle.pass(ms);
+                for tree in &mut trees {
+                    tree.time.store(oracle.now_ms, Ordering::Relaxed);
+                    tree.counts.add("time");
+                }
+            }
+            Step::Keep(ttl_ms) => {
+                oracle.keep(ttl_ms);
+                for tree in trees.iter_mut().filter(|tree| tree.is_aging) {
+                    tree.keep(ttl_ms, seed_of(at));
+                }
+            }
             Step::Snapshot { inside } => {
                 if snapshots.len() < SNAPSHOTS_MAX {
                     snapshots.push((oracle.now, oracle.now));
                     for tree in &mut trees {
-                        tree.take_snapshot(oracle.now, inside);
+                        tree.take_snapshot(&oracle, inside);
                     }
                 }
             }
@@ -114,20 +127,8 @@ pub(crate) fn run(case: &Case) -> Done {
                 }
             }
             Step::Check(seed) => {
-                let mut rng = Rng::new(seed);
-                let in_the_past = past + rng.below(oracle.now + 1 - past);
-                let snapshot = rng.index(snapshots.len());
-                let is_past = rng.chance(1, 4);
                 for tree in &mut trees {
-                    // What is written in this step is not there yet.
-                    tree.check(&oracle, Moment { bound: oracle.now, snapshot: None }, seed);
-                    if is_past {
-                        tree.check_past(&oracle, in_the_past, seed);
-                        tree.check_changes(in_the_past, seed);
-                        tree.check_holders(&oracle, past, seed);
-                    } else if let Some((number, bound)) = snapshots.get(snapshot) {
-                        tree.check_snapshot(&oracle, *number, *bound, seed);
-                    }
+                    tree.check_somewhere(&oracle, &snapshots, past, seed);
                 }
             }
         }
@@ -148,6 +149,11 @@ pub(crate) fn run(case: &Case) -> Done {
     done
 }
 
+/// A seed for a step that has none.
+fn seed_of(at: usize) -> u64 {
+    (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 impl Subject<'_> {
     /// Compares all that there is at the end, and looks at what is left on the disk.
     fn conclude(&mut self, oracle: &Oracle<'_>, snapshots: &[(u64, u64)], seed: u64) {
@@ -158,16 +164,44 @@ impl Subject<'_> {
         let now = Moment { bound: oracle.now, snapshot: None };
         self.check_all(oracle, now);
         let rows = oracle.rows(oracle.now);
-        let is_known = !self.is_filtered && rows.iter().all(|row| row.1 != State::Failed);
+        let is_known = self.is_exact() && rows.iter().all(|row| row.1 != State::Failed);
         self.check_files(&mut rng, is_known.then_some(rows.len()));
         self.check_all(oracle, now);
+        self.outlive_all();
+    }
+
+    /// Compares what reads say now, and perhaps at a snapshot or at a moment not below the step `past`.
+    fn check_somewhere(
+        &mut self,
+        oracle: &Oracle<'_>,
+        snapshots: &[(u64, u64)],
+        past: u64,
+        seed: u64,
+    ) {
+        let mut rng = Rng::new(seed);
+        let in_the_past = past + rng.below(oracle.now + 1 - past);
+        let snapshot = rng.index(snapshots.len());
+        // What is written in this step is not there yet.
+        self.check(oracle, Moment { bound: oracle.now, snapshot: None }, seed);
+        if rng.chance(1, 4) {
+            self.check_past(oracle, in_the_past, seed);
+            self.check_changes(in_the_past, seed);
+            self.check_holders(oracle, past, seed);
+        } else if let Some((number, bound)) = snapshots.get(snapshot) {
+            self.check_snapshot(oracle, *number, *bound, seed);
+        }
     }
 
     fn check_snapshot(&mut self, oracle: &Oracle<'_>, number: u64, bound: u64, seed: u64) {
         let Some(snapshot) = self.snapshots.remove(&number) else {
             return self.check_past(oracle, bound, seed);
         };
-        self.check(oracle, Moment { bound, snapshot: Some(&snapshot) }, seed);
+        if self.is_refused(&snapshot) {
+            return;
+        }
+        let moment = Moment { bound, snapshot: Some(&snapshot) };
+        self.check_seen(oracle, number, moment);
+        self.check(oracle, moment, seed);
         self.snapshots.insert(number, snapshot);
         self.counts.add("check at a snapshot");
     }

@@ -3,22 +3,27 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
 };
 
 use stratal_engine::{
-    Changes, Job, Operation, Snapshot, Store, Tree, TreeRange, TreeSettings, WriteBatch,
+    Changes, Job, KeptOptions, Operation, Snapshot, Store, Tree, TreeRange, TreeSettings,
+    WriteBatch,
 };
 use stratal_testkit::Rng;
 use stratal_types::SeqNo;
 
 use crate::{
     counts::Counts,
+    forgetting::Lost,
     hook_fs::{Hook, HookFs},
     jobs::Allowed,
     opening::{open_store, open_tree},
     options,
-    oracle::State,
+    oracle::{BEGIN_MS, Oracle, State},
+    pool,
+    reads::Moment,
     world::World,
 };
 
@@ -64,6 +69,7 @@ impl Logged {
 }
 
 /// The tree, and what its owner has to remember.
+#[expect(clippy::struct_excessive_bools, reason = "any tree may have any of them")]
 pub(crate) struct Subject<'w> {
     pub(crate) world: &'w World,
     /// Its number among the trees of the history.
@@ -73,6 +79,22 @@ pub(crate) struct Subject<'w> {
     pub(crate) open: Option<Open>,
     /// Whether any of its options may have a compaction filter.
     pub(crate) is_filtered: bool,
+    /// Whether it may forget values for their age.
+    pub(crate) is_aging: bool,
+    /// Whether its options may let tables expire.
+    pub(crate) is_expiring: bool,
+    /// The time of the history, as its store is told.
+    pub(crate) time: Arc<AtomicU64>,
+    /// What it was told to keep of its options.
+    pub(crate) kept: Option<KeptOptions>,
+    /// For how long it was told to keep values.
+    pub(crate) ttl: Option<Duration>,
+    /// Tables that have expired.
+    pub(crate) lost: Vec<Lost>,
+    /// Values that were not found any more, by key and step: from which bound on.
+    pub(crate) absent: BTreeMap<(usize, u64), u64>,
+    /// What was found when a snapshot was taken, where tables expire: it is what is found at it.
+    pub(crate) seen: BTreeMap<u64, Vec<(usize, State)>>,
     /// Whether it never merges everything, so that old versions lie deep for long.
     pub(crate) is_patient: bool,
     /// The number of the history, and the step that is under way, for whoever is told of a mismatch.
@@ -122,13 +144,15 @@ impl<'w> Subject<'w> {
         let fs = HookFs::new();
         // The first tree of a history has no filter, so that it is known exactly.
         let is_filtered = world.is_filtered && number > 0;
-        let store = open_store(&fs, seed, 0);
+        let is_expiring = world.is_expiring && number > 0;
+        let time = Arc::new(AtomicU64::new(BEGIN_MS));
+        let store = open_store(&fs, seed, 0, &time, pool::draw(&mut rng));
         let settings = TreeSettings {
-            merge_operator: Some(world.operator.name().to_owned()),
+            merge_operator: world.has_operands().then(|| world.operator.name().to_owned()),
             ..TreeSettings::default()
         };
         store.create_tree(NAME, world.comparator.name(), &settings.encode()).unwrap();
-        let tree = open_tree(&store, &mut rng, is_filtered);
+        let tree = open_tree(&store, options::draw(&mut rng, is_filtered, is_expiring));
         let visible = store.clock().visible();
         Self {
             world,
@@ -136,6 +160,14 @@ impl<'w> Subject<'w> {
             fs,
             open: Some(Open { store, tree }),
             is_filtered,
+            is_aging: world.is_aging && number > 0,
+            is_expiring,
+            time,
+            kept: None,
+            ttl: None,
+            lost: Vec::new(),
+            absent: BTreeMap::new(),
+            seen: BTreeMap::new(),
             is_patient: rng.chance(1, 2),
             place: (seed, 0),
             now: 0,
@@ -201,9 +233,15 @@ impl<'w> Subject<'w> {
         self.counts.add("drop of a range");
     }
 
-    /// Takes the snapshot `number`.
-    pub(crate) fn take_snapshot(&mut self, number: u64, inside: Option<u64>) {
+    /// Takes a snapshot, whose number is the step's.
+    pub(crate) fn take_snapshot(&mut self, oracle: &Oracle<'_>, inside: Option<u64>) {
+        let number = oracle.now;
         let snapshot = self.do_inside(inside, During::Any, Tree::snapshot);
+        if self.is_expiring && !self.is_aging && !self.is_filtered {
+            let moment = Moment { bound: number, snapshot: Some(&snapshot) };
+            let seen = self.observe(oracle, moment);
+            self.seen.insert(number, seen);
+        }
         self.snapshots.insert(number, snapshot);
         self.counts.add("snapshot");
     }
@@ -231,6 +269,8 @@ impl<'w> Subject<'w> {
             store.advance_history(holder, mark).unwrap();
         }
         self.judged.retain(|(_, at), _| *at + 1000 > bound);
+        self.absent.retain(|(_, at), _| *at + 1000 > bound);
+        self.seen.retain(|number, _| self.snapshots.contains_key(number));
     }
 
     /// Does `deed`, and with a seed does so while a job of this tree writes its tables.
@@ -259,7 +299,12 @@ impl<'w> Subject<'w> {
                 if follows && is_flush {
                     // One of the tables that are not there yet is not among them.
                     if let Some(job) = tree.plan() {
-                        tree.run(&job).unwrap();
+                        // Of what goes its owner has to know.
+                        if job.kind.removes() {
+                            tree.give_back(&job);
+                        } else {
+                            tree.run(&job).unwrap();
+                        }
                     }
                 } else if follows {
                     tree.flush().unwrap();
@@ -278,7 +323,10 @@ impl<'w> Subject<'w> {
         };
         self.fs.arm(rng.below(8), Hook::Call(Box::new(call)));
         match job {
-            Some(job) => self.run(&job, Allowed::Stale),
+            Some(job) => {
+                self.note_loss(&job, true);
+                self.run(&job, Allowed::Stale);
+            }
             None => drop(self.tree().flush().unwrap()),
         }
         if self.fs.disarm() {
@@ -325,17 +373,21 @@ impl<'w> Subject<'w> {
                 self.settle(is_major);
             }
             77..82 => {
-                self.tree().set_spec(options::draw(&mut rng, self.is_filtered)).unwrap();
-                self.counts.add("other options");
+                self.keep_otherwise(&mut rng);
             }
             82..94 => self.stop_midway(&mut rng),
-            94..97 => self.reopen(&mut rng),
-            97 => self.hold_history(&mut rng),
+            94..96 => self.reopen(&mut rng),
+            96..98 => self.hold_history(&mut rng),
             _ => {
                 let pressure = self.tree().pressure();
                 assert!(pressure.debt < u64::MAX, "{self}: {pressure:?}");
             }
         }
+    }
+
+    /// Whether what reads find is known exactly.
+    pub(crate) fn is_exact(&self) -> bool {
+        !self.is_filtered && !self.is_aging && !self.is_expiring
     }
 
     pub(crate) fn flush(&mut self) {

@@ -15,6 +15,10 @@ pub(crate) struct World {
     pub(crate) operator: Arc<dyn MergeOperator>,
     /// Whether a compaction filter may take values away.
     pub(crate) is_filtered: bool,
+    /// Whether trees may forget values for their age.
+    pub(crate) is_aging: bool,
+    /// Whether trees may forget tables, for their age or the tree's length.
+    pub(crate) is_expiring: bool,
     /// How often what is done, out of all changes: puts, operands, weak deletes, deletes, and deletes of
     /// ranges and prefixes.
     pub(crate) habit: [u64; 5],
@@ -33,7 +37,15 @@ impl World {
         let mut keys: Vec<Vec<u8>> = (0..count).map(|_| key(rng)).collect();
         keys.sort_by(|a, b| comparator.compare(a, b));
         keys.dedup();
-        Self { comparator, operator, is_filtered: rng.chance(1, 3), habit, keys }
+        let is_filtered = rng.chance(1, 3);
+        let is_aging = rng.chance(1, 3);
+        let is_expiring = rng.chance(1, 3);
+        Self { comparator, operator, is_filtered, is_aging, is_expiring, habit, keys }
+    }
+
+    /// Whether there are operands, and so a merge operator.
+    pub(crate) fn has_operands(&self) -> bool {
+        self.habit[1] > 0
     }
 
     /// The number of a random key.
