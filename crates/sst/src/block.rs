@@ -4,7 +4,7 @@ use std::{cmp::Ordering, hint::black_box, num::NonZeroU64, ops::Range};
 
 use bytes::Bytes;
 use stratal_block::{BlockCodec, SortedBlock};
-use stratal_cache::Resident;
+use stratal_cache::{Resident, Slots};
 use stratal_filter::Filter;
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
@@ -21,12 +21,44 @@ pub(crate) struct CachedBlock {
     rows: SortedBlock<Bytes>,
     /// Of a block of fences that is searched by them.
     heads: Option<Box<LazyHeads>>,
+    /// Of a block of fences what they stand for, as long as the cache holds it.
+    below: Option<Below>,
+}
+
+/// Slots for what the rows of a block of fences stand for.
+#[derive(Debug)]
+pub(crate) enum Below {
+    /// Data blocks.
+    Blocks(Slots<CachedBlock>),
+    /// Partitions of the index, and of the filter.
+    Partitions { fences: Slots<CachedBlock>, filters: Slots<CachedFilter> },
+}
+
+impl Below {
+    /// For the rows of `fences`.
+    fn new(fences: &SortedBlock<Bytes>) -> Self {
+        let len = fences.len();
+        let is_upper = fences.value(0).is_some_and(|value| PartitionFence::decode(value).is_some());
+        if is_upper {
+            return Self::Partitions { fences: Slots::new(len), filters: Slots::new(len) };
+        }
+        Self::Blocks(Slots::new(len))
+    }
+
+    /// Bytes of memory.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Blocks(blocks) => Slots::<CachedBlock>::weight(blocks.len()),
+            Self::Partitions { fences, .. } => 2 * Slots::<CachedBlock>::weight(fences.len()),
+        }
+    }
 }
 
 impl Resident for CachedBlock {
     fn weight(&self) -> usize {
         let heads = self.heads.as_ref().map_or(0, |_| LazyHeads::weight(self.rows.len()));
-        size_of::<Self>() + self.plain.len() + heads
+        let below = self.below.as_ref().map_or(0, Below::weight);
+        size_of::<Self>() + self.plain.len() + heads + below
     }
 }
 
@@ -38,12 +70,29 @@ impl CachedBlock {
             let what = "a table's block has no rows";
             return Err(stratal_block::Error::Malformed { what, offset: 0 });
         }
-        Ok(Self { plain, rows, heads: None })
+        Ok(Self { plain, rows, heads: None, below: None })
     }
 
-    /// As one of fences in bytewise order, which will be searched often.
-    pub(crate) fn with_heads(self) -> Self {
-        Self { heads: LazyHeads::new(self.rows.len()), ..self }
+    /// As one of fences, which will be searched often, in bytewise order or not.
+    pub(crate) fn with_fences(self, is_bytewise: bool) -> Self {
+        let heads = if is_bytewise { LazyHeads::new(self.rows.len()) } else { None };
+        Self { heads, below: Some(Below::new(&self.rows)), ..self }
+    }
+
+    /// Slots for the partitions of index and filter that rows stand for.
+    pub(crate) fn partitions(&self) -> Option<(&Slots<Self>, &Slots<CachedFilter>)> {
+        match &self.below {
+            Some(Below::Partitions { fences, filters }) => Some((fences, filters)),
+            _ => None,
+        }
+    }
+
+    /// Slots for the data blocks that rows stand for.
+    pub(crate) fn blocks(&self) -> Option<&Slots<Self>> {
+        match &self.below {
+            Some(Below::Blocks(blocks)) => Some(blocks),
+            _ => None,
+        }
     }
 
     pub(crate) fn rows(&self) -> &SortedBlock<Bytes> {

@@ -131,9 +131,11 @@ impl Table {
         let mut index = IndexCursor::default();
         index.seek_partition_of_start(self, &range.start)?;
         for _ in 0..Self::PARTITIONS_ASKED_MAX {
-            let Some(partition) = index.partition_fence(self)? else { return Ok(false) };
-            let Some(handle) = partition.filter else { return Ok(true) };
-            if ask(self.filter_partition(handle)?.as_ref()) {
+            if index.partition_fence(self)?.is_none() {
+                return Ok(false);
+            }
+            let Some(filter) = index.filter(self)? else { return Ok(true) };
+            if ask(&filter) {
                 return Ok(true);
             }
             // The fence may stand before every key with the prefix although it is not before the
@@ -175,13 +177,13 @@ impl Table {
         key: &[u8],
         hash: u64,
     ) -> Result<bool, Error> {
-        let Some(partition) = index.partition_fence(self)? else { return Ok(false) };
-        let Some(handle) = partition.filter else { return Ok(true) };
-        let filter = self.filter_partition(handle)?;
-        Ok(self.ask(&filter, key, hash))
+        if index.partition_fence(self)?.is_none() {
+            return Ok(false);
+        }
+        Ok(index.filter(self)?.is_none_or(|filter| self.ask(&filter, key, hash)))
     }
 
-    fn ask(&self, filter: &CachedFilter, key: &[u8], hash: u64) -> bool {
+    pub(crate) fn ask(&self, filter: &CachedFilter, key: &[u8], hash: u64) -> bool {
         if filter.has_keys() {
             return self.count(filter.may_contain(hash));
         }

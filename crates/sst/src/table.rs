@@ -1,4 +1,5 @@
 mod inner;
+mod lookup;
 
 use std::{
     ops::{Range, RangeBounds},
@@ -8,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use stratal_archive::{Half, Part, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
-use stratal_cache::{FileId, Priority};
+use stratal_cache::{FileId, Pin, Priority};
 use stratal_types::{
     Comparator, Counter, EntryKind, Fragments, KeyRange, PrefixExtractor, SeqNo, Trailer, key_hash,
 };
@@ -18,14 +19,15 @@ use crate::{
     TableKeys, TableRange,
     block::{CachedBlock, CachedDictionary, CachedFilter},
     handle::BlockHandle,
-    index::{IndexCursor, PartitionFence, Sought, rebuilt_partition},
+    index::{PartitionFence, Sought, rebuilt_partition},
     open::find_contents,
     scrub::is_damaged,
     seal,
     section::{self, TableBlock},
 };
 
-use inner::Inner;
+use inner::{Inner, ResidentParts};
+use lookup::Resident;
 
 /// A table, open for reading. Cloning it is cheap, and clones are used from many threads at once.
 ///
@@ -123,6 +125,7 @@ impl Table {
             .resolve(&BlockContext { key: key.clone(), ..BlockContext::default() })
             .map_err(|source| Error::Block { kind: "any", offset: 0, source })?;
         let mut inner = Inner {
+            resident: ResidentParts::of(&toc),
             ctx: ctx.clone(),
             source,
             file: FileId::next(),
@@ -242,35 +245,14 @@ impl Table {
         bound: SeqNo,
     ) -> Result<Option<Version>, Error> {
         let bound = self.stored_bound(bound);
-        let mut index = IndexCursor::default();
-        if self.is_divided() {
-            index.seek_partition(self, key, bound)?;
-            if !self.may_contain_in(&index, key, hash)? {
-                return Ok(None);
-            }
-            index.seek_in_partition(self, key, bound)?;
-        } else {
-            if !self.may_contain_in_whole(key, hash)? {
-                return Ok(None);
-            }
-            match self.inner.locator()?.and_then(|locator| locator.block_number(hash)) {
-                Some(number) => index.seek_to_block(self, number)?,
-                None => index.seek(self, key, bound)?,
-            }
-        }
-        while index.is_inside() {
-            let block = self.inner.data_block(index.handle(self)?)?;
-            if let Some(row) = block.rows().find(key, hash, bound) {
-                return Ok(Some(self.seen(block.version(row))));
-            }
-            // Versions of a key may go on in the next block only if the fence is the key itself.
-            if !index.is_fence_of(key) {
-                break;
-            }
-            index.advance(self)?;
-        }
-        self.note_absent();
-        Ok(None)
+        let pin = Pin::new();
+        let place = match self.lookup_resident(key, hash, bound, &pin)? {
+            Resident::Found(found) => return Ok(found.map(|version| self.seen(version))),
+            Resident::Wanted(place) => place,
+        };
+        // What is read takes long, and nobody who gives memory back should wait for it.
+        drop(pin);
+        self.lookup_loading(key, hash, bound, place)
     }
 
     /// The table's range tombstones, which [`get`](Self::get), [`range`](Self::range) and
@@ -454,8 +436,8 @@ impl Table {
         let kind = TableBlock::IndexPartition;
         let handle = self.partition_fence(top, n)?.handle;
         let parse = |plain| self.inner.parse_fences(plain, kind, handle.offset);
-        let key = self.inner.cache_key(kind, handle.offset);
-        self.inner.ctx.cache.get_or_load(&key, Priority::High, || {
+        let slot = top.partitions().map(|(fences, _)| (fences, n));
+        self.inner.get_or_load(slot, (kind, handle.offset), || {
             match self.open_block(handle, kind).and_then(parse) {
                 Err(error @ Error::Read { .. }) => Err(error),
                 Err(error) => match rebuilt_partition(self, top, n).and_then(parse) {
@@ -472,9 +454,14 @@ impl Table {
         self.inner.filter()
     }
 
-    /// The filter of a partition.
-    pub(crate) fn filter_partition(&self, handle: BlockHandle) -> Result<Arc<CachedFilter>, Error> {
-        self.inner.filter_partition(handle)
+    /// The filter of partition `n`, if it has one.
+    pub(crate) fn filter_partition(
+        &self,
+        top: &CachedBlock,
+        n: usize,
+    ) -> Result<Option<Arc<CachedFilter>>, Error> {
+        let handle = self.partition_fence(top, n)?.filter;
+        handle.map(|handle| self.inner.filter_partition(top, n, handle)).transpose()
     }
 
     /// Where the index begins, for errors about what it holds.
@@ -483,7 +470,7 @@ impl Table {
     }
 
     pub(crate) fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
-        self.inner.data_block(handle)
+        self.inner.data_block(handle, None)
     }
 
     /// The data block at `handle`, by `load` if the cache does not have it.

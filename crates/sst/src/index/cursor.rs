@@ -6,7 +6,11 @@ use std::{
 
 use stratal_types::{SeqNo, Trailer};
 
-use crate::{Error, Table, block::CachedBlock, handle::BlockHandle};
+use crate::{
+    Error, Table,
+    block::{CachedBlock, CachedFilter},
+    handle::BlockHandle,
+};
 
 use super::{BlockFence, PartitionFence, Sought};
 
@@ -112,12 +116,18 @@ impl IndexCursor {
         self.seek_to_partition(table, 0)
     }
 
-    /// Goes to the fence of data block `number`, in a table of one level, if it has so many.
-    pub(crate) fn seek_to_block(&mut self, table: &Table, number: usize) -> Result<(), Error> {
-        self.partition = 0;
-        let blocks = self.load_top(table)?.map_or(0, CachedBlock::len);
-        self.row = (number < blocks && !table.is_divided()).then_some(number);
-        Ok(())
+    /// Goes to `row` of partition `n`, the only one of which is 0 in a table of one level; to none if
+    /// there is no such row.
+    pub(crate) fn seek_to_row(&mut self, table: &Table, n: usize, row: usize) -> Result<(), Error> {
+        self.partition = n;
+        self.load_top(table)?;
+        let rows = self.load_leaf(table)?.map_or(0, CachedBlock::len);
+        if row < rows || !table.is_divided() {
+            self.row = (row < rows).then_some(row);
+            return Ok(());
+        }
+        // The rows before may end with a fence of the key that is looked for.
+        self.settle_forward(table, row)
     }
 
     /// Goes to the first fence of partition `n`, if the table has so many; the only one is 0 in a
@@ -318,6 +328,22 @@ impl IndexCursor {
             bytes = bytes.saturating_sub(among);
         }
         Ok(bytes)
+    }
+
+    /// The filter of the partition that the cursor is in, if it has one; `None` too where there is no
+    /// partition.
+    pub(crate) fn filter(&self, table: &Table) -> Result<Option<Arc<CachedFilter>>, Error> {
+        match &self.top {
+            Some(top) if table.is_divided() && self.partition < top.len() => {
+                table.filter_partition(top, self.partition)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The block of fences that the cursor is in, and the row on which it stands.
+    pub(crate) fn fences(&self) -> Option<(&CachedBlock, usize)> {
+        self.inside()
     }
 
     fn inside(&self) -> Option<(&CachedBlock, usize)> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stratal_archive::{SectionTag, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Dictionary, FileKey, Outcome};
-use stratal_cache::{CacheKey, FileId, Priority};
+use stratal_cache::{CacheKey, FileId, Pin, Priority, Resident, Slots};
 use stratal_filter::{Filter, Retrieval};
 use stratal_types::{Counter, Fragments, SeqNo};
 
@@ -38,6 +38,25 @@ pub(super) struct Inner {
     pub(super) overlay: Option<SeqNo>,
     /// Both copies of the properties are damaged.
     pub(super) lacks_properties: bool,
+    pub(super) resident: ResidentParts,
+}
+
+/// One slot each for what every lookup needs, as long as the cache holds it.
+#[derive(Debug)]
+pub(super) struct ResidentParts {
+    index: Slots<CachedBlock>,
+    filter: Slots<CachedFilter>,
+    locator: Slots<CachedLocator>,
+    /// Where the filter over the whole table begins, if there is one.
+    filter_at: Option<u64>,
+}
+
+impl ResidentParts {
+    pub(super) fn of(toc: &Toc) -> Self {
+        let filter_at = toc.find(section::FILTER).next().map(|entry| entry.offset);
+        let (index, filter, locator) = (Slots::new(1), Slots::new(1), Slots::new(1));
+        Self { index, filter, locator, filter_at }
+    }
 }
 
 impl Inner {
@@ -80,12 +99,20 @@ impl Inner {
             return Ok(None);
         }
         let kind = TableBlock::Index;
-        let index = self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
+        let slot = (&self.resident.index, 0);
+        let load = || {
             self.load_doubled(section::INDEX, kind, ordinal::INDEX, |plain, offset| {
                 self.parse_fences(plain, kind, offset)
             })
-        })?;
-        Ok(Some(index))
+        };
+        let key = self.cache_key(kind, 0);
+        self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
+    }
+
+    /// The [index](Self::index), if it is in memory.
+    #[inline]
+    pub(super) fn resident_index<'p>(&self, pin: &'p Pin) -> Option<&'p CachedBlock> {
+        self.shown(&self.resident.index, 0, (TableBlock::Index, || 0), pin)
     }
 
     /// A block of the index.
@@ -96,8 +123,7 @@ impl Inner {
         offset: u64,
     ) -> Result<CachedBlock, Error> {
         let block = parse_sorted(plain, kind, offset)?;
-        let is_bytewise = self.ctx.comparator.is_bytewise();
-        Ok(if is_bytewise { block.with_heads() } else { block })
+        Ok(block.with_fences(self.ctx.comparator.is_bytewise()))
     }
 
     pub(super) fn tombstones(&self) -> Result<Arc<Fragments>, Error> {
@@ -177,13 +203,25 @@ impl Inner {
         let Some(entry) = self.toc.find(section::FILTER).next() else { return Ok(None) };
         let kind = TableBlock::Filter;
         let key = self.cache_key(kind, entry.offset);
+        let slot = (&self.resident.filter, 0);
         let load = || self.load_filter(section_handle(entry, ordinal::FILTER), kind);
-        self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
+        self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
+    }
+
+    pub(super) fn has_filter(&self) -> bool {
+        self.resident.filter_at.is_some()
+    }
+
+    /// The [filter](Self::filter), if it is in memory.
+    #[inline]
+    pub(super) fn resident_filter<'p>(&self, pin: &'p Pin) -> Option<&'p CachedFilter> {
+        let at = || self.resident.filter_at.unwrap_or(0);
+        self.shown(&self.resident.filter, 0, (TableBlock::Filter, at), pin)
     }
 
     /// `None` in a table of two levels, which is not to have one.
     pub(super) fn locator(&self) -> Result<Option<Arc<CachedLocator>>, Error> {
-        if self.properties.locator_bytes == 0 || self.properties.index_levels > 1 {
+        if !self.has_locator() {
             return Ok(None);
         }
         let Some(entry) = self.toc.find(section::LOCATOR).next() else { return Ok(None) };
@@ -199,14 +237,57 @@ impl Inner {
                     Err(_) => Ok(CachedLocator::Unusable),
                 }
             };
-        self.ctx.cache.get_or_load(&key, Priority::High, load).map(Some)
+        let slot = (&self.resident.locator, 0);
+        self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
     }
 
-    pub(super) fn filter_partition(&self, handle: BlockHandle) -> Result<Arc<CachedFilter>, Error> {
+    pub(super) fn has_locator(&self) -> bool {
+        self.properties.locator_bytes > 0 && self.properties.index_levels <= 1
+    }
+
+    /// The [locator](Self::locator), if it is in memory.
+    pub(super) fn resident_locator<'p>(&self, pin: &'p Pin) -> Option<&'p CachedLocator> {
+        let at = || self.toc.find(section::LOCATOR).next().map_or(0, |entry| entry.offset);
+        self.shown(&self.resident.locator, 0, (TableBlock::Locator, at), pin)
+    }
+
+    /// The filter of the partition that row `n` of `top` stands for, which says that it is at `handle`.
+    pub(super) fn filter_partition(
+        &self,
+        top: &CachedBlock,
+        n: usize,
+        handle: BlockHandle,
+    ) -> Result<Arc<CachedFilter>, Error> {
         let kind = TableBlock::FilterPartition;
-        let key = self.cache_key(kind, handle.offset);
-        let load = || self.load_filter(Ok(handle), kind);
-        self.ctx.cache.get_or_load(&key, Priority::High, load)
+        let slot = top.partitions().map(|(_, filters)| (filters, n));
+        self.get_or_load(slot, (kind, handle.offset), || self.load_filter(Ok(handle), kind))
+    }
+
+    /// What stands at an offset and is auxiliary, from the cache or by `load`; shown in `slot`.
+    pub(super) fn get_or_load<T: Resident>(
+        &self,
+        slot: Option<(&Slots<T>, usize)>,
+        (kind, offset): (TableBlock, u64),
+        load: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<Arc<T>, Error> {
+        let (cache, key) = (&self.ctx.cache, self.cache_key(kind, offset));
+        let priority = if kind == TableBlock::Data { Priority::Normal } else { Priority::High };
+        match slot {
+            Some(slot) => cache.get_or_load_shown(slot, &key, priority, load),
+            None => cache.get_or_load(&key, priority, load),
+        }
+    }
+
+    /// What slot `at` shows, if it is in memory; it is what stands at an offset.
+    #[inline]
+    pub(super) fn shown<'p, T: Resident>(
+        &self,
+        slots: &Slots<T>,
+        at: usize,
+        (kind, offset): (TableBlock, impl FnOnce() -> u64),
+        pin: &'p Pin,
+    ) -> Option<&'p T> {
+        self.ctx.cache.get_shown(slots, at, || self.cache_key(kind, offset()), pin)
     }
 
     /// A damaged filter is no reason to refuse a read; a source that cannot be read is.
@@ -224,9 +305,15 @@ impl Inner {
         }
     }
 
-    pub(super) fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
+    /// The data block at `handle`, which `row` of `fences` stands for if they are given.
+    pub(super) fn data_block(
+        &self,
+        handle: BlockHandle,
+        fences: Option<(&CachedBlock, usize)>,
+    ) -> Result<Arc<CachedBlock>, Error> {
         let kind = TableBlock::Data;
-        self.ctx.cache.get_or_load(&self.cache_key(kind, handle.offset), Priority::Normal, || {
+        let slot = fences.and_then(|(fences, row)| Some((fences.blocks()?, row)));
+        self.get_or_load(slot, (kind, handle.offset), || {
             parse_sorted(self.open_block(handle, kind)?, kind, handle.offset)
         })
     }
