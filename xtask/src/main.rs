@@ -14,6 +14,7 @@ mod process;
 mod no_std;
 mod interleavings;
 mod soak;
+mod bench_peers;
 mod ci;
 
 use std::{
@@ -31,6 +32,7 @@ cargo xtask COMMAND
   loom        concurrent structures in every interleaving
   shuttle     the engine and the database under many schedules
   soak WHAT   a long run; `cargo xtask soak list` names them
+  bench-peers Stratal beside other engines; `cargo xtask bench-peers help` says how
   help        this text
 ";
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ["loom"] => interleavings::loom(&root()),
         ["shuttle"] => interleavings::shuttle(&root()),
         ["soak", rest @ ..] => soak::run(&root(), rest),
+        ["bench-peers", rest @ ..] => bench_peers::run(&root(), rest),
         [unknown, ..] => Err(format!("no such command: {unknown}\n\n{HELP}")),
     };
     match outcome {
