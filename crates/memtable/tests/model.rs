@@ -71,9 +71,11 @@ fn check(memtable: &Arc<Memtable>, model: &Model, probes: &[Vec<u8>]) {
     assert_eq!(cursor.entry().map(owned).as_ref(), entries.first());
 
     let bounds = || (0..100u32).step_by(7).map(SeqNo::from);
-    let covering = |key| bounds().map(move |bound| memtable.covering(key, bound));
     // Asked for before they are put together.
-    let covering: Vec<_> = probes.iter().flat_map(covering).collect();
+    let mut covering = Vec::new();
+    for key in probes {
+        covering.extend(bounds().map(|bound| memtable.covering(key, bound)));
+    }
     let mut covering = covering.into_iter();
     for key in probes {
         for bound in [0, 1, 5, 40, 90].map(SeqNo::from).into_iter().chain([SeqNo::MAX]) {
