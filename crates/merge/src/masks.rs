@@ -2,7 +2,11 @@ use std::sync::Arc;
 
 use stratal_types::{Fragments, SeqNo, Stretch};
 
-use crate::order::Order;
+use crate::{merging::Direction, order::Order};
+
+/// Stretches that a read passes at once. Where many tombstones lie over one another, their bounds divide
+/// what they hide into short ones.
+const STRETCHES_PASSED: usize = 64;
 
 /// The range tombstones of all sources, asked for one key after another by a read at one bound.
 ///
@@ -64,10 +68,23 @@ impl Masks {
         }
     }
 
-    /// The stretch of keys, in the source that has it, over all of which the tombstone holds that
-    /// was returned last.
-    pub(crate) fn stretch(&self, covering: Covering) -> Stretch<'_> {
-        self.of_sources[covering.mask].stretch()
+    /// How far, from the key asked for last, everything that the tombstone returned for it hides is
+    /// hidden by tombstones of the same source. That may be further: a few stretches are looked at.
+    pub(crate) fn hidden_to(&self, covering: Covering, direction: Direction) -> Option<&[u8]> {
+        let Mask { fragments, position, .. } = &self.of_sources[covering.mask];
+        let mut stretch = fragments.stretch(*position);
+        for ahead in 1..STRETCHES_PASSED {
+            let next = match direction {
+                Direction::Forward => Some(position + ahead),
+                Direction::Backward => position.checked_sub(ahead),
+            };
+            let next = next.map(|next| fragments.stretch(next)).filter(|next| {
+                next.newest_below(self.bound).is_some_and(|newest| newest >= covering.seqno)
+            });
+            let Some(next) = next else { break };
+            stretch = next;
+        }
+        if direction == Direction::Forward { stretch.end } else { stretch.start }
     }
 
     fn contains(&self, window: Window, key: &[u8], order: &Order) -> bool {

@@ -175,9 +175,7 @@ impl<C: Cursor> VisibleCursor<C> {
             return Ok(());
         }
         let Self { merged, masks, seqno_max, masked, .. } = self;
-        let stretch = masks.stretch(covered);
-        let limit = if direction == Direction::Forward { stretch.end } else { stretch.start };
-        let Some(limit) = limit else { return Ok(()) };
+        let Some(limit) = masks.hidden_to(covered, direction) else { return Ok(()) };
         let all_hidden =
             |source: usize| source > covered.source || seqno_max[source] < covered.seqno;
         let moved = merged.pass(limit, all_hidden)?;
