@@ -33,11 +33,13 @@
 mod context;
 mod filter;
 mod tombstones;
+mod summary;
 mod stream;
 mod carry;
 
 pub use context::{GcContext, ValueSource};
 pub use filter::{CompactionFilter, Verdict};
 pub use stratal_merge::{MergeOperator, OperatorError};
-pub use stream::{GcStream, GcSummary};
+pub use stream::GcStream;
+pub use summary::GcSummary;
 pub use tombstones::JobTombstones;

@@ -1,9 +1,9 @@
 use std::{borrow::Cow, fmt};
 
 use stratal_merge::{Chain, MergeOperator, compose, fold};
-use stratal_types::{Cursor, EntryKind, EntryRef, SeqNo, Trailer};
+use stratal_types::{Cursor, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer};
 
-use super::{CompactionFilter, GcContext, Verdict, tombstones::FragmentFinger};
+use super::{CompactionFilter, GcContext, GcSummary, Verdict, tombstones::FragmentFinger};
 use crate::SpanFinger;
 
 /// A merged input with everything left out that no read at or above the watermark can miss.
@@ -24,6 +24,7 @@ pub struct GcStream<'a, C> {
     pub(super) input: C,
     pub(super) context: GcContext<'a>,
     pub(super) filter: Option<&'a mut dyn CompactionFilter>,
+    digests: bool,
     departed: &'a mut dyn FnMut(&[u8], &[u8]),
     pub(super) older: SpanFinger<'a>,
     pub(super) covered_elsewhere: Option<SpanFinger<'a>>,
@@ -38,6 +39,8 @@ pub struct GcStream<'a, C> {
     held: Held,
     /// Newest first.
     pub(super) chain: Chain,
+    /// Those of the operands in `chain`.
+    chain_digests: Vec<Option<EntryDigest>>,
     /// Last key of the block that follows, if one does; kept for its memory.
     pub(super) block_end: Vec<u8>,
 
@@ -53,69 +56,6 @@ pub struct GcStream<'a, C> {
     last: Option<SeqNo>,
     /// The pointer in the last version read, if it was one.
     last_pointer: Vec<u8>,
-}
-
-/// What a stream did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GcSummary {
-    /// Entries taken from the input.
-    pub entries_in: u64,
-    /// Entries lent.
-    pub entries_out: u64,
-    /// Versions dropped because a range tombstone hides them.
-    pub covered: u64,
-    /// Versions dropped because a newer one replaces them, folded ones included.
-    pub replaced: u64,
-    /// Deletes dropped because they had nothing left to hide.
-    pub deletes_collected: u64,
-    /// Weak deletes that vanished together with their put.
-    pub weak_pairs: u64,
-    /// Chains of operands that became a value.
-    pub folds: u64,
-    /// Chains that could have become a value but for the operator, an unreadable value or the limit.
-    pub folds_failed: u64,
-    /// Chains that became one operand.
-    pub compositions: u64,
-    /// Values that got number zero.
-    pub zeroed: u64,
-    /// Values that the filter removed or replaced.
-    pub filtered: u64,
-    /// Value pointers reported as gone.
-    pub pointers_departed: u64,
-}
-
-impl GcSummary {
-    /// Adds what another stream did: of another part of the same job.
-    pub fn add(&mut self, other: &Self) {
-        // Every field by name, so that none that is new is forgotten.
-        let Self {
-            entries_in,
-            entries_out,
-            covered,
-            replaced,
-            deletes_collected,
-            weak_pairs,
-            folds,
-            folds_failed,
-            compositions,
-            zeroed,
-            filtered,
-            pointers_departed,
-        } = other;
-        self.entries_in += entries_in;
-        self.entries_out += entries_out;
-        self.covered += covered;
-        self.replaced += replaced;
-        self.deletes_collected += deletes_collected;
-        self.weak_pairs += weak_pairs;
-        self.folds += folds;
-        self.folds_failed += folds_failed;
-        self.compositions += compositions;
-        self.zeroed += zeroed;
-        self.filtered += filtered;
-        self.pointers_departed += pointers_departed;
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +100,8 @@ pub(super) enum Out {
 struct Held {
     trailer: Trailer,
     value: Vec<u8>,
+    /// The digest of an entry that was kept, and the trailer that it came under.
+    came_with: Option<(EntryDigest, Trailer)>,
 }
 
 impl<'a, C: Cursor> GcStream<'a, C> {
@@ -173,6 +115,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
         Self {
             input,
             filter: None,
+            digests: false,
             departed,
             older: SpanFinger::new(context.older),
             covered_elsewhere: context.covered_elsewhere.map(SpanFinger::new),
@@ -182,8 +125,13 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             summary: GcSummary::default(),
             at: At::Start,
             out: Out::Nothing,
-            held: Held { trailer: Trailer::new(SeqNo::ZERO, EntryKind::Delete), value: Vec::new() },
+            held: Held {
+                trailer: Trailer::new(SeqNo::ZERO, EntryKind::Delete),
+                value: Vec::new(),
+                came_with: None,
+            },
             chain: Chain::default(),
+            chain_digests: Vec::new(),
             block_end: Vec::new(),
             key: Vec::new(),
             cover: None,
@@ -199,6 +147,13 @@ impl<'a, C: Cursor> GcStream<'a, C> {
     #[must_use]
     pub fn with_filter(mut self, filter: &'a mut dyn CompactionFilter) -> Self {
         self.filter = Some(filter);
+        self
+    }
+
+    /// Keeps the digests that come with entries, for [`digest`](Self::digest).
+    #[must_use]
+    pub fn with_digests(mut self) -> Self {
+        self.digests = true;
         self
     }
 
@@ -232,6 +187,25 @@ impl<'a, C: Cursor> GcStream<'a, C> {
                 Some(EntryRef::new(&self.key, trailer, operand))
             }
         }
+    }
+
+    /// The digest that came with the entry the stream stands on, under the trailer that it has now. It was
+    /// taken from what the entry held when it was taken: the stream does not look. What the stream made
+    /// itself has none, nor has anything unless [digests are kept](Self::with_digests).
+    pub fn digest(&self) -> Option<EntryDigest> {
+        if !self.digests {
+            return None;
+        }
+        let (digest, from, to) = match self.out {
+            Out::Nothing | Out::End | Out::Failed => return None,
+            Out::Input(trailer) => (self.input.digest()?, self.input.entry()?.trailer, trailer),
+            Out::Held => {
+                let (digest, from) = self.held.came_with?;
+                (digest, from, self.held.trailer)
+            }
+            Out::Chain(at) => return *self.chain_digests.get(at)?,
+        };
+        Some(digest.moved(from, to))
     }
 
     /// Ends the stream: what it did if it reached its end, `None` if not. Outputs of a stream that
@@ -383,9 +357,17 @@ impl<'a, C: Cursor> GcStream<'a, C> {
         self.lend_held(seqno, kind);
     }
 
+    /// Keeps the digest of the version the input stands on, which is to be held.
+    fn keep_digest(&mut self, trailer: Trailer) {
+        if self.digests {
+            self.held.came_with = self.input.digest().map(|digest| (digest, trailer));
+        }
+    }
+
     /// Decides about the version the input stands on, which no fragment hides from everyone.
     fn judge(&mut self) -> Result<(), C::Error> {
         let Some(entry) = self.input.entry() else { return Ok(()) };
+        self.held.came_with = None;
         let newest = self.phase == Phase::Untouched;
         if newest {
             self.phase = Phase::Judging;
@@ -401,7 +383,10 @@ impl<'a, C: Cursor> GcStream<'a, C> {
         }
         match trailer.kind() {
             EntryKind::Delete => self.judge_delete(trailer),
-            EntryKind::WeakDelete => self.judge_weak_delete(trailer.seqno()),
+            EntryKind::WeakDelete => {
+                self.keep_digest(trailer);
+                self.judge_weak_delete(trailer.seqno())
+            }
             EntryKind::Merge => match self.context.operator {
                 Some(operator) if !self.chain_stays => self.judge_operands(operator),
                 _ => {
@@ -469,6 +454,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             self.held.value.clear();
             self.held.value.extend_from_slice(entry.value);
         }
+        self.keep_digest(trailer);
         self.next_version()?;
         let mark = self.drop_rest()?;
         self.lend_held(trailer.seqno(), with_mark(kind, mark));
@@ -518,6 +504,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
     /// The operands that begin where the input stands.
     fn judge_operands(&mut self, operator: &dyn MergeOperator) -> Result<(), C::Error> {
         self.chain.clear();
+        self.chain_digests.clear();
         let mut over_limit = false;
         while let (At::Version, false) = (self.at, over_limit) {
             let Some(entry) = self.input.entry() else { break };
@@ -525,6 +512,9 @@ impl<'a, C: Cursor> GcStream<'a, C> {
                 break;
             }
             self.chain.push(entry.trailer, entry.value);
+            if self.digests {
+                self.chain_digests.push(self.input.digest());
+            }
             over_limit = self.chain.size() > self.context.chain_len_max;
             self.next_version()?;
         }

@@ -5,12 +5,14 @@ use stratal_compaction::{
     gc::{CompactionFilter, GcContext, GcStream, JobTombstones, Verdict},
 };
 use stratal_testkit::Rng;
-use stratal_types::{Bytewise, EntryRef, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer};
+use stratal_types::{
+    Bytewise, EntryKind, EntryRef, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer,
+};
 
 use crate::{
     model::{Compactor, Facts, Judged, Source, Version},
     rules::Rules,
-    support::{Append, Itself, Row, RowCursor, sort},
+    support::{Append, Itself, Row, RowCursor, sort, unlike},
 };
 
 const KEY: &[u8] = b"k";
@@ -214,10 +216,21 @@ fn stream(inputs: &[Source], facts: Facts, means: Means) -> (Source, Option<Judg
     };
     let mut judge = Judge { filter: means.filter, facts, judged: None };
     let stream = GcStream::new(RowCursor::new(&rows), context, &mut depart);
-    let mut stream = stream.with_filter(&mut judge);
+    let mut stream = stream.with_filter(&mut judge).with_digests();
     let mut output: Vec<Row> = Vec::new();
     stream.advance().unwrap();
     while let Some(entry) = stream.entry() {
+        // What passes keeps its digest, and only that has one.
+        if let Some(digest) = stream.digest() {
+            assert_eq!(digest, unlike(entry));
+            assert!(rows.iter().any(|row| row.value == entry.value), "{entry:?} of {rows:?}");
+        } else {
+            // What is made may be what was there: a value replaced by itself, an operand composed alone.
+            let is_made_again = means.filter == Filter::Replace
+                || entry.kind() == EntryKind::Merge && means.chain_len_max < usize::MAX;
+            let is_as_it_was = rows.contains(&entry.into());
+            assert!(!is_as_it_was || is_made_again, "{entry:?} lost its digest");
+        }
         output.push(entry.into());
         stream.advance().unwrap();
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every test uses some of it")]
 
 use stratal_compaction::gc::{MergeOperator, OperatorError, ValueSource};
-use stratal_types::{Comparator, Cursor, EntryKind, EntryRef, SeqNo, Trailer};
+use stratal_types::{Comparator, Cursor, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer};
 
 /// A row that is its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +85,15 @@ impl Cursor for RowCursor<'_> {
         let row = self.rows.get(self.at.checked_sub(1)?)?;
         Some(EntryRef::new(&row.key, row.trailer, &row.value))
     }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        self.entry().map(unlike)
+    }
+}
+
+/// A digest as of an entry that has changed since: whoever computes it anew gets another.
+pub(crate) fn unlike(entry: EntryRef<'_>) -> EntryDigest {
+    EntryDigest(EntryDigest::of(entry).0 ^ 1)
 }
 
 /// Appends operands; composes them if told so. Refuses an operand that begins with `!`.
