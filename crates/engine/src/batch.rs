@@ -1,4 +1,4 @@
-use stratal_types::{KEY_LEN_MAX, VALUE_LEN_MAX};
+use stratal_types::{EntryDigest, KEY_LEN_MAX, VALUE_LEN_MAX};
 
 use crate::Error;
 
@@ -7,6 +7,8 @@ use crate::Error;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     operations: Vec<Operation>,
+    /// One for each, if they are taken.
+    digests: Option<Vec<EntryDigest>>,
 }
 
 /// One change.
@@ -52,6 +54,13 @@ impl WriteBatch {
         Self::default()
     }
 
+    /// A batch without changes, which takes the [digest](Operation::digest) of each change as it is
+    /// added: for trees that [check entries from then on](crate::TreeOptions::digests_at_insert). They
+    /// take digests themselves, but not before they are given the batch.
+    pub fn with_digests() -> Self {
+        Self { operations: Vec::new(), digests: Some(Vec::new()) }
+    }
+
     /// Gives `key` a value.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
         self.push(Operation::Put { key: key.into(), value: value.into() })
@@ -82,8 +91,16 @@ impl WriteBatch {
 
     /// Adds a change.
     pub fn push(&mut self, operation: Operation) -> &mut Self {
+        if let Some(digests) = &mut self.digests {
+            digests.push(operation.digest());
+        }
         self.operations.push(operation);
         self
+    }
+
+    /// The digests of the changes, in their order, if they were taken.
+    pub fn digests(&self) -> Option<&[EntryDigest]> {
+        self.digests.as_deref()
     }
 
     /// The changes, in order.

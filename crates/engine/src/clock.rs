@@ -4,7 +4,7 @@ use stratal_types::{
     SeqNo,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -25,6 +25,8 @@ pub struct Clock {
     registry: Mutex<Registry>,
     /// Reads below this bound were refused, though they had registered.
     refused: AtomicU64,
+    /// A batch was cut short while it was applied.
+    is_torn: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Clock {
             visible: AtomicU64::new(next.get()),
             registry: Mutex::new(Registry { live: BTreeMap::new(), held: BTreeMap::new(), floor }),
             refused: AtomicU64::new(0),
+            is_torn: AtomicBool::new(false),
         }
     }
 
@@ -63,8 +66,9 @@ impl Clock {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfSeqNos`], and then none was given out.
+    /// [`Error::OutOfSeqNos`] and [`Error::Torn`], and then none was given out.
     pub fn allocate(&self, count: u64) -> Result<SeqNo, Error> {
+        self.check_whole()?;
         let first = self.next.load(Ordering::Acquire);
         let next = first.checked_add(count).filter(|&next| next < SeqNo::MAX.get());
         self.next.store(next.ok_or(Error::OutOfSeqNos)?, Ordering::Release);
@@ -79,6 +83,17 @@ impl Clock {
     /// Lets reads see everything below `bound`, all of which is applied.
     pub fn publish(&self, bound: SeqNo) {
         self.visible.fetch_max(bound.get(), Ordering::Release);
+    }
+
+    /// Notes that a part of a batch is in memory and the rest never will be: from now on nothing is
+    /// given a number, so that no read ever has a bound above those of the batch, nor made durable.
+    pub(crate) fn tear(&self) {
+        self.is_torn.store(true, Ordering::Release);
+    }
+
+    /// [`Error::Torn`] if a batch was cut short.
+    pub(crate) fn check_whole(&self) -> Result<(), Error> {
+        if self.is_torn.load(Ordering::Acquire) { Err(Error::Torn) } else { Ok(()) }
     }
 
     /// Registers a reader at the present moment, until [`release`](Self::release).

@@ -119,6 +119,20 @@ pub enum Error {
         key: Vec<u8>,
     },
 
+    /// An entry does not fit the digest that was taken when it was written: memory has changed since. In
+    /// a table it is [`Error::Table`].
+    #[error("the entry of key \"{}\" does not fit its digest: memory has changed", key.escape_ascii())]
+    Damaged {
+        /// The key, as it is now.
+        key: Vec<u8>,
+    },
+
+    /// A batch was cut short while it was applied: by a comparator that panicked, or by memory that had
+    /// changed. What was applied of it is not visible and not durable, and nothing more is written
+    /// until the store is opened again.
+    #[error("a batch was cut short: nothing is written until the store is opened again")]
+    Torn,
+
     /// Sequence numbers are used up.
     #[error("there are no more sequence numbers")]
     OutOfSeqNos,
@@ -189,6 +203,16 @@ impl Error {
                 matches!(source, crate::SettingsError::Malformed { .. })
             }
             Self::Mismatch { .. } | Self::Missing { .. } | Self::Identity { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether an entry has changed in memory since its digest was taken.
+    pub fn is_memory_damage(&self) -> bool {
+        let in_table = |source: &_| matches!(source, stratal_sst::Error::Damaged { .. });
+        match self {
+            Self::Table { source, .. } => in_table(source),
+            Self::Damaged { .. } => true,
             _ => false,
         }
     }

@@ -21,7 +21,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// Whatever writing or the manifest said. The memtables are still there then.
+    /// Whatever writing or the manifest said; [`Error::Damaged`] and [`Error::Torn`]. The memtables are
+    /// still there then.
     pub fn flush(&self) -> Result<JobSummary, Error> {
         self.seal_between_writes();
         self.flush_sealed()
@@ -46,6 +47,7 @@ impl Tree {
     /// As [`flush`](Self::flush).
     pub fn flush_sealed_to(&self, bound: SeqNo) -> Result<JobSummary, Error> {
         let _turn = self.flushing.lock();
+        self.store.clock().check_whole()?;
         // Also if there is nothing to flush: readers may have given files up since the last job.
         self.store.files.remove_unused();
         let state = self.state.load_full();

@@ -6,8 +6,8 @@ use stratal_compaction::plan::Job;
 use stratal_fs::Origin;
 use stratal_sst::TableSetWriter;
 use stratal_types::{
-    EntryKind, EntryRef, Fragments, KEY_LEN_MAX, KeyRange, OutputCutter, Piece, RangeTombstone,
-    SeqNo, Trailer, VALUE_LEN_MAX,
+    EntryDigest, EntryKind, EntryRef, Fragments, KEY_LEN_MAX, KeyRange, OutputCutter, Piece,
+    RangeTombstone, SeqNo, Trailer, VALUE_LEN_MAX,
 };
 
 use crate::{
@@ -224,22 +224,27 @@ impl<'a> Ingestion<'a> {
     }
 
     fn add(&mut self, key: &[u8], kind: EntryKind, value: &[u8]) -> Result<(), Error> {
+        let entry = EntryRef::new(key, Trailer::new(SeqNo::ZERO, kind), value);
+        let digest = self.tree.takes_digests().then(|| EntryDigest::of(entry));
         self.go_on(|ingestion| {
             check_len("key", key.len(), 1, KEY_LEN_MAX)?;
             ingestion.check_order(key)?;
             ingestion.delete_last_excised(Some(key))?;
             ingestion.last_excised.pop_front_if(|last| last == key);
-            ingestion.write(key, kind, value)?;
+            ingestion.write(entry, digest)?;
             ingestion.rows += 1;
             Ok(())
         })
     }
 
-    fn write(&mut self, key: &[u8], kind: EntryKind, value: &[u8]) -> Result<(), Error> {
-        let trailer = Trailer::new(SeqNo::ZERO, kind);
-        self.set(key).add(EntryRef::new(key, trailer, value))?;
+    fn write(&mut self, entry: EntryRef<'_>, digest: Option<EntryDigest>) -> Result<(), Error> {
+        let set = self.set(entry.key);
+        match digest {
+            Some(digest) => set.add_with_digest(entry, digest)?,
+            None => set.add(entry)?,
+        }
         self.last_key.clear();
-        self.last_key.extend_from_slice(key);
+        self.last_key.extend_from_slice(entry.key);
         Ok(())
     }
 
@@ -248,7 +253,8 @@ impl<'a> Ingestion<'a> {
         let comparator = Arc::clone(&self.tree.comparator);
         let is_due = |last: &[u8]| next.is_none_or(|next| comparator.compare(last, next).is_lt());
         while let Some(last) = self.last_excised.pop_front_if(|last| is_due(last)) {
-            self.write(&last, EntryKind::Delete, &[])?;
+            let trailer = Trailer::new(SeqNo::ZERO, EntryKind::Delete);
+            self.write(EntryRef::new(&last, trailer, &[]), None)?;
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub struct KeptOptions {
     pub prefix: Option<String>,
     /// As in [`TreeOptions::table`], in the clear and without a given dictionary.
     pub table: TableOptions,
+    /// As in [`TreeOptions::digests_at_insert`].
+    pub digests_at_insert: bool,
 }
 
 impl Default for KeptOptions {
@@ -80,6 +82,7 @@ impl KeptOptions {
             filters: options.filters,
             prefix: options.prefix.as_ref().map(|extractor| extractor.name().to_owned()),
             table: TableOptions { seal: Seal::None, dictionary, ..options.table.clone() },
+            digests_at_insert: options.digests_at_insert,
         }
     }
 
@@ -90,7 +93,15 @@ impl KeptOptions {
         base: &TreeOptions,
         named: impl FnOnce(&str) -> Option<Arc<dyn PrefixExtractor>>,
     ) -> TreeOptions {
-        let Self { strategy, cut, compress_from_level, filters, prefix, mut table } = self;
+        let Self {
+            strategy,
+            cut,
+            compress_from_level,
+            filters,
+            prefix,
+            mut table,
+            digests_at_insert,
+        } = self;
         table.seal = base.table.seal;
         if let given @ TableDictionary::Given(_) = &base.table.dictionary {
             table.dictionary = given.clone();
@@ -101,6 +112,7 @@ impl KeptOptions {
             compress_from_level,
             filters,
             table,
+            digests_at_insert,
             prefix: prefix.and_then(|name| named(&name)),
             ..base.clone()
         }
@@ -143,7 +155,9 @@ impl KeptOptions {
             Parity::ReedSolomon { data, parity } => out.extend([3, data, parity]),
             _ => out.push(0),
         });
-        put_field(out, tag::ENTRY_DIGESTS, |out| out.push(table.entry_digests.into()));
+        put_field(out, tag::ENTRY_DIGESTS, |out| {
+            out.push(if self.digests_at_insert { 2 } else { table.entry_digests.into() });
+        });
         put_field(out, tag::FILTER, |out| match table.filter {
             None => out.push(0),
             Some(FilterSpec { kind, size }) => {
@@ -228,7 +242,13 @@ impl KeptOptions {
                 }
                 _ => {}
             },
-            tag::ENTRY_DIGESTS => table.entry_digests = flag(input)?,
+            tag::ENTRY_DIGESTS => {
+                let kind = number(input)?;
+                if kind <= 2 {
+                    table.entry_digests = kind > 0;
+                    self.digests_at_insert = kind == 2;
+                }
+            }
             tag::FILTER => match byte(input)? {
                 0 => table.filter = None,
                 kind => {
@@ -269,7 +289,15 @@ pub(crate) fn describe(tag: u64, value: &[u8]) -> Option<String> {
     if !kept.take_in(tag, value).ok()? {
         return None;
     }
-    let KeptOptions { strategy, cut, compress_from_level, filters, prefix, table } = kept;
+    let KeptOptions {
+        strategy,
+        cut,
+        compress_from_level,
+        filters,
+        prefix,
+        table,
+        digests_at_insert,
+    } = kept;
     let line = |name: &str, value: &dyn fmt::Debug| Some(format!("{name} {value:?}"));
     match tag {
         tag::STRATEGY => line("strategy", &strategy),
@@ -282,6 +310,7 @@ pub(crate) fn describe(tag: u64, value: &[u8]) -> Option<String> {
         tag::DICTIONARY => line("dictionary", &table.dictionary),
         tag::CHECKSUM => line("checksum", &table.checksum),
         tag::PARITY => line("parity", &table.parity),
+        tag::ENTRY_DIGESTS if digests_at_insert => line("entry_digests", &"at insert"),
         tag::ENTRY_DIGESTS => line("entry_digests", &table.entry_digests),
         tag::FILTER => line("filter", &table.filter),
         tag::FILTER_MEMBERSHIP => line("filter_membership", &table.filter_membership),

@@ -15,6 +15,12 @@ pub struct TreeOptions {
     /// How tables are written. In the first levels, whose tables live briefly, they are not compressed.
     /// They are in the clear: there is no way yet to bring a tree its keys.
     pub table: TableOptions,
+    /// Whether entries carry their digests from when they are written on, and not only from when their
+    /// block is built: through memtables, in four bytes each, into tables, for which
+    /// [`table`](Self::table) must have [`entry_digests`](TableOptions::entry_digests). An entry that
+    /// changes in memory on its way, or in a merge, is then [told](Error::Damaged) and not written.
+    /// Range deletes are checked until they are in memory. Default no.
+    pub digests_at_insert: bool,
     /// Levels above this one are not compressed. Default 2.
     pub compress_from_level: usize,
     /// How tables are merged. Default leveled.
@@ -58,6 +64,7 @@ impl Default for TreeOptions {
         Self {
             write_buffer_len: Self::WRITE_BUFFER_LEN,
             table: TableOptions::default(),
+            digests_at_insert: false,
             compress_from_level: Self::COMPRESS_FROM_LEVEL,
             strategy: StrategyOptions::default(),
             filters: FilterPolicy::default(),
@@ -99,6 +106,10 @@ impl TreeOptions {
         }
         if self.table.seal != Seal::None {
             return Err(Error::InvalidArgument("table.seal: a tree brings no keys".into()));
+        }
+        if self.digests_at_insert && !self.table.entry_digests {
+            let what = "digests_at_insert: table.entry_digests is off";
+            return Err(Error::InvalidArgument(what.into()));
         }
         self.filters.check()?;
         if let Some(extractor) = &self.prefix {

@@ -132,7 +132,12 @@ impl Merging {
         context.stop.check()?;
         let comparator = context.comparator.as_ref();
         let range = range_of(piece);
-        let sources = merge.sources.iter().map(|source| source.cursor(&range, comparator));
+        // Digests are looked at where they will go on: before anything is made of an entry.
+        let has_digests = self.table.options().entry_digests;
+        let sources = merge.sources.iter().map(|source| {
+            let cursor = source.cursor(&range, comparator);
+            if has_digests { cursor.checked() } else { cursor }
+        });
         let input = MergingCursor::new(sources.collect(), Arc::clone(&context.comparator));
         let mut input = Watched::new(input, context.stop.clone());
         if let Some(start) = &piece.start {
@@ -155,6 +160,9 @@ impl Merging {
         let mut stream = GcStream::new(input, gc, &mut departed);
         if let Some(filter) = &mut filter {
             stream = stream.with_filter(filter.as_mut());
+        }
+        if has_digests {
+            stream = stream.with_digests();
         }
 
         // A fence that the piece begins behind says how much lies below its first keys.
@@ -191,7 +199,10 @@ impl Merging {
             }
             stream.advance()?;
             let Some(entry) = stream.entry() else { break };
-            set.add(entry)?;
+            match stream.digest() {
+                Some(digest) => set.add_with_digest(entry, digest)?,
+                None => set.add(entry)?,
+            }
         }
         let Some(collected) = stream.finish() else {
             return Err(Error::StaleJob("the merge did not reach its end".into()));

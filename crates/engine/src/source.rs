@@ -6,15 +6,16 @@ use bytes::Bytes;
 use stratal_memtable::{Memtable, MemtableCursor};
 use stratal_merge::PointSource;
 use stratal_sst::{Scan, StoredBlock, TableCursor};
-use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryRef, SeqNo, Trailer};
+use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryDigest, EntryRef, SeqNo, Trailer};
 
-use crate::{Error, view::RunView};
+use crate::{Error, checked::CheckedCursor, files::TableHandle, view::RunView};
 
 /// A cursor over one source.
 #[derive(Debug)]
 pub(crate) enum SourceCursor {
     Memory(MemtableCursor),
     Run(Box<RunCursor>),
+    Checked(Box<CheckedCursor>),
 }
 
 impl Cursor for SourceCursor {
@@ -24,6 +25,7 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.seek(key, bound).map_err(never),
             Self::Run(cursor) => cursor.seek(key, bound),
+            Self::Checked(cursor) => cursor.seek(key, bound),
         }
     }
 
@@ -31,6 +33,7 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.seek_to_first().map_err(never),
             Self::Run(cursor) => cursor.seek_to_first(),
+            Self::Checked(cursor) => cursor.seek_to_first(),
         }
     }
 
@@ -38,6 +41,7 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.seek_to_last().map_err(never),
             Self::Run(cursor) => cursor.seek_to_last(),
+            Self::Checked(cursor) => cursor.seek_to_last(),
         }
     }
 
@@ -45,6 +49,7 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.advance().map_err(never),
             Self::Run(cursor) => cursor.advance(),
+            Self::Checked(cursor) => cursor.advance(),
         }
     }
 
@@ -52,6 +57,7 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.retreat().map_err(never),
             Self::Run(cursor) => cursor.retreat(),
+            Self::Checked(cursor) => cursor.retreat(),
         }
     }
 
@@ -59,6 +65,15 @@ impl Cursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.entry(),
             Self::Run(cursor) => cursor.entry(),
+            Self::Checked(cursor) => cursor.entry(),
+        }
+    }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        match self {
+            Self::Memory(cursor) => cursor.digest(),
+            Self::Run(cursor) => cursor.digest(),
+            Self::Checked(cursor) => cursor.digest(),
         }
     }
 }
@@ -69,6 +84,22 @@ impl SourceCursor {
         match self {
             Self::Memory(_) => None,
             Self::Run(cursor) => cursor.table_cursor()?.stored_block(),
+            Self::Checked(cursor) => cursor.cursor().stored_block(),
+        }
+    }
+
+    /// The same, failing on entries that do not fit their digests.
+    pub(crate) fn checked(self) -> Self {
+        Self::Checked(Box::new(CheckedCursor::new(self)))
+    }
+
+    /// What to say of the entry that the cursor stands on, of this key, if it does not fit its digest.
+    pub(crate) fn damaged(&self, key: &[u8]) -> Error {
+        let key = key.to_vec();
+        match self {
+            Self::Memory(_) => Error::Damaged { key },
+            Self::Run(cursor) => cursor.damaged(key),
+            Self::Checked(cursor) => cursor.cursor().damaged(&key),
         }
     }
 }
@@ -79,6 +110,7 @@ impl BlockCursor for SourceCursor {
         match self {
             Self::Memory(_) => false,
             Self::Run(cursor) => cursor.block_end(last),
+            Self::Checked(cursor) => cursor.block_end(last),
         }
     }
 
@@ -86,6 +118,7 @@ impl BlockCursor for SourceCursor {
         match self {
             Self::Memory(_) => None,
             Self::Run(cursor) => cursor.block_facts(),
+            Self::Checked(cursor) => cursor.block_facts(),
         }
     }
 
@@ -93,6 +126,7 @@ impl BlockCursor for SourceCursor {
         match self {
             Self::Memory(cursor) => cursor.advance().map_err(never),
             Self::Run(cursor) => cursor.pass_block(),
+            Self::Checked(cursor) => cursor.pass_block(),
         }
     }
 }
@@ -219,6 +253,12 @@ impl RunCursor {
         self.inside.as_ref().filter(|_| self.place == Place::Inside).map(|(_, cursor)| cursor)
     }
 
+    fn damaged(&self, key: Vec<u8>) -> Error {
+        let handle = self.current().and_then(|at| self.run.tables.get(at));
+        let damaged = |handle: &TableHandle| handle.error(stratal_sst::Error::Damaged { key });
+        handle.map_or(Error::CursorFailed, |handle| damaged(handle))
+    }
+
     /// Goes on by `step` within the table it is in, or to the next.
     fn go_on(
         &mut self,
@@ -276,6 +316,10 @@ impl Cursor for RunCursor {
 
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.table_cursor()?.entry()
+    }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        self.table_cursor()?.digest()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stratal_types::{
-    BlockCursor, BlockFacts, Cursor, EntryRef, SeqNo,
+    BlockCursor, BlockFacts, Cursor, EntryDigest, EntryRef, SeqNo,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -156,6 +156,10 @@ impl<C: Cursor<Error = Error>> Cursor for Watched<C> {
 
     fn entry(&self) -> Option<EntryRef<'_>> {
         if self.is_stopped { None } else { self.input.entry() }
+    }
+
+    fn digest(&self) -> Option<EntryDigest> {
+        if self.is_stopped { None } else { self.input.digest() }
     }
 }
 

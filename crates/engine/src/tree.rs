@@ -5,10 +5,10 @@ use stratal_manifest::{TreeId, TreeVersion};
 use stratal_memtable::Memtable;
 use stratal_merge::RowIter;
 use stratal_types::{
-    Comparator, EntryKind, KeyRange, SeqNo, Trailer,
+    Comparator, EntryDigest, KeyRange, SeqNo,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -16,6 +16,7 @@ use crate::{
     Error, KeptOptions, OperandStats, Operation, Snapshot, Store, TreeRange, TreeSettings,
     TreeSpec, Ttl, WriteBatch,
     current::Current,
+    entry_digests::{Applying, apply_to},
     folding::Folding,
     job::JobBoard,
     read_state::{ReadState, Sealed},
@@ -54,6 +55,8 @@ pub struct Tree {
     pub(crate) ttl: Mutex<Option<Ttl>>,
     /// Everything below was applied to this tree or never will be.
     pub(crate) applied: AtomicU64,
+    /// As the spec says.
+    pub(crate) takes_digests: AtomicBool,
 }
 
 impl Tree {
@@ -87,6 +90,7 @@ impl Tree {
         Ok(Arc::new(Self {
             store: Arc::clone(store),
             id,
+            takes_digests: AtomicBool::new(spec.options().digests_at_insert),
             spec: Current::new(spec),
             applied: AtomicU64::new(version.flushed.get()),
             comparator,
@@ -166,7 +170,11 @@ impl Tree {
         self.store.change_settings(
             self.id,
             |settings| settings.options = Some(kept),
-            || self.spec.store(Arc::new(spec)),
+            || {
+                let takes_digests = spec.options().digests_at_insert;
+                self.takes_digests.store(takes_digests, Ordering::Relaxed);
+                self.spec.store(Arc::new(spec));
+            },
         )
     }
 
@@ -179,13 +187,20 @@ impl Tree {
     /// # Errors
     ///
     /// [`Error::TooLarge`], [`Error::OutOfSeqNos`], and [`Error::NoOperator`] for an operand that could
-    /// not be folded; then nothing was written.
+    /// not be folded; [`Error::Torn`] if an earlier batch was cut short: then nothing was written.
+    /// [`Error::Damaged`], and whatever was written is as little seen.
     pub fn write(&self, batch: &WriteBatch) -> Result<SeqNo, Error> {
+        let taken: Option<Vec<_>> = (batch.digests().is_none() && self.takes_digests())
+            .then(|| batch.operations().iter().map(Operation::digest).collect());
+        let digests = batch.digests().or(taken.as_deref());
         self.check(batch.operations())?;
         let _turn = self.writer.lock();
         let clock = self.store.clock();
         let first = clock.allocate(batch.len() as u64)?;
-        self.apply(batch.operations(), first)?;
+        match digests {
+            Some(digests) => self.apply_with_digests(batch.operations(), digests, first)?,
+            None => self.apply(batch.operations(), first)?,
+        }
         let bound = clock.next();
         clock.publish(bound);
         if self.is_full() {
@@ -255,13 +270,25 @@ impl Tree {
     /// # Errors
     ///
     /// [`Error::SeqNoNotAbove`], and [`Error::TooLarge`] for operations that were not
-    /// [checked](WriteBatch::check).
+    /// [checked](WriteBatch::check). If that, or a panic of the comparator, leaves a part of them in
+    /// memory, the store goes on as [`Error::Torn`] says.
     pub fn apply(&self, operations: &[Operation], first: SeqNo) -> Result<(), Error> {
+        let takes_digests = self.takes_digests();
+        let digest = |operation: &Operation| takes_digests.then(|| operation.digest());
+        self.apply_all(operations.iter().map(|operation| (operation, digest(operation))), first)
+    }
+
+    pub(crate) fn apply_all<'a>(
+        &self,
+        operations: impl Iterator<Item = (&'a Operation, Option<EntryDigest>)>,
+        first: SeqNo,
+    ) -> Result<(), Error> {
+        let mut applying = Applying::new(self.store.clock());
         let last = self.applied.load(Ordering::Acquire);
         let flushed = self.flushed();
         let mut seqno = first;
         let state = self.state.load();
-        for operation in operations {
+        for (operation, digest) in operations {
             let given = seqno;
             seqno = seqno.next().ok_or(Error::OutOfSeqNos)?;
             if given < flushed {
@@ -271,8 +298,10 @@ impl Tree {
                 let last = SeqNo::new(last.saturating_sub(1)).unwrap_or(SeqNo::ZERO);
                 return Err(Error::SeqNoNotAbove { given, last });
             }
-            apply_to(&state.active, operation, given)?;
+            apply_to(&state.active, operation, digest, given)?;
+            applying.applied();
         }
+        applying.done();
         self.applied.fetch_max(seqno.get(), Ordering::AcqRel);
         self.note_time();
         Ok(())
@@ -458,28 +487,4 @@ impl std::fmt::Debug for Tree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tree").field("id", &self.id).finish_non_exhaustive()
     }
-}
-
-fn apply_to(memtable: &Memtable, operation: &Operation, seqno: SeqNo) -> Result<(), Error> {
-    let applied = match operation {
-        Operation::Put { key, value } => {
-            memtable.apply(key, Trailer::new(seqno, EntryKind::Put), value)
-        }
-        Operation::Delete { key } => {
-            memtable.apply(key, Trailer::new(seqno, EntryKind::Delete), &[])
-        }
-        Operation::WeakDelete { key } => {
-            memtable.apply(key, Trailer::new(seqno, EntryKind::WeakDelete), &[])
-        }
-        Operation::Merge { key, operand } => {
-            memtable.apply(key, Trailer::new(seqno, EntryKind::Merge), operand)
-        }
-        Operation::DeleteRange { from, to } => memtable.delete_range(from, to, seqno),
-    };
-    applied.map_err(|error| match error {
-        stratal_memtable::Error::Length { what, len, min, max } => {
-            Error::TooLarge { what, len: len as u64, min: min as u64, max: max as u64 }
-        }
-        other => Error::InvalidArgument(other.to_string()),
-    })
 }

@@ -51,6 +51,7 @@ fn options() -> KeptOptions {
             partitioning: Partitioning::Auto { keys: 1 << 16 },
             partition_len_target: 32 << 10,
         },
+        digests_at_insert: false,
     }
 }
 
@@ -76,6 +77,7 @@ fn others() -> Vec<KeptOptions> {
     let partitionings = [Partitioning::Never, Partitioning::Always]
         .map(|partitioning| of_table(TableOptions { partitioning, ..table() }));
     let mut others = vec![KeptOptions::default(), KeptOptions { prefix: None, ..options() }];
+    others.push(KeptOptions { digests_at_insert: true, ..options() });
     others.extend(strategies);
     others.extend(filters);
     others.extend(compressions);
@@ -104,7 +106,7 @@ fn a_form_that_a_newer_version_knows_leaves_the_default() {
         ("a length of over 32 bits", &[12, 5, 0xff, 0xff, 0xff, 0xff, 0x7f]),
         ("a size that is no number", &[8, 9, 1, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f]),
         ("an infinite size", &[8, 9, 1, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f]),
-        ("neither yes nor no", &[22, 1, 2]),
+        ("neither yes nor no", &[28, 1, 2]),
         ("a name of no length", &[10, 0]),
         ("no cut", &[4, 1, 9]),
     ] {

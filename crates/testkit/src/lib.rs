@@ -32,6 +32,7 @@ mod model;
 mod golden;
 mod one_byte_fs;
 mod hook_fs;
+mod memory;
 pub mod mutate;
 #[cfg(shuttle)]
 pub mod schedules;
@@ -40,6 +41,7 @@ pub mod strategies;
 pub use golden::{golden, read_golden};
 pub use hook_fs::HookFs;
 pub use keys::{KeyShape, keys, sorted_keys};
+pub use memory::flip_in_memory;
 pub use model::{MergeFn, Model, concatenate};
 pub use one_byte_fs::OneByteFs;
 pub use op::Op;

@@ -33,13 +33,15 @@ fn options(rng: &mut Rng, is_filtered: bool, is_expiring: bool) -> TreeOptions {
         _ => None,
     };
     let strategy = if is_expiring && rng.chance(1, 2) { forgetting(rng) } else { strategy(rng) };
+    let table = table(rng);
     TreeOptions {
         prefix,
         carry_blocks: rng.chance(1, 2),
         max_subcompactions: 1 + rng.index(4),
         subcompaction_len_min: 1 << (9 + rng.index(4)),
         write_buffer_len: 1 << (11 + rng.index(5)),
-        table: table(rng),
+        digests_at_insert: table.entry_digests && rng.chance(3, 4),
+        table,
         compress_from_level: rng.index(3),
         strategy,
         filters,

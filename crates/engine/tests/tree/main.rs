@@ -13,6 +13,8 @@ mod support;
 mod tables;
 mod changes;
 mod operators;
+mod digests;
+mod torn;
 mod options;
 mod prefixes;
 mod stats;
