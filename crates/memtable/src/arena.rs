@@ -6,7 +6,7 @@
 //!   is dropped.
 //! * **A2 one owner**: each pointer in `chunks` and `values` came from one `Box` and is listed once.
 
-use std::ptr::NonNull;
+use std::{mem::MaybeUninit, ptr::NonNull};
 
 use bytes::Bytes;
 use stratal_types::{EntryDigest, EntryRef};
@@ -25,7 +25,7 @@ const WORD: usize = size_of::<u64>();
 /// Copies rows into chunks.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    chunks: Vec<NonNull<[u64]>>,
+    chunks: Vec<NonNull<[MaybeUninit<u64>]>>,
     /// Values too long to be copied at each read.
     values: Vec<NonNull<Bytes>>,
     /// Where the next row goes, in the last chunk.
@@ -100,7 +100,7 @@ impl Arena {
     fn take(&mut self, len: usize) -> NonNull<u64> {
         if len > self.free_len {
             self.words = (self.words * 2).clamp(WORDS_MIN, WORDS_MAX);
-            let chunk = Box::into_raw(vec![0u64; self.words.max(len)].into_boxed_slice());
+            let chunk = Box::into_raw(Box::<[u64]>::new_uninit_slice(self.words.max(len)));
             self.memory += chunk.len() * WORD;
             self.free = chunk.cast();
             self.free_len = chunk.len();

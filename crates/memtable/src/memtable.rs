@@ -21,6 +21,7 @@ pub struct Memtable {
     counts: Counts,
 }
 
+/// Written by whoever holds the tree's writer.
 #[derive(Debug)]
 struct Counts {
     /// Of the rows.
@@ -86,16 +87,16 @@ impl Memtable {
 
     fn store(&self, entry: EntryRef<'_>, digest: Option<EntryDigest>) -> Result<(), Error> {
         check_entry(entry.key, entry.value)?;
+        let mut writer = self.tree.writer();
         self.counts.note(entry.seqno());
-        let inserted = self.tree.insert(entry, digest);
-        if inserted.is_new {
-            self.counts.memory.fetch_max(inserted.memory, Ordering::Relaxed);
-        }
+        let inserted = self.tree.insert(&mut writer, entry, digest);
+        self.counts.memory.store(inserted.memory, Ordering::Relaxed);
         if !inserted.fits {
             return Err(Error::Damaged { seqno: entry.seqno() });
         }
         if inserted.is_new {
-            self.counts.entries.fetch_add(1, Ordering::Relaxed);
+            let entries = self.counts.entries.load(Ordering::Relaxed);
+            self.counts.entries.store(entries + 1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -111,6 +112,7 @@ impl Memtable {
         check_entry(end, &[])?;
         let tombstone = RangeTombstone::new(start, end, seqno);
         if !tombstone.is_empty(self.comparator().as_ref()) {
+            let _writer = self.tree.writer();
             self.counts.note(seqno);
             self.tombstones.push(tombstone);
         }
@@ -193,8 +195,12 @@ impl Counts {
     /// Widens the range of numbers. A reader that sees the entry sees a range that holds its number.
     fn note(&self, seqno: SeqNo) {
         // The maximum first, so that the range is never inside out.
-        self.seqno_max.fetch_max(seqno.get(), Ordering::AcqRel);
-        self.seqno_min.fetch_min(seqno.get(), Ordering::AcqRel);
+        if self.seqno_max.load(Ordering::Relaxed) < seqno.get() {
+            self.seqno_max.store(seqno.get(), Ordering::Release);
+        }
+        if self.seqno_min.load(Ordering::Relaxed) > seqno.get() {
+            self.seqno_min.store(seqno.get(), Ordering::Release);
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //!   again; a reader that loaded it with acquire sees them. Only a slot's child may change later.
 //! * **N2 alive**: rows and nodes that a slot points to live until the memtable is dropped.
 
-use std::{array, cmp::Ordering as Cmp, ptr::NonNull};
+use std::{array, cmp::Ordering as Cmp, hint::select_unpredictable, mem::offset_of, ptr::NonNull};
 
 use stratal_types::{
     SeqNo,
@@ -16,37 +16,61 @@ use stratal_types::{
 
 use crate::{
     order::{Order, Place, common_prefix, head},
-    row::{Header, Row},
+    row::{Header, LINE_LEN, Row, prefetch},
 };
 
 /// Rows that a node holds.
 pub(crate) const SLOTS: usize = if cfg!(loom) { 4 } else { 64 };
 
-/// Rows that are looked through one by one because they came after the node was last sorted.
+/// Rows of a leaf that came after it was last sorted, at most.
 const UNSORTED_MAX: usize = if cfg!(loom) { 2 } else { 16 };
 
-/// Times that a node is sorted at most, once when it is made.
+/// Times that a leaf is sorted at most, once when it is made.
 const ORDERS: usize = SLOTS / UNSORTED_MAX + 1;
+
+/// Bytes of a prefix that stand in the node itself.
+const PREFIX_NEAR: usize = 24;
+
+/// Prefixes are as long as this, or twice, and so on: so that where keys are random they are empty, and
+/// where not, those of neighbours are the same.
+const PREFIX_UNIT: usize = 4;
 
 /// A leaf, whose slots are rows, or an inner node, whose slots are separators with children: below a
 /// child is what is not before its separator, and before the next.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Node {
+    // What every visit reads stands first, in one cache line.
     /// A [`State`].
     state: AtomicU32,
-    /// What most keys here begin with: the first bytes of a row's key.
-    prefix: Option<(NonNull<Header>, usize)>,
+    prefix_len: u32,
+    prefix: [u8; PREFIX_NEAR],
+    /// `None` in a leaf.
+    inner: Option<Box<Inner>>,
     /// Everything in the node is at or behind `lower` and before `upper`.
     lower: Option<NonNull<Header>>,
     upper: Option<NonNull<Header>>,
+    /// Begins with the prefix, if that is longer than what stands here.
+    prefix_row: Option<NonNull<Header>>,
     /// Heads of the rows' keys behind the prefix.
     heads: [AtomicU64; SLOTS],
     /// Null for a separator that is before everything.
     rows: [AtomicPtr<Header>; SLOTS],
-    /// Slots in the order of their rows. None of these is written again once a state names it.
-    orders: [[AtomicU8; SLOTS]; ORDERS],
-    children: Option<Box<[AtomicPtr<Node>; SLOTS]>>,
+    /// Of a leaf.
+    orders: [SlotOrder; ORDERS],
+}
+
+/// Slots in the order of their rows. Not written again once a state names it.
+type SlotOrder = [AtomicU8; SLOTS];
+
+/// What an inner node has beside.
+#[derive(Debug)]
+struct Inner {
+    /// Whether the children are leaves.
+    is_lowest: bool,
+    children: [AtomicPtr<Node>; SLOTS],
+    /// One for each number of rows: a node that is searched by every insert is always sorted.
+    orders: [SlotOrder; SLOTS + 1],
 }
 
 // SAFETY: N1 and N2: everything that more than one thread touches is atomic, and what the pointers
@@ -72,7 +96,27 @@ pub(crate) struct Sorted {
 }
 
 /// What a node is made of: rows, in order, with their children in an inner node.
-pub(crate) type Part<'a> = (Option<Row<'a>>, Option<&'a Node>);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) row: Option<Row<'a>>,
+    pub(crate) child: Option<&'a Node>,
+    /// Of the row, in the node that it comes from.
+    pub(crate) head: u64,
+}
+
+impl Inner {
+    fn new(is_lowest: bool) -> Self {
+        Self {
+            is_lowest,
+            children: array::from_fn(|_| AtomicPtr::default()),
+            orders: array::from_fn(|_| no_order()),
+        }
+    }
+}
+
+fn no_order() -> SlotOrder {
+    array::from_fn(|_| AtomicU8::new(0))
+}
 
 impl State {
     const fn unpack(bits: u32) -> Self {
@@ -115,40 +159,61 @@ impl Sorted {
 }
 
 impl Node {
-    /// A node of `parts`, which are in order and leave a slot free, between two fences.
+    /// A node of `parts`, which are in order and leave a slot free, between two fences; `before` had
+    /// them. Where they have no children it is a leaf.
     pub(crate) fn new(
         order: &Order,
         parts: &[Part<'_>],
+        before: Option<&Self>,
         lower: Option<Row<'_>>,
         upper: Option<Row<'_>>,
-        is_leaf: bool,
     ) -> Box<Self> {
-        let keys = || parts.iter().filter_map(|(row, _)| *row);
-        let prefix = keys().next().zip(keys().next_back()).filter(|_| order.is_bytewise);
-        let node = Box::new(Self {
+        let child = parts.first().and_then(|part| part.child);
+        let mut node = Box::new(Self {
             state: AtomicU32::new(State { count: 0, sorted: 0, order: 0 }.pack()),
-            prefix: prefix
-                .map(|(first, last)| (first.header(), common_prefix(first.key(), last.key()))),
+            prefix_len: 0,
+            prefix: [0; PREFIX_NEAR],
+            inner: child.map(|child| Box::new(Inner::new(child.is_leaf()))),
             lower: lower.map(Row::header),
             upper: upper.map(Row::header),
+            prefix_row: None,
             heads: array::from_fn(|_| AtomicU64::new(0)),
             rows: array::from_fn(|_| AtomicPtr::default()),
-            orders: array::from_fn(|_| array::from_fn(|_| AtomicU8::new(0))),
-            children: (!is_leaf).then(|| Box::new(array::from_fn(|_| AtomicPtr::default()))),
+            orders: array::from_fn(|_| no_order()),
         });
-        for (slot, (row, child)) in parts.iter().enumerate() {
-            node.fill(slot, *row, *child);
+        let prefix_before = before.map_or(&[][..], Self::prefix);
+        let mut keys = parts.iter().filter_map(|part| part.row);
+        if order.is_bytewise
+            && let Some(first) = keys.next()
+        {
+            // One key says nothing about those that will come, but the node that they would have come to.
+            let other = keys.next_back().map_or(prefix_before, Row::key);
+            node.set_prefix(first, common_prefix(first.key(), other));
+        }
+        let heads_hold = node.prefix() == prefix_before;
+        for (slot, Part { row, child, head }) in parts.iter().enumerate() {
+            node.fill(slot, *row, *child, heads_hold.then_some(*head));
             #[expect(clippy::cast_possible_truncation, reason = "slots are fewer than 256")]
-            node.orders[0][slot].store(slot as u8, Ordering::Relaxed);
+            node.order(0)[slot].store(slot as u8, Ordering::Relaxed);
         }
         node.set_state(State { count: parts.len(), sorted: parts.len(), order: 0 });
         node
     }
 
+    fn set_prefix(&mut self, row: Row<'_>, common: usize) {
+        let len = common - common % PREFIX_UNIT;
+        #[expect(clippy::cast_possible_truncation, reason = "no longer than a key")]
+        let prefix_len = len as u32;
+        self.prefix_len = prefix_len;
+        match self.prefix.get_mut(..len) {
+            Some(near) => near.copy_from_slice(&row.key()[..len]),
+            None => self.prefix_row = Some(row.header()),
+        }
+    }
+
     /// Bytes that it takes.
     pub(crate) fn memory(&self) -> usize {
-        let children = self.children.as_deref().map_or(0, size_of_val);
-        size_of::<Self>() + children
+        size_of::<Self>() + self.inner.as_deref().map_or(0, size_of_val)
     }
 
     pub(crate) fn state(&self) -> State {
@@ -160,7 +225,26 @@ impl Node {
     }
 
     pub(crate) const fn is_leaf(&self) -> bool {
-        self.children.is_none()
+        self.inner.is_none()
+    }
+
+    /// Whether it is an inner node whose children are leaves.
+    pub(crate) fn is_lowest(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.is_lowest)
+    }
+
+    /// In a leaf that is not full, and so was never replaced: whether `place` belongs to it.
+    pub(crate) fn covers(&self, order: &Order, place: Place<'_>) -> bool {
+        self.lower().is_none_or(|lower| order.compare(lower, place).is_le())
+            && self.upper().is_none_or(|upper| order.compare(upper, place).is_gt())
+    }
+
+    /// Asks for what a search looks at to be brought near, all of it at once, and waits for nothing: a
+    /// search alone would find out line by line what it needs.
+    pub(crate) fn prefetch(&self) {
+        let start = std::ptr::from_ref(self).cast::<u8>();
+        let end = offset_of!(Self, rows);
+        (0..end).step_by(LINE_LEN).for_each(|at| prefetch(start.wrapping_add(at)));
     }
 
     pub(crate) fn lower(&self) -> Option<Row<'_>> {
@@ -174,9 +258,17 @@ impl Node {
     }
 
     fn prefix(&self) -> &[u8] {
+        let len = self.prefix_len as usize;
         // SAFETY: N2.
-        let prefix = self.prefix.map(|(row, len)| (unsafe { Row::new(row) }, len));
-        prefix.map_or(&[], |(row, len)| &row.key()[..len])
+        let far = self.prefix_row.map(|row| unsafe { Row::new(row) }.key());
+        &far.unwrap_or(&self.prefix)[..len]
+    }
+
+    fn order(&self, number: usize) -> &SlotOrder {
+        match &self.inner {
+            Some(inner) => &inner.orders[number],
+            None => &self.orders[number],
+        }
     }
 
     /// The row of a published slot.
@@ -186,9 +278,15 @@ impl Node {
         row.map(|row| unsafe { Row::new(row) })
     }
 
+    /// A published slot.
+    pub(crate) fn part(&self, slot: usize) -> Part<'_> {
+        let head = self.heads[slot].load(Ordering::Relaxed);
+        Part { row: self.row(slot), child: self.child(slot), head }
+    }
+
     /// The child of a published slot of an inner node.
     pub(crate) fn child(&self, slot: usize) -> Option<&Self> {
-        let child = self.children.as_ref()?[slot].load(Ordering::Acquire);
+        let child = self.inner.as_ref()?.children[slot].load(Ordering::Acquire);
         // SAFETY: N2: whoever stored the pointer had written the node before.
         unsafe { child.as_ref() }
     }
@@ -259,32 +357,43 @@ impl Node {
         self.row(a).map_or(Cmp::Less, |a| order.compare(a, Place::of(row)))
     }
 
+    /// In an inner node, which is sorted.
     fn slot_of(&self, order: &Order, state: State, place: Place<'_>, or_at: bool) -> usize {
-        let head = head(self.prefix(), place.key);
-        let is_before = |slot: usize| match self.compare(order, slot, head, place) {
-            Cmp::Less => true,
-            Cmp::Equal => or_at,
-            Cmp::Greater => false,
-        };
-        let slots = &self.orders[state.order];
+        let slots = self.order(state.order);
         let slot_at = |at: usize| usize::from(slots[at].load(Ordering::Relaxed));
-        let (mut from, mut to) = (0, state.sorted);
-        while from < to {
-            let middle = usize::midpoint(from, to);
-            if is_before(slot_at(middle)) {
-                from = middle + 1;
-            } else {
-                to = middle;
-            }
-        }
+        let head = head(self.prefix(), place.key);
         // The first is before everything that belongs into the node.
-        let mut best = slot_at(from.saturating_sub(1));
-        for slot in state.sorted..state.count {
-            if is_before(slot) && self.compare_slots(order, slot, best).is_gt() {
-                best = slot;
+        let (mut last_before, mut end) = (0, state.count);
+        if order.is_bytewise {
+            // The last whose head is lower. Where the halves go nobody can foresee: no jumps.
+            let mut len = state.count;
+            while len > 1 {
+                let half = len / 2;
+                let middle = last_before + half;
+                let is_lower = self.heads[slot_at(middle)].load(Ordering::Relaxed) < head;
+                last_before = select_unpredictable(is_lower, middle, last_before);
+                len -= half;
+            }
+            let next = last_before + 1;
+            if next == end || self.heads[slot_at(next)].load(Ordering::Relaxed) != head {
+                end = next;
             }
         }
-        best
+        // Among those that have the same head, or all of them.
+        while last_before + 1 < end {
+            let middle = usize::midpoint(last_before, end);
+            let is_before = match self.compare(order, slot_at(middle), head, place) {
+                Cmp::Less => true,
+                Cmp::Equal => or_at,
+                Cmp::Greater => false,
+            };
+            if is_before {
+                last_before = middle;
+            } else {
+                end = middle;
+            }
+        }
+        slot_at(last_before)
     }
 
     /// In a leaf, the newest version of `key` below `bound`.
@@ -320,12 +429,14 @@ impl Node {
 
     fn sort(&self, order: &Order, state: State) -> Sorted {
         let mut sorted = Sorted { slots: [0; SLOTS], len: state.sorted };
-        for (to, from) in sorted.slots.iter_mut().zip(&self.orders[state.order]).take(state.sorted)
-        {
+        for (to, from) in sorted.slots.iter_mut().zip(self.order(state.order)).take(state.sorted) {
             *to = from.load(Ordering::Relaxed);
         }
         for slot in state.sorted..state.count {
-            let at = sorted.count_while(|other| self.compare_slots(order, other, slot).is_lt());
+            let is_before = |other| self.compare_slots(order, other, slot).is_lt();
+            let last = sorted.len.checked_sub(1).map(|at| sorted.slot(at));
+            let is_last = last.is_none_or(is_before);
+            let at = if is_last { sorted.len } else { sorted.count_while(is_before) };
             sorted.insert(at, slot);
         }
         sorted
@@ -349,9 +460,17 @@ impl Node {
 
     // Writing: by one thread at a time.
 
-    fn fill(&self, slot: usize, row: Option<Row<'_>>, child: Option<&Self>) {
+    fn fill(
+        &self,
+        slot: usize,
+        row: Option<Row<'_>>,
+        child: Option<&Self>,
+        known_head: Option<u64>,
+    ) {
         if let Some(row) = row {
-            self.heads[slot].store(head(self.prefix(), row.key()), Ordering::Relaxed);
+            // The row may be far away.
+            let head = known_head.unwrap_or_else(|| head(self.prefix(), row.key()));
+            self.heads[slot].store(head, Ordering::Relaxed);
             self.rows[slot].store(row.header().as_ptr(), Ordering::Relaxed);
         }
         if let Some(child) = child {
@@ -362,13 +481,14 @@ impl Node {
     /// Adds a row, and in an inner node its child. The node is not full.
     pub(crate) fn append(&self, order: &Order, row: Row<'_>, child: Option<&Self>) {
         let mut state = self.state();
-        self.fill(state.count, Some(row), child);
+        self.fill(state.count, Some(row), child, None);
         state.count += 1;
-        if state.count - state.sorted == UNSORTED_MAX {
+        let unsorted_max = if self.is_leaf() { UNSORTED_MAX } else { 1 };
+        if state.count - state.sorted == unsorted_max {
             let sorted = self.sort(order, state);
             state.order += 1;
             state.sorted = state.count;
-            for (to, from) in self.orders[state.order].iter().zip(&sorted.slots[..sorted.len]) {
+            for (to, from) in self.order(state.order).iter().zip(&sorted.slots[..sorted.len]) {
                 to.store(*from, Ordering::Relaxed);
             }
         }
@@ -377,8 +497,8 @@ impl Node {
 
     /// Puts another child in the place of a slot's.
     pub(crate) fn set_child(&self, slot: usize, child: &Self) {
-        if let Some(children) = &self.children {
-            children[slot].store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
+        if let Some(inner) = &self.inner {
+            inner.children[slot].store(std::ptr::from_ref(child).cast_mut(), Ordering::Release);
         }
     }
 }

@@ -8,11 +8,9 @@ use stratal_types::{EntryDigest, EntryRef, SeqNo, Trailer};
 pub(crate) const VALUE_INLINE_MAX: usize = 1024;
 
 /// Bytes that come from memory at once.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-const LINE_LEN: usize = 64;
+pub(crate) const LINE_LEN: usize = 64;
 
 /// Lines of a row that are worth asking for: the processor follows a longer one by itself.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
 const PREFETCHED_LINES: usize = 3;
 
 /// What a row begins with. Key and value follow; instead of a value longer than
@@ -113,19 +111,27 @@ impl<'a> Row<'a> {
     /// Asks for the beginning of the row to be brought near, and waits for nothing. What is not near
     /// takes as long as some hundred instructions; who steps from row to row knows where it goes next.
     pub(crate) fn prefetch(self) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
         for line in 0..PREFETCHED_LINES {
-            let place = self.header.as_ptr().cast::<i8>().wrapping_add(line * LINE_LEN);
-            // SAFETY: a hint about an address, whatever is there; nothing is read.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(place);
-            }
+            prefetch(self.header.as_ptr().cast::<u8>().wrapping_add(line * LINE_LEN));
         }
     }
 
     pub(crate) fn entry(self) -> EntryRef<'a> {
         EntryRef::new(self.key(), self.trailer(), self.value())
+    }
+}
+
+/// Asks for what is at an address to be brought near.
+#[cfg_attr(
+    not(all(target_arch = "x86_64", not(miri))),
+    expect(unused_variables, reason = "there is no such hint")
+)]
+pub(crate) fn prefetch(place: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a hint about an address, whatever is there; nothing is read.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
     }
 }
 

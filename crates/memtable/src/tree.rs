@@ -18,7 +18,7 @@ use std::{ptr::NonNull, sync::Arc};
 use stratal_types::{
     Comparator, EntryDigest, EntryRef, SeqNo,
     sync::{
-        Mutex,
+        Mutex, MutexGuard,
         atomic::{AtomicPtr, Ordering},
     },
 };
@@ -26,7 +26,7 @@ use stratal_types::{
 use crate::{
     arena::Arena,
     node::{Node, Part, SLOTS},
-    order::{Order, Place},
+    order::{Order, Place, head},
     row::Row,
 };
 
@@ -40,13 +40,17 @@ pub(crate) struct Tree {
 
 /// What the writing thread has.
 #[derive(Debug)]
-struct Writer {
+pub(crate) struct Writer {
     arena: Arena,
     /// Every node that was ever made.
     nodes: Vec<NonNull<Node>>,
     nodes_memory: usize,
     /// Above the number of every row; 0 while there is none.
     next: u64,
+    /// The leaf that the last row came to.
+    last: Option<NonNull<Node>>,
+    /// Whether the row before that one came there too: keys come in order, or near one another.
+    is_run: bool,
 }
 
 // SAFETY: A2, and of nodes the same: the pointers are those of boxes, each listed once; nothing is
@@ -90,9 +94,15 @@ impl<'a> Way<'a> {
 impl Tree {
     pub(crate) fn new(comparator: Arc<dyn Comparator>) -> Self {
         let order = Order::new(comparator);
-        let mut writer =
-            Writer { arena: Arena::new(), nodes: Vec::new(), nodes_memory: 0, next: 0 };
-        let root = writer.keep(Node::new(&order, &[], None, None, true));
+        let mut writer = Writer {
+            arena: Arena::new(),
+            nodes: Vec::new(),
+            nodes_memory: 0,
+            next: 0,
+            last: None,
+            is_run: false,
+        };
+        let root = writer.keep(Node::new(&order, &[], None, None, None));
         Self { order, root: AtomicPtr::new(root.as_ptr()), writer: Mutex::new(writer) }
     }
 
@@ -112,6 +122,10 @@ impl Tree {
     pub(crate) fn leaf_of(&self, place: Place<'_>, or_at: bool) -> &Node {
         let mut node = self.root();
         while let Some((_, child)) = node.child_of(&self.order, place, or_at) {
+            if node.is_lowest() {
+                child.prefetch();
+                return child;
+            }
             node = child;
         }
         node
@@ -135,16 +149,25 @@ impl Tree {
 
     // Writing.
 
+    /// For one writer at a time.
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock()
+    }
+
     /// Adds a row. If there is one of this key and number, that one stays.
-    pub(crate) fn insert(&self, entry: EntryRef<'_>, digest: Option<EntryDigest>) -> Inserted {
-        let mut writer = self.writer.lock();
+    pub(crate) fn insert(
+        &self,
+        writer: &mut Writer,
+        entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
+    ) -> Inserted {
         let place = Place { key: entry.key, seqno: entry.seqno() };
         let mut way = Way::default();
-        let mut leaf = self.root();
-        while let Some((slot, child)) = leaf.child_of(&self.order, place, true) {
-            way.push(leaf, slot);
-            leaf = child;
-        }
+        let mut leaf = match writer.leaf_of_run(&self.order, place) {
+            // SAFETY: kept until the tree goes.
+            Some(leaf) => unsafe { &*leaf.as_ptr() },
+            None => self.way_to(place, &mut way),
+        };
         let is_new = place.seqno.get() >= writer.next || leaf.exact(place).is_none();
         if is_new {
             writer.next = writer.next.max(place.seqno.get() + 1);
@@ -154,13 +177,30 @@ impl Tree {
             if row.digest().is_some_and(|digest| !digest.fits(row.entry())) {
                 return Inserted { is_new, fits: false, memory: writer.memory() };
             }
+            let visited = NonNull::from(leaf);
             if leaf.state().is_full() {
-                let (lower, upper, at) = self.split(&mut writer, &mut way, leaf, place);
+                let (lower, upper, at) = self.split(writer, &mut way, leaf, place);
                 leaf = if self.order.compare(at, place).is_le() { upper } else { lower };
             }
             leaf.append(&self.order, row, None);
+            writer.is_run = writer.last == Some(visited);
+            writer.last = Some(NonNull::from(leaf));
         }
         Inserted { is_new, fits: true, memory: writer.memory() }
+    }
+
+    /// The leaf that `place` belongs to, on its way from memory, and the way there.
+    fn way_to<'a>(&'a self, place: Place<'_>, way: &mut Way<'a>) -> &'a Node {
+        let mut node = self.root();
+        while let Some((slot, child)) = node.child_of(&self.order, place, true) {
+            way.push(node, slot);
+            if node.is_lowest() {
+                child.prefetch();
+                return child;
+            }
+            node = child;
+        }
+        node
     }
 
     /// Puts two nodes in the place of a full one to which `place` is about to be added; returns them,
@@ -174,18 +214,17 @@ impl Tree {
     ) -> (&'a Node, &'a Node, Row<'a>) {
         let sorted = node.sorted(&self.order);
         let slots = (0..sorted.len()).map(|at| sorted.slot(at));
-        let parts: Vec<Part<'a>> = slots.map(|slot| (node.row(slot), node.child(slot))).collect();
+        let parts: Vec<Part<'a>> = slots.map(|slot| node.part(slot)).collect();
         // Where rows come in order, nothing will come before the last.
         let is_last =
             node.upper().is_none() && node.rank(&self.order, &sorted, place, true) == sorted.len();
         let middle = if is_last { SLOTS - 1 } else { SLOTS / 2 };
         let (left, right) = parts.split_at(middle);
-        let Some((Some(at), _)) = right.first().copied() else {
+        let Some(at) = right.first().and_then(|part| part.row) else {
             unreachable!("only the first slot of a node has no row")
         };
-        let is_leaf = node.is_leaf();
         let mut make = |parts, lower, upper| {
-            let made = writer.keep(Node::new(&self.order, parts, lower, upper, is_leaf));
+            let made = writer.keep(Node::new(&self.order, parts, Some(node), lower, upper));
             // SAFETY: kept until the tree goes.
             unsafe { &*made.as_ptr() }
         };
@@ -205,8 +244,11 @@ impl Tree {
         upper: &'a Node,
     ) {
         let Some((mut parent, mut slot)) = way.pop() else {
-            let parts = [(None, Some(lower)), (Some(at), Some(upper))];
-            let root = writer.keep(Node::new(&self.order, &parts, None, None, false));
+            let parts = [
+                Part { row: None, child: Some(lower), head: 0 },
+                Part { row: Some(at), child: Some(upper), head: head(&[], at.key()) },
+            ];
+            let root = writer.keep(Node::new(&self.order, &parts, None, None, None));
             self.root.store(root.as_ptr(), Ordering::Release);
             return;
         };
@@ -222,6 +264,16 @@ impl Tree {
 }
 
 impl Writer {
+    /// The leaf that the last rows came to, if `place` belongs there too and there is room. A leaf that
+    /// is not full was not replaced.
+    fn leaf_of_run(&self, order: &Order, place: Place<'_>) -> Option<NonNull<Node>> {
+        self.last.filter(|last| {
+            // SAFETY: nodes are kept until the writer is dropped.
+            let last = unsafe { last.as_ref() };
+            self.is_run && !last.state().is_full() && last.covers(order, place)
+        })
+    }
+
     fn keep(&mut self, node: Box<Node>) -> NonNull<Node> {
         self.nodes_memory += node.memory();
         let node = NonNull::from(Box::leak(node));
