@@ -168,6 +168,19 @@ impl CachedBlock {
         }
     }
 
+    /// Loads the count of references that a value of this block adds to, and waits for none of it: it
+    /// lies by itself, and would be waited for when the value is found.
+    #[inline]
+    pub(crate) fn touch_count(&self) {
+        black_box(self.plain.is_unique());
+    }
+
+    /// Loads the row that a search for a key of this hash will most likely look at, as
+    /// [`touch`](Self::touch).
+    pub(crate) fn touch_row(&self, hash: u64) {
+        self.rows.touch(hash);
+    }
+
     /// The key of row `i`, copied.
     pub(crate) fn key(&self, i: usize) -> Vec<u8> {
         let mut key = Vec::new();
@@ -235,6 +248,14 @@ impl CachedFilter {
         match self {
             Self::Usable(filter) => filter.may_contain(hash),
             Self::Unusable => true,
+        }
+    }
+
+    /// As [`Filter::prefetch`].
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if let Self::Usable(filter) = self {
+            filter.prefetch(hash);
         }
     }
 

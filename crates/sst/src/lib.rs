@@ -118,7 +118,8 @@ pub use stored_block::StoredBlock;
 pub use stratal_block::{
     Checksum, Compression, Dictionary, DictionaryId, KeyRing, Parity, RootKey, Seal,
 };
-pub use table::{Table, Version};
+pub use stratal_cache::Pin;
+pub use table::{ResidentFilter, Table, Version};
 pub use verify::{Damage, LostKeys, VerifyReport};
 pub use writer::{Finished, TableInfo, TableWriter};
 

@@ -157,8 +157,12 @@ impl Table {
     /// For each key and its hash whether the filter over the whole table lets it through.
     pub(crate) fn may_contain_each(&self, keys: &[(&[u8], u64)]) -> Result<Vec<bool>, Error> {
         let Some(filter) = self.filter()? else { return Ok(vec![true; keys.len()]) };
+        Ok(self.ask_each(&filter, keys))
+    }
+
+    pub(crate) fn ask_each(&self, filter: &CachedFilter, keys: &[(&[u8], u64)]) -> Vec<bool> {
         if !filter.has_keys() {
-            return Ok(keys.iter().map(|&(key, hash)| self.ask(&filter, key, hash)).collect());
+            return keys.iter().map(|&(key, hash)| self.ask(filter, key, hash)).collect();
         }
         let hashes: Vec<u64> = keys.iter().map(|&(_, hash)| hash).collect();
         let mut answers = vec![true; keys.len()];
@@ -166,7 +170,7 @@ impl Table {
         let rejects = answers.iter().filter(|&&may| !may).count();
         self.context().metrics.add(Counter::FilterProbes, hashes.len() as u64);
         self.context().metrics.add(Counter::FilterRejects, rejects as u64);
-        Ok(answers)
+        answers
     }
 
     /// Whether the filter of the partition that `index` is in lets through `key`; `false` behind the

@@ -3,22 +3,53 @@
 //! What one lookup waits for, a batch waits for together: filter lines, blocks in memory, and blocks
 //! in the file, which are read in as few pieces as pays.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use stratal_cache::Pin;
 use stratal_types::{SeqNo, key_hash};
 
-use crate::{Error, Table, Version, handle::BlockHandle, index::IndexCursor};
+use crate::{
+    Error, Table, Version,
+    block::CachedBlock,
+    handle::BlockHandle,
+    index::IndexCursor,
+    table::{Placed, Step},
+};
 
 /// Most blocks that a batch holds at once.
 const BLOCKS_MAX: usize = 256;
 
+/// Most keys that are looked up in memory at once: what is on its way for them should still be near when
+/// its turn comes.
+const KEYS_AT_ONCE: usize = 64;
+
+/// A key that passed the filter, and the block in memory that it can be in.
+struct Place<'p> {
+    /// Which of the keys.
+    key: usize,
+    fences: &'p CachedBlock,
+    row: usize,
+}
+
+/// A key for which something must be read.
+struct Missed {
+    /// Which of the keys.
+    key: usize,
+    /// What is left to do.
+    step: Step,
+}
+
 /// A key that passed the filter, and the block it can be in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Wanted {
     /// Which of the keys.
     key: usize,
     handle: BlockHandle,
     /// Versions of the key may go on in the next block.
     goes_on: bool,
+    /// The fence of the block, and in which of their blocks it is.
+    fences: Option<(Arc<CachedBlock>, usize)>,
 }
 
 impl Table {
@@ -68,8 +99,15 @@ impl Table {
         bound: SeqNo,
     ) -> Result<Vec<Option<Version>>, Error> {
         let mut found = vec![None; keys.len()];
-        let stored_bound = self.stored_bound(bound);
-        let mut wanted = self.wanted(keys, stored_bound)?;
+        let mut missed = Vec::new();
+        let all: Vec<usize> = (0..keys.len()).collect();
+        for batch in all.chunks(KEYS_AT_ONCE) {
+            self.look_up_resident(batch, keys, bound, &mut found, &mut missed)?;
+        }
+        if missed.is_empty() {
+            return Ok(found);
+        }
+        let mut wanted = self.wanted(&missed, keys, self.stored_bound(bound))?;
         // Order of the file is order of the keys.
         wanted.sort_unstable_by_key(|wanted| wanted.handle.offset);
         let by_block = |a: &Wanted, b: &Wanted| a.handle.offset == b.handle.offset;
@@ -80,37 +118,136 @@ impl Table {
         Ok(found)
     }
 
+    /// Looks a batch of the keys up where everything that it takes is in memory, and adds those to
+    /// `missed` for which something must be read.
+    ///
+    /// Each step is taken for all keys before the next is for any, and nothing is waited for in between:
+    /// what a step loads is on its way from memory for all of them at once.
+    fn look_up_resident(
+        &self,
+        batch: &[usize],
+        keys: &[(&[u8], u64)],
+        bound: SeqNo,
+        found: &mut [Option<Version>],
+        missed: &mut Vec<Missed>,
+    ) -> Result<(), Error> {
+        let stored_bound = self.stored_bound(bound);
+        let pin = Pin::new();
+        let mut places = Vec::with_capacity(batch.len());
+        self.resident_places(batch, keys, stored_bound, &pin, &mut places, missed)?;
+        let mut blocks = Vec::with_capacity(places.len());
+        for place in places {
+            match self.resident_block(place.fences, place.row, &pin) {
+                Some(block) => {
+                    block.touch();
+                    blocks.push((place, block));
+                }
+                None => missed.push(Missed { key: place.key, step: Step::Index }),
+            }
+        }
+        for (_, block) in &blocks {
+            block.touch_columns();
+        }
+        for (place, block) in &blocks {
+            if let Some(&(_, hash)) = keys.get(place.key) {
+                block.touch_row(hash);
+            }
+        }
+        for (place, block) in blocks {
+            let Some((&(key, hash), found)) = keys.get(place.key).zip(found.get_mut(place.key))
+            else {
+                continue;
+            };
+            match block.rows().find(key, hash, stored_bound) {
+                Some(row) => *found = Some(self.seen(block.version(row))),
+                None if place.fences.rows().key_eq(place.row, key) => {
+                    missed.push(Missed { key: place.key, step: Step::Index });
+                }
+                None => self.note_absent(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to look for the keys of a batch that the filter lets through, if what tells it is in memory.
+    fn resident_places<'p>(
+        &self,
+        batch: &[usize],
+        keys: &[(&[u8], u64)],
+        bound: SeqNo,
+        pin: &'p Pin,
+        places: &mut Vec<Place<'p>>,
+        missed: &mut Vec<Missed>,
+    ) -> Result<(), Error> {
+        let mut is_let_through = vec![true; batch.len()];
+        let mut step = Step::Filter;
+        if !self.is_divided() {
+            let asked: Vec<(&[u8], u64)> =
+                batch.iter().filter_map(|&key| keys.get(key)).copied().collect();
+            match self.may_contain_each_resident(&asked, pin) {
+                Some(answers) => (is_let_through, step) = (answers, Step::Index),
+                None => {
+                    missed.extend(batch.iter().map(|&key| Missed { key, step }));
+                    return Ok(());
+                }
+            }
+        }
+        for (&at, may) in batch.iter().zip(is_let_through) {
+            let Some(&(key, hash)) = keys.get(at).filter(|_| may) else { continue };
+            match self.place_resident(key, hash, bound, step, pin)? {
+                Placed::At { fences, row, .. } if row < fences.len() => {
+                    places.push(Place { key: at, fences, row });
+                }
+                Placed::At { .. } => missed.push(Missed { key: at, step: Step::Index }),
+                Placed::Nowhere => {}
+                Placed::Wanted(step) => missed.push(Missed { key: at, step }),
+            }
+        }
+        Ok(())
+    }
+
     /// Where to look for the keys that the filter does not exclude.
-    fn wanted(&self, keys: &[(&[u8], u64)], bound: SeqNo) -> Result<Vec<Wanted>, Error> {
+    fn wanted(
+        &self,
+        missed: &[Missed],
+        keys: &[(&[u8], u64)],
+        bound: SeqNo,
+    ) -> Result<Vec<Wanted>, Error> {
         let mut index = IndexCursor::default();
-        let mut wanted = Vec::with_capacity(keys.len());
+        let mut wanted = Vec::with_capacity(missed.len());
         let mut add = |index: &IndexCursor, i, key: &[u8]| {
             if index.is_inside() {
                 let goes_on = index.is_fence_of(key);
-                wanted.push(Wanted { key: i, handle: index.handle(self)?, goes_on });
+                let fences = index.shared_fences();
+                wanted.push(Wanted { key: i, handle: index.handle(self)?, goes_on, fences });
             }
             Ok::<(), Error>(())
         };
+        let missed = missed.iter().filter_map(|missed| Some((missed, *keys.get(missed.key)?)));
         if !self.is_divided() {
-            let answers = self.may_contain_each(keys)?;
-            for (i, (&(key, _), _)) in
-                keys.iter().zip(answers).enumerate().filter(|(_, (_, may))| *may)
+            let (asked, let_through): (Vec<_>, Vec<_>) =
+                missed.partition(|(missed, _)| matches!(missed.step, Step::Filter));
+            let to_ask: Vec<(&[u8], u64)> = asked.iter().map(|&(_, key)| key).collect();
+            let answers = self.may_contain_each(&to_ask)?;
+            let asked = asked.into_iter().zip(answers).filter(|(_, may)| *may);
+            for (Missed { key: i, .. }, (key, _)) in
+                asked.map(|(missed, _)| missed).chain(let_through)
             {
                 index.seek(self, key, bound)?;
-                add(&index, i, key)?;
+                add(&index, *i, key)?;
             }
             return Ok(wanted);
         }
         // Partition by partition, so that each is loaded once.
         let mut order = Vec::with_capacity(keys.len());
-        for (i, &(key, hash)) in keys.iter().enumerate() {
+        for (Missed { key: i, step }, (key, hash)) in missed {
             index.seek_partition(self, key, bound)?;
-            order.push((index.partition(), i, key, hash));
+            order.push((index.partition(), *i, key, hash, matches!(step, Step::Filter)));
         }
         order.sort_unstable_by_key(|&(partition, i, ..)| (partition, i));
-        for (_, i, key, hash) in order {
+        for (_, i, key, hash, asks) in order {
             index.seek_partition(self, key, bound)?;
-            if self.may_contain_in(&index, key, hash)? {
+            if !asks || self.may_contain_in(&index, key, hash)? {
                 index.seek_in_partition(self, key, bound)?;
                 add(&index, i, key)?;
             }
@@ -126,9 +263,10 @@ impl Table {
         bound: SeqNo,
         found: &mut [Option<Version>],
     ) -> Result<(), Error> {
-        let handles: Vec<BlockHandle> =
-            groups.iter().filter_map(|group| group.first()).map(|first| first.handle).collect();
-        let blocks = self.data_blocks(&handles)?;
+        let firsts = groups.iter().filter_map(|group| group.first());
+        let (handles, fences): (Vec<BlockHandle>, Vec<_>) =
+            firsts.map(|first| (first.handle, first.fences.clone())).unzip();
+        let blocks = self.data_blocks(&handles, &fences)?;
         let stored_bound = self.stored_bound(bound);
         // Each loop over everything, and no counting of references in between, so that the processor
         // waits for many blocks at once.
@@ -152,7 +290,7 @@ impl Table {
             };
             *found = match row {
                 Some(row) => Some(self.seen(block.version(row))),
-                None if wanted.goes_on => self.lookup_hashed(key, *hash, bound)?,
+                None if wanted.goes_on => self.lookup_past_filter(key, *hash, bound)?,
                 None => {
                     self.note_absent();
                     None

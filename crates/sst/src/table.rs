@@ -28,6 +28,8 @@ use crate::{
 
 use inner::{Inner, ResidentParts};
 use lookup::Resident;
+pub use lookup::ResidentFilter;
+pub(crate) use lookup::{Placed, Step};
 
 /// A table, open for reading. Cloning it is cheap, and clones are used from many threads at once.
 ///
@@ -244,15 +246,36 @@ impl Table {
         hash: u64,
         bound: SeqNo,
     ) -> Result<Option<Version>, Error> {
+        self.lookup_from(key, hash, bound, Step::Filter)
+    }
+
+    /// Like [`lookup_hashed`](Self::lookup_hashed), for a caller whom the table's
+    /// [filter](Self::resident_filter) has let through.
+    pub fn lookup_past_filter(
+        &self,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+    ) -> Result<Option<Version>, Error> {
+        self.lookup_from(key, hash, bound, Step::Index)
+    }
+
+    fn lookup_from(
+        &self,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+        step: Step,
+    ) -> Result<Option<Version>, Error> {
         let bound = self.stored_bound(bound);
         let pin = Pin::new();
-        let place = match self.lookup_resident(key, hash, bound, &pin)? {
+        let step = match self.lookup_resident(key, hash, bound, step, &pin)? {
             Resident::Found(found) => return Ok(found.map(|version| self.seen(version))),
-            Resident::Wanted(place) => place,
+            Resident::Wanted(step) => step,
         };
         // What is read takes long, and nobody who gives memory back should wait for it.
         drop(pin);
-        self.lookup_loading(key, hash, bound, place)
+        self.lookup_loading(key, hash, bound, step)
     }
 
     /// The table's range tombstones, which [`get`](Self::get), [`range`](Self::range) and
@@ -520,12 +543,13 @@ impl Table {
     }
 
     /// The data blocks at `handles`, which stand in order of the file and each once: from the cache, or
-    /// read together and kept there.
+    /// read together and kept there. `fences` are those of each.
     pub(crate) fn data_blocks(
         &self,
         handles: &[BlockHandle],
+        fences: &[Option<(Arc<CachedBlock>, usize)>],
     ) -> Result<Vec<Arc<CachedBlock>>, Error> {
-        self.inner.data_blocks(handles)
+        self.inner.data_blocks(handles, fences)
     }
 
     /// The bytes of the file.

@@ -245,6 +245,13 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.view().find(key, key_hash, bound)
     }
 
+    /// Loads what [`find`](Self::find) of a key with this hash most likely ends with, its row, and waits
+    /// for none of it. Who looks through several blocks does so for each of them first: their rows are
+    /// then on the way from memory at once. Does nothing in a block without tags.
+    pub fn touch(&self, key_hash: u64) {
+        self.view().touch(key_hash);
+    }
+
     /// In a block in bytewise order: the first row behind every version of `key` that a read at
     /// `bound` cannot see, which is the newest version it sees or else the first of a later key.
     /// The number of rows if there is none.

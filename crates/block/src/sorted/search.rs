@@ -1,4 +1,4 @@
-use core::{cmp::Ordering, ops::Range};
+use core::{cmp::Ordering, hint::black_box, ops::Range};
 
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
@@ -229,6 +229,21 @@ impl<'a> View<'a> {
         let hidden = |i| !self.seqno(i).is_visible_at(bound) && self.key_is(i, &target);
         let visible = partition_from(first, self.count(), hidden);
         (visible < self.count() && self.key_is(visible, &target)).then_some(visible)
+    }
+
+    /// Loads the first row with the tag of this hash.
+    pub(super) fn touch(&self, key_hash: u64) {
+        if !self.layout.has_tags {
+            return;
+        }
+        let [tag, ..] = key_hash.to_le_bytes();
+        let tags = self.bytes.get(self.layout.tags()).unwrap_or_default();
+        if let Some(i) = self.layout.simd.match_u8(tags, tag).next() {
+            let row = self.layout.row_range(self.bytes, i);
+            // Two lines, where it goes over the end of one.
+            let ends = [row.start, row.end.saturating_sub(1)];
+            black_box(ends.map(|at| self.bytes.get(at).copied()));
+        }
     }
 
     /// The first row with this tag and the searched key.

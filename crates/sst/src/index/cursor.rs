@@ -346,6 +346,12 @@ impl IndexCursor {
         self.inside()
     }
 
+    /// As [`fences`](Self::fences), with a count of references.
+    pub(crate) fn shared_fences(&self) -> Option<(Arc<CachedBlock>, usize)> {
+        let leaf = self.leaf.as_ref().map(|(_, leaf)| leaf).or(self.top.as_ref());
+        leaf.cloned().zip(self.row)
+    }
+
     fn inside(&self) -> Option<(&CachedBlock, usize)> {
         let leaf = self.leaf.as_ref().map(|(_, leaf)| leaf).or(self.top.as_ref());
         leaf.map(|leaf| &**leaf).zip(self.row)

@@ -20,6 +20,9 @@ use crate::{
     tombstones::{self, CachedFragments},
 };
 
+/// The fence of a data block: a block of fences and the row, if they are at hand.
+type Fences = Option<(Arc<CachedBlock>, usize)>;
+
 /// What every clone of a table shares.
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -321,11 +324,27 @@ impl Inner {
     pub(super) fn data_blocks(
         &self,
         handles: &[BlockHandle],
+        fences: &[Fences],
     ) -> Result<Vec<Arc<CachedBlock>>, Error> {
         let kind = TableBlock::Data;
         let key = |handle: &BlockHandle| self.cache_key(kind, handle.offset);
+        let keep = |handle: &BlockHandle, fences: &Fences, block: &Arc<CachedBlock>| {
+            let slot = fences.as_ref().and_then(|(fences, row)| Some((fences.blocks()?, *row)));
+            match slot {
+                Some(slot) => {
+                    self.ctx.cache.insert_shown(slot, &key(handle), Priority::Normal, block);
+                }
+                None => self.ctx.cache.insert(&key(handle), Priority::Normal, block),
+            }
+        };
         let mut blocks: Vec<Option<Arc<CachedBlock>>> =
             handles.iter().map(|handle| self.ctx.cache.get(&key(handle))).collect();
+        // They came by somebody who has no slots.
+        for ((handle, fences), block) in handles.iter().zip(fences).zip(&blocks) {
+            if let (Some(block), Some(_)) = (block, fences) {
+                keep(handle, fences, block);
+            }
+        }
         let missing: Vec<BlockHandle> = handles
             .iter()
             .zip(&blocks)
@@ -333,12 +352,12 @@ impl Inner {
             .collect();
         if !missing.is_empty() {
             let mut loaded = self.read_data_blocks(&missing)?.into_iter();
-            for (handle, block) in
-                handles.iter().zip(&mut blocks).filter(|(_, block)| block.is_none())
+            for ((handle, fences), block) in
+                handles.iter().zip(fences).zip(&mut blocks).filter(|(_, block)| block.is_none())
             {
                 *block = loaded.next().map(Arc::new);
                 if let Some(block) = block {
-                    self.ctx.cache.insert(&key(handle), Priority::Normal, block);
+                    keep(handle, fences, block);
                 }
             }
         }

@@ -3,22 +3,61 @@
 use stratal_cache::Pin;
 use stratal_types::SeqNo;
 
-use crate::{Error, Table, Version, block::CachedBlock, index::IndexCursor, section::TableBlock};
+use crate::{
+    Error, Table, Version,
+    block::{CachedBlock, CachedFilter},
+    index::IndexCursor,
+    section::TableBlock,
+};
 
 /// What a lookup comes to that reads nothing.
 pub(super) enum Resident {
     /// The newest version, as it is stored, if there is one.
     Found(Option<Version>),
-    /// Something must be read: from this data block on, or if the place of that is not known either,
-    /// from the filter on.
-    Wanted(Option<BlockPlace>),
+    /// Something must be read, from this step on.
+    Wanted(Step),
 }
 
-/// Which data block: the row of a partition of the index.
+/// Where a key must be.
+pub(crate) enum Placed<'p> {
+    /// In the data block of this fence, if there is such a row.
+    At { fences: &'p CachedBlock, partition: usize, row: usize },
+    /// It is not in the table.
+    Nowhere,
+    /// Something must be read to tell, from this step on.
+    Wanted(Step),
+}
+
+/// How far a lookup has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BlockPlace {
-    partition: usize,
-    row: usize,
+pub(crate) enum Step {
+    /// Nothing is done yet.
+    Filter,
+    /// The filter has let the key through.
+    Index,
+    /// It is to be looked for from this data block on: the row of a partition of the index.
+    Block { partition: usize, row: usize },
+}
+
+/// The filter of a table, or of the partition that may have a key.
+#[derive(Clone, Copy, Debug)]
+pub struct ResidentFilter<'p> {
+    table: &'p Table,
+    filter: &'p CachedFilter,
+}
+
+impl ResidentFilter<'_> {
+    /// Loads what [`may_contain`](Self::may_contain) would look at, and waits for none of it.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.filter.prefetch(hash);
+    }
+
+    /// Whether the filter lets through `key`, whose [`key_hash`](stratal_types::key_hash) is `hash`.
+    #[inline]
+    pub fn may_contain(&self, key: &[u8], hash: u64) -> bool {
+        self.table.ask(self.filter, key, hash)
+    }
 }
 
 impl Table {
@@ -28,46 +67,114 @@ impl Table {
         key: &[u8],
         hash: u64,
         bound: SeqNo,
+        step: Step,
         pin: &Pin,
     ) -> Result<Resident, Error> {
-        const ABSENT: Result<Resident, Error> = Ok(Resident::Found(None));
-        const WANTED: Result<Resident, Error> = Ok(Resident::Wanted(None));
-        let inner = &*self.inner;
-        if self.is_divided() {
-            let Some(top) = inner.resident_index(pin) else { return WANTED };
-            let partition = top.seek(key, bound, self.comparator(), &mut Vec::new());
-            if partition >= top.len() {
-                return ABSENT;
-            }
-            let fence = self.partition_fence(top, partition)?;
-            let Some((leaves, filters)) = top.partitions() else { return WANTED };
-            if let Some(filter) = fence.filter {
-                let at = (TableBlock::FilterPartition, || filter.offset);
-                let Some(filter) = inner.shown(filters, partition, at, pin) else { return WANTED };
-                if !self.ask(filter, key, hash) {
-                    return ABSENT;
-                }
-            }
-            let at = (TableBlock::IndexPartition, || fence.handle.offset);
-            let Some(leaf) = inner.shown(leaves, partition, at, pin) else { return WANTED };
-            let row = leaf.seek(key, bound, self.comparator(), &mut Vec::new());
-            return Ok(self.find_resident((leaf, partition, row), key, hash, bound, pin));
-        }
-        if inner.has_filter() {
-            let Some(filter) = inner.resident_filter(pin) else { return WANTED };
+        if matches!(step, Step::Filter) && !self.is_divided() && self.inner.has_filter() {
+            let Some(filter) = self.inner.resident_filter(pin) else {
+                return Ok(Resident::Wanted(step));
+            };
             if !self.ask(filter, key, hash) {
-                return ABSENT;
+                return Ok(Resident::Found(None));
             }
         }
-        let Some(index) = inner.resident_index(pin) else { return WANTED };
-        let mut number = None;
-        if inner.has_locator() {
-            let Some(locator) = inner.resident_locator(pin) else { return WANTED };
-            number = locator.block_number(hash);
+        Ok(match self.place_resident(key, hash, bound, step, pin)? {
+            Placed::At { fences, partition, row } => {
+                self.find_resident((fences, partition, row), key, hash, bound, pin)
+            }
+            Placed::Nowhere => Resident::Found(None),
+            Placed::Wanted(step) => Resident::Wanted(step),
+        })
+    }
+
+    /// Finds the data block in which `key` must be, if what tells it is in memory. A filter over the
+    /// whole table has let the key through; that of a partition is asked here, if it was not.
+    pub(crate) fn place_resident<'p>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+        step: Step,
+        pin: &'p Pin,
+    ) -> Result<Placed<'p>, Error> {
+        let (inner, comparator) = (&*self.inner, self.comparator());
+        let Some(index) = inner.resident_index(pin) else { return Ok(Placed::Wanted(step)) };
+        if !self.is_divided() {
+            let mut number = None;
+            if inner.has_locator() {
+                let Some(locator) = inner.resident_locator(pin) else {
+                    return Ok(Placed::Wanted(Step::Index));
+                };
+                number = locator.block_number(hash);
+            }
+            let row = number.unwrap_or_else(|| index.seek(key, bound, comparator, &mut Vec::new()));
+            return Ok(Placed::At { fences: index, partition: 0, row });
         }
-        let row =
-            number.unwrap_or_else(|| index.seek(key, bound, self.comparator(), &mut Vec::new()));
-        Ok(self.find_resident((index, 0, row), key, hash, bound, pin))
+        let partition = index.seek(key, bound, comparator, &mut Vec::new());
+        if partition >= index.len() {
+            return Ok(Placed::Nowhere);
+        }
+        let fence = self.partition_fence(index, partition)?;
+        let Some((leaves, filters)) = index.partitions() else { return Ok(Placed::Wanted(step)) };
+        if let (Some(filter), Step::Filter) = (fence.filter, step) {
+            let at = (TableBlock::FilterPartition, || filter.offset);
+            let Some(filter) = inner.shown(filters, partition, at, pin) else {
+                return Ok(Placed::Wanted(step));
+            };
+            if !self.ask(filter, key, hash) {
+                return Ok(Placed::Nowhere);
+            }
+        }
+        let at = (TableBlock::IndexPartition, || fence.handle.offset);
+        let Some(fences) = inner.shown(leaves, partition, at, pin) else {
+            return Ok(Placed::Wanted(Step::Index));
+        };
+        let row = fences.seek(key, bound, comparator, &mut Vec::new());
+        Ok(Placed::At { fences, partition, row })
+    }
+
+    /// The data block that `row` of `fences` stands for, if it is in memory.
+    #[inline]
+    pub(crate) fn resident_block<'p>(
+        &self,
+        fences: &CachedBlock,
+        row: usize,
+        pin: &'p Pin,
+    ) -> Option<&'p CachedBlock> {
+        let at = || fences.handle(row).map_or(0, |handle| handle.offset);
+        self.inner.shown(fences.blocks()?, row, (TableBlock::Data, at), pin)
+    }
+
+    /// What the filter over the whole table says of each key, if it is in memory or there is none.
+    pub(crate) fn may_contain_each_resident(
+        &self,
+        keys: &[(&[u8], u64)],
+        pin: &Pin,
+    ) -> Option<Vec<bool>> {
+        if !self.inner.has_filter() {
+            return Some(vec![true; keys.len()]);
+        }
+        Some(self.ask_each(self.inner.resident_filter(pin)?, keys))
+    }
+
+    /// The filter that tells whether the table has `key`, if that is in memory: for a caller who asks
+    /// several tables for one key, and has all of their filters on the way before the first answers.
+    /// `None` if there is no such filter, or it must be read.
+    pub fn resident_filter<'p>(&'p self, key: &[u8], pin: &'p Pin) -> Option<ResidentFilter<'p>> {
+        let inner = &*self.inner;
+        let filter = if self.is_divided() {
+            let top = inner.resident_index(pin)?;
+            let partition = top.seek(key, SeqNo::MAX, self.comparator(), &mut Vec::new());
+            let at = || {
+                let fence = top.partition(partition).and_then(|fence| fence.filter);
+                fence.map_or(0, |filter| filter.offset)
+            };
+            let (_, filters) = top.partitions()?;
+            inner.shown(filters, partition, (TableBlock::FilterPartition, at), pin)?
+        } else {
+            inner.resident_filter(pin)?
+        };
+        Some(ResidentFilter { table: self, filter })
     }
 
     /// Looks for `key` from data block `row` of a partition on.
@@ -81,13 +188,10 @@ impl Table {
     ) -> Resident {
         let is_last = !self.is_divided();
         while row < fences.len() {
-            let at = || fences.handle(row).map_or(0, |handle| handle.offset);
-            let shown = fences
-                .blocks()
-                .and_then(|blocks| self.inner.shown(blocks, row, (TableBlock::Data, at), pin));
-            let Some(block) = shown else {
-                return Resident::Wanted(Some(BlockPlace { partition, row }));
+            let Some(block) = self.resident_block(fences, row, pin) else {
+                return Resident::Wanted(Step::Block { partition, row });
             };
+            block.touch_count();
             if let Some(found) = block.rows().find(key, hash, bound) {
                 return Resident::Found(Some(block.version(found)));
             }
@@ -102,28 +206,29 @@ impl Table {
             self.note_absent();
             return Resident::Found(None);
         }
-        Resident::Wanted(Some(BlockPlace { partition, row }))
+        Resident::Wanted(Step::Block { partition, row })
     }
 
-    /// Looks `key` up and reads what that takes, from `place` on if it is known.
+    /// Looks `key` up and reads what that takes, from `step` on.
     pub(super) fn lookup_loading(
         &self,
         key: &[u8],
         hash: u64,
         bound: SeqNo,
-        place: Option<BlockPlace>,
+        step: Step,
     ) -> Result<Option<Version>, Error> {
         let mut index = IndexCursor::default();
-        if let Some(BlockPlace { partition, row }) = place {
+        let is_asked = !matches!(step, Step::Filter);
+        if let Step::Block { partition, row } = step {
             index.seek_to_row(self, partition, row)?;
         } else if self.is_divided() {
             index.seek_partition(self, key, bound)?;
-            if !self.may_contain_in(&index, key, hash)? {
+            if !is_asked && !self.may_contain_in(&index, key, hash)? {
                 return Ok(None);
             }
             index.seek_in_partition(self, key, bound)?;
         } else {
-            if !self.may_contain_in_whole(key, hash)? {
+            if !is_asked && !self.may_contain_in_whole(key, hash)? {
                 return Ok(None);
             }
             match self.inner.locator()?.and_then(|locator| locator.block_number(hash)) {
