@@ -49,7 +49,8 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
     let tables = tables::all(&results, &options.rows);
     print!("{}", text::terminal(&results, &tables));
     if let Some(file) = &options.markdown {
-        write(file, &text::markdown(&results, &tables))?;
+        let before = std::fs::read_to_string(file).unwrap_or_default();
+        write(file, &text::placed(&before, &text::markdown(&results, &tables)))?;
     }
     if let Some(file) = &options.html {
         write(file, &page::html(&results, &tables))?;

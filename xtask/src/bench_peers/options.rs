@@ -17,7 +17,8 @@ cargo xtask bench-peers [OPTIONS]
   --results FILE   where lines are added to (default bench/results/DATE.jsonl)
   --from FILE      measure nothing: show what FILE holds
   --html FILE      write a page with plots
-  --markdown FILE  write the tables
+  --markdown FILE  write the tables; into a document, between lines that say
+                   <!-- bench-peers --> and <!-- /bench-peers -->
   --dir DIR        where databases are made (default bench/data)
   --no-build       take the binaries as they are
   --cpu            show processor time in place of time, for machines that do other things too;

@@ -51,9 +51,13 @@ impl Results {
     fn add(&mut self, fields: Map<String, Value>) {
         if let Some(Value::Object(facts)) = fields.get("facts") {
             let facts = facts.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
+            // Results may be of several commands.
             for (name, value) in facts {
-                self.facts.retain(|(known, _)| known != name);
-                self.facts.push((name.clone(), value.to_owned()));
+                match self.facts.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, known)) if known.contains(value) => {}
+                    Some((_, known)) => *known = format!("{known}; {value}"),
+                    None => self.facts.push((name.clone(), value.to_owned())),
+                }
             }
             return;
         }
@@ -140,7 +144,9 @@ mod tests {
     #[test]
     fn lines_become_samples_facts_and_failures() {
         let text = concat!(
-            r#"{"facts":{"commit":"abc"}}"#,
+            r#"{"facts":{"commit":"abc","date":"today"}}"#,
+            "\n",
+            r#"{"facts":{"commit":"def","date":"today"}}"#,
             "\n",
             r#"{"engine":"a","suite":"rand","comp":"Lz4","n":5,"round":1,"work":"get","ns_op":2.5,"bad":1}"#,
             "\n\n",
@@ -149,7 +155,8 @@ mod tests {
         let results = Results::parse(text).unwrap();
         let [sample] = results.samples.as_slice() else { panic!("one sample") };
         assert_eq!((sample.comp.as_str(), sample.get("ns_op")), ("lz4", Some(2.5)));
-        assert_eq!(results.facts, [("commit".to_owned(), "abc".to_owned())]);
+        let facts = [("commit", "abc; def"), ("date", "today")];
+        assert_eq!(results.facts, facts.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(results.failures, ["a, suite rand, compression None: no"]);
         assert_eq!(results.wrong_answers(), ["a in suite rand (lz4, round 1)"]);
         let text =

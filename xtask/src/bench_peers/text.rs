@@ -65,6 +65,23 @@ pub(super) fn markdown(results: &Results, tables: &[Table]) -> String {
     text
 }
 
+/// The lines between which a document has its tables.
+const BEGIN: &str = "<!-- bench-peers -->";
+const END: &str = "<!-- /bench-peers -->";
+
+/// The document with these tables in place of those that it has; the tables alone if it has no place
+/// for them.
+pub(super) fn placed(document: &str, tables: &str) -> String {
+    let parts = document.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    match parts {
+        Some((before, after)) => format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"),
+        None => tables.to_owned(),
+    }
+}
+
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -90,6 +107,15 @@ mod tests {
             markdown(&results, &[table()]),
             "* date: 1\n\n### T\n\nN.\n\n| row | a\\|b |\n|---|---:|\n| get | **5** |\n"
         );
+    }
+
+    #[test]
+    fn a_document_keeps_what_stands_around_its_tables() {
+        let document = format!("# A\n\n{BEGIN}\nold\n{END}\n\nb\n");
+        let expected = format!("# A\n\n{BEGIN}\n\nnew\n\n{END}\n\nb\n");
+        assert_eq!(placed(&document, "new\n"), expected);
+        assert_eq!(placed(&expected, "new\n"), expected);
+        assert_eq!(placed("# A\n", "new\n"), "new\n");
     }
 
     #[test]
