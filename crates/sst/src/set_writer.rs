@@ -220,8 +220,10 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
             }
             let comparator = comparator.as_ref();
             let all = Fragments::merge([set.tombstones.fragments(), fragments], comparator);
-            let start = set.cutter.piece().start.as_deref();
-            set.tombstones = Carried::new(all, start, comparator);
+            // What lies outside of the set's piece is another's, or in tables that have ended.
+            let piece = set.cutter.piece();
+            let all = piece.clip(&all, comparator);
+            set.tombstones = Carried::new(all, piece.start.as_deref(), comparator);
             if let Some(writer) = set.current.as_ref().filter(|writer| writer.entries() > 0) {
                 set.tombstones.pass(writer.last_key(), comparator);
             }

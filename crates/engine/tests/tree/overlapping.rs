@@ -163,23 +163,26 @@ fn many_range_deletes_over_one_another_under_held_history_are_flushed_and_merged
 #[test]
 #[ignore = "takes the time, in release"]
 fn what_ten_thousand_range_deletes_over_one_another_cost() {
-    let mut last: Option<[f64; 2]> = None;
     for count in [2_500, 5_000, 10_000] {
         let mut bed = Bed::new(200_000, CutOptions::TABLE_LEN);
         let timed = |what: &str, work: &mut dyn FnMut()| {
             let begin = Instant::now();
             work();
-            let took = begin.elapsed();
-            println!("{count}: {what} {took:.2?}");
-            took.as_secs_f64()
+            println!("{count}: {what} {:.2?}", begin.elapsed());
         };
         bed.delete_many(count, &mut Rng::new(3));
         println!("{count}: {} bytes in memory as written", bed.tree.memtable_len());
         timed("first get from memory", &mut || drop(bed.tree.get(&key(50)).unwrap()));
-        let flush = timed("flush", &mut || drop(bed.tree.flush().unwrap()));
+        timed("flush", &mut || {
+            bed.tree.flush().unwrap();
+        });
         println!("{count}: flushed, (bytes, tables, tombstones) {:?}", bed.tables());
-        let merge = timed("merge", &mut || drop(bed.tree.compact(true).unwrap()));
+        timed("merge", &mut || {
+            bed.tree.compact(true).unwrap();
+        });
         println!("{count}: merged, (bytes, tables, tombstones) {:?}", bed.tables());
+        // Twice two bounds, and rows of twenty bytes.
+        assert!(bed.tables().0 < 200 * count + 3 * bed.keys, "it is more than linear");
         let bed = bed.reopened();
         timed("first get", &mut || drop(bed.tree.get(&key(50)).unwrap()));
         let number = |i: u64| key(i * 7_919 % bed.keys / 10 * 10);
@@ -191,10 +194,6 @@ fn what_ten_thousand_range_deletes_over_one_another_cost() {
                 bed.tree.cursor::<&[u8]>(..).unwrap().seek_to(&number(i)).unwrap();
             }
         });
-        timed("a scan", &mut || drop(bed.tree.len().unwrap()));
-        if let Some([before_flush, before_merge]) = last {
-            assert!(flush < 3.5 * before_flush && merge < 3.5 * before_merge, "it is quadratic");
-        }
-        last = Some([flush, merge]);
+        timed("a scan", &mut || assert!(bed.tree.len().unwrap() < bed.keys));
     }
 }

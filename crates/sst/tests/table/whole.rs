@@ -389,6 +389,48 @@ fn tombstones_between_the_keys_of_two_tables_are_carried() {
     assert_eq!(set.finish().unwrap().files.len(), 0);
 }
 
+/// Tables of two thousand bytes of `tombstones`, between a row before all of them and one behind; how many
+/// tables there are, those without rows, and the range tombstones in all of them.
+fn cut_for_tombstones(tombstones: &[(u32, u32)]) -> (usize, usize, u64) {
+    let ctx = TableContext::default();
+    let key = |i: u32| format!("key {i:08}");
+    let tombstones: Vec<_> = tombstones
+        .iter()
+        .zip(1u32..)
+        .map(|((from, to), seqno)| RangeTombstone::new(key(*from), key(*to), SeqNo::from(seqno)))
+        .collect();
+    let fragments = Fragments::build(&tombstones, &Bytewise);
+    let cut = CutOptions { table_len: 2_000, ..CutOptions::default() };
+    let cutter = OutputCutter::new(cut, &[], Piece::default(), &Bytewise);
+    let mut set = TableSetWriter::new(&ctx, spec(), cutter, Kept::default());
+    set.add_tombstones(&fragments).unwrap();
+    set.put(b"key", b"").unwrap();
+    set.put(b"key a", b"").unwrap();
+    let files = set.finish().unwrap().files;
+    let tables: Vec<Table> = files.iter().map(|file| open(&ctx, file).unwrap()).collect();
+    let trailer = Trailer::new(SeqNo::ZERO, EntryKind::Put);
+    let rows = [&b"key"[..], b"key a"].map(|key| (key.to_vec(), trailer, Vec::new()));
+    check_set(&tables, &rows, &fragments, &Bytewise);
+    let without_rows = tables.iter().filter(|table| table.properties().entries == 0).count();
+    let carried = tables.iter().map(|table| table.properties().range_tombstones).sum();
+    (tables.len(), without_rows, carried)
+}
+
+#[test]
+fn tables_end_among_range_tombstones_where_there_are_no_rows() {
+    // Beside one another: each bound takes 28 bytes, and none is cut.
+    let apart: Vec<_> = (0..500).map(|i| (2 * i, 2 * i + 1)).collect();
+    assert_eq!(cut_for_tombstones(&apart), (14, 12, 500));
+    // About one another: they are cut, but where a table is worth it.
+    let nested: Vec<_> = (0..500).map(|i| (i, 3_000 - i)).collect();
+    let (tables, without_rows, carried) = cut_for_tombstones(&nested);
+    assert!((4..12).contains(&tables) && without_rows + 2 == tables, "{tables} {without_rows}");
+    assert!((500..2_500).contains(&carried), "{carried}");
+    // Few enough for one table.
+    assert_eq!(cut_for_tombstones(&apart[..20]), (1, 0, 20));
+    assert_eq!(cut_for_tombstones(&[]), (1, 0, 0));
+}
+
 #[test]
 fn a_set_refuses_what_would_make_tables_overlap_and_is_over_then() {
     let ctx = TableContext::default();
