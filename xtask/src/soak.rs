@@ -71,7 +71,7 @@ const SOAKS: &[Soak] = &[
     },
     Soak {
         name: "compaction",
-        about: "histories of one key under the rules of garbage collection",
+        about: "histories of one key and of a few under the rules of garbage collection",
         package: "stratal-compaction",
         tests: Tests::Ignored("soak"),
         seed: Some("STRATAL_SOAK_SEED"),
