@@ -80,7 +80,9 @@ impl Failure {
             Db::NotFound { .. } => Self::Absent(Some(message)),
             Db::InvalidArgument { .. } | Db::TooLarge { .. } => Self::Usage(message),
             Db::NotMergeable { .. } => Self::BadInput(message),
-            Db::Corruption { .. } | Db::Missing { .. } => Self::Damage(Some(message)),
+            Db::Corruption { .. } | Db::Missing { .. } | Db::MemoryDamage { .. } => {
+                Self::Damage(Some(message))
+            }
             Db::Io { .. } | Db::NoSpace { .. } | Db::UnknownOutcome { .. } => Self::Io(message),
             _ => Self::Refused(message),
         }

@@ -258,6 +258,7 @@ fn options_json(options: &TreeOptions) -> Value {
         "block_bytes": options.table.block_len_target,
         "compression": compression_text(options.table.compression),
         "compress_from_level": options.compress_from_level,
+        "digests": digests_text(options),
         "filter": options.table.filter.map(filter_text),
         "prefix": options.prefix.as_ref().map(|extractor| extractor.name()),
     })
@@ -275,6 +276,15 @@ fn options_text(options: &TreeOptions) -> String {
         options.compress_from_level,
         prefix.unwrap_or_default(),
     )
+}
+
+/// From when on entries carry digests, in the words of the option that says so.
+fn digests_text(options: &TreeOptions) -> &'static str {
+    match (options.table.entry_digests, options.digests_at_insert) {
+        (false, _) => "none",
+        (true, false) => "blocks",
+        (true, true) => "insert",
+    }
 }
 
 fn compression_text(compression: Compression) -> String {

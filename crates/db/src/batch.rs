@@ -129,14 +129,21 @@ impl Batch {
             let what = "a keyspace of the batch belongs to another database";
             self.refused.get_or_insert_with(|| Error::invalid(what));
         }
-        match self.parts.last_mut() {
-            Some(part) if Arc::ptr_eq(&part.core, keyspace.core()) => {
+        let core = keyspace.core();
+        let digest = core.tree.takes_digests().then(|| operation.digest());
+        let takes = |part: &&mut Part| {
+            Arc::ptr_eq(&part.core, core) && part.digests.is_some() == digest.is_some()
+        };
+        match self.parts.last_mut().filter(takes) {
+            Some(part) => {
                 part.operations.push(operation);
+                part.digests.iter_mut().for_each(|digests| digests.extend(digest));
             }
-            _ => {
-                let core = Arc::clone(keyspace.core());
-                self.parts.push(Part { core, operations: vec![operation] });
-            }
+            None => self.parts.push(Part {
+                core: Arc::clone(core),
+                operations: vec![operation],
+                digests: digest.map(|digest| vec![digest]),
+            }),
         }
         self
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use stratal_engine::{Operation, TreeId};
 use stratal_types::{
-    SeqNo,
+    EntryDigest, SeqNo, key_hash,
     sync::{Arc, Condvar, Mutex, atomic::Ordering},
 };
 use stratal_wal::{AppendMode, Lsn, PAYLOAD_LEN_MAX};
@@ -36,6 +36,8 @@ const BATCH_LEN_MAX: usize = PAYLOAD_LEN_MAX as usize - 64;
 pub(crate) struct Part {
     pub(crate) core: Arc<Core>,
     pub(crate) operations: Vec<Operation>,
+    /// Their digests, if the keyspace checks entries from when they are written on.
+    pub(crate) digests: Option<Vec<EntryDigest>>,
 }
 
 /// A batch that waits for its turn.
@@ -44,6 +46,8 @@ struct Pending {
     count: u64,
     /// The operations as they stand in the log.
     body: Vec<u8>,
+    /// A check of `body`, if any of the operations has a digest.
+    body_hash: Option<u64>,
     durability: Durability,
     slot: Arc<Slot>,
 }
@@ -80,6 +84,28 @@ pub(crate) struct Queue(Mutex<QueueState>);
 struct QueueState {
     waiting: VecDeque<Pending>,
     has_leader: bool,
+}
+
+impl Part {
+    fn apply(&self, first: SeqNo) -> Result<(), stratal_engine::Error> {
+        let Self { core, operations, digests } = self;
+        match digests {
+            Some(digests) => core.tree.apply_with_digests(operations, digests, first),
+            None => core.tree.apply(operations, first),
+        }
+    }
+}
+
+impl Pending {
+    /// Whether what is to be logged has changed since it was checked against the operations' digests. The
+    /// log would take it for whole, and so would whoever reads it again.
+    fn has_changed(&self) -> bool {
+        self.body_hash.is_some_and(|hash| hash != key_hash(&self.body))
+    }
+}
+
+fn changed_in_queue() -> Error {
+    Error::MemoryDamage { what: "a batch has changed in memory before it was logged".into() }
 }
 
 impl Queue {
@@ -153,9 +179,12 @@ impl Inner {
             return Ok(committed);
         }
         let body = encode_body(&parts)?;
+        let has_digests = parts.iter().any(|part| part.digests.is_some());
+        let body_hash = has_digests.then(|| key_hash(&body));
         self.pace(&parts, count, body.len() as u64)?;
         let slot = Arc::new(Slot::default());
-        let pending = Pending { parts, count, body, durability, slot: Arc::clone(&slot) };
+        let pending =
+            Pending { parts, count, body, body_hash, durability, slot: Arc::clone(&slot) };
         let leads = {
             let mut state = self.queue.0.lock();
             state.waiting.push_back(pending);
@@ -197,7 +226,9 @@ impl Inner {
         let (members, outcomes) = (&group.members, &mut group.outcomes);
         for (pending, outcome) in members.iter().zip(outcomes.iter_mut()) {
             let gone = pending.parts.iter().find(|part| part.core.is_dropped());
-            *outcome = gone.map(|part| Err(Error::no_keyspace(&part.core.name)));
+            *outcome = gone
+                .map(|part| Err(Error::no_keyspace(&part.core.name)))
+                .or_else(|| pending.has_changed().then(|| Err(changed_in_queue())));
         }
         let is_in = |outcome: &Option<_>| outcome.is_none();
         let accepted: Vec<&Pending> = members
@@ -291,7 +322,7 @@ impl Inner {
     ) -> Result<(), Failure> {
         let mut seqno = first;
         for part in accepted.iter().flat_map(|pending| &pending.parts) {
-            if let Err(error) = part.core.tree.apply(&part.operations, seqno) {
+            if let Err(error) = part.apply(seqno) {
                 // The record is in the log, so that the next open has it. This process has not.
                 let why = format!("a logged batch could not be applied: {error}");
                 self.fail(&why);
@@ -429,11 +460,17 @@ fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     for part in parts {
         let tree: TreeId = part.core.id;
-        for operation in &part.operations {
+        for (number, operation) in part.operations.iter().enumerate() {
             // Once it is logged it is too late to find out.
             part.core.tree.check(std::slice::from_ref(operation))?;
+            let at = body.len();
             if !record::encode_operation(tree, operation, &mut body) {
                 return Err(Error::invalid("the log has no form for this operation"));
+            }
+            let digest = part.digests.as_ref().and_then(|digests| digests.get(number));
+            let logged = || record::digest_of(body.get(at..).unwrap_or_default());
+            if digest.is_some_and(|digest| logged() != Some(*digest)) {
+                return Err(changed_in_queue());
             }
         }
         if body.len() > BATCH_LEN_MAX {
@@ -441,4 +478,23 @@ fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
         }
     }
     Ok(body)
+}
+
+#[cfg(all(test, not(any(shuttle, loom))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_changes_while_it_waits_is_noticed_if_its_operations_are_checked() {
+        for is_checked in [true, false] {
+            let body = b"a batch as it stands in the log".to_vec();
+            let body_hash = is_checked.then(|| key_hash(&body));
+            let (parts, slot) = (Vec::new(), Arc::default());
+            let durability = Durability::Os;
+            let mut pending = Pending { parts, count: 1, body, body_hash, durability, slot };
+            assert!(!pending.has_changed());
+            pending.body[7] ^= 1;
+            assert_eq!(pending.has_changed(), is_checked);
+        }
+    }
 }

@@ -58,6 +58,15 @@ pub enum Error {
         what: String,
     },
 
+    /// An entry has changed in memory since it was written, and the keyspace was told to
+    /// [look](stratal_engine::TreeOptions::digests_at_insert). Of a batch nothing was changed; what was
+    /// found in a flush or merge is not stored. The machine's memory is not to be trusted.
+    #[error("{what}")]
+    MemoryDamage {
+        /// Which entry, and where.
+        what: String,
+    },
+
     /// A file that belongs to the database is not there.
     #[error("{} is missing", file.display())]
     Missing {
@@ -241,7 +250,10 @@ impl Error {
             Engine::Operator { .. } => Self::NotMergeable { what: error.to_string() },
             Engine::Settings { .. } if error.is_corruption() => Self::corruption(dir, 0, error),
             Engine::Settings { .. } => Self::Unsupported { what: error.to_string() },
-            Engine::OutOfSeqNos | Engine::Stopped => Self::ReadOnly { why: error.to_string() },
+            Engine::Damaged { .. } => Self::MemoryDamage { what: error.to_string() },
+            Engine::OutOfSeqNos | Engine::Stopped | Engine::Torn => {
+                Self::ReadOnly { why: error.to_string() }
+            }
             error => Self::InvalidArgument { what: error.to_string() },
         }
     }
@@ -263,6 +275,9 @@ impl Error {
             Table::Write(source) => Self::io("write", path, source),
             error if error.is_corruption() => Self::corruption(path, offset, error),
             error @ Table::NotATable { .. } => Self::corruption(path, 0, error),
+            error @ Table::Damaged { .. } => {
+                Self::MemoryDamage { what: format!("{}: {error}", path.display()) }
+            }
             error => Self::Unsupported { what: format!("{}: {error}", path.display()) },
         }
     }

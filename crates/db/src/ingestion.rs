@@ -142,7 +142,8 @@ impl Inner {
     /// Gives `tables` their place among the commits.
     fn ingest(&self, core: &Arc<Core>, tables: ReadyTables) -> Result<IngestSummary, Error> {
         self.check_writable()?;
-        self.pace(&[Part { core: Arc::clone(core), operations: Vec::new() }], 0, 0)?;
+        let part = Part { core: Arc::clone(core), operations: Vec::new(), digests: None };
+        self.pace(&[part], 0, 0)?;
         if core.tree.is_in_memory(&tables) {
             // Most of what is older, while others may still commit.
             self.flush(core, true)?;

@@ -10,7 +10,7 @@
 )]
 
 use stratal_engine::{Operation, TreeId};
-use stratal_types::{KEY_LEN_MAX, SeqNo, VALUE_LEN_MAX, dump::Dump, varint};
+use stratal_types::{EntryDigest, KEY_LEN_MAX, SeqNo, VALUE_LEN_MAX, dump::Dump, varint};
 
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
@@ -117,20 +117,29 @@ pub fn decode(payload: &[u8]) -> Result<Vec<LoggedBatch>, Error> {
     while let Some((first, count)) = reader.batch_head()? {
         let mut operations = Vec::new();
         for _ in 0..count {
-            let (tag, tree, a, b) = reader.operation()?;
-            let key = a.to_vec();
-            let operation = match tag {
-                tag::PUT => Operation::Put { key, value: b.to_vec() },
-                tag::DELETE => Operation::Delete { key },
-                tag::WEAK_DELETE => Operation::WeakDelete { key },
-                tag::MERGE => Operation::Merge { key, operand: b.to_vec() },
-                _ => Operation::DeleteRange { from: key, to: b.to_vec() },
-            };
-            operations.push((tree, operation));
+            let fields = reader.operation()?;
+            operations.push((fields.1, operation_of(fields)));
         }
         batches.push(LoggedBatch { first, operations });
     }
     Ok(batches)
+}
+
+/// The [digest](Operation::digest) of the operation that `bytes` begin with, as it stands there.
+pub(crate) fn digest_of(bytes: &[u8]) -> Option<EntryDigest> {
+    let mut reader = Reader { payload: bytes, rest: bytes, next: 0 };
+    reader.operation().ok().map(|fields| operation_of(fields).digest())
+}
+
+fn operation_of((tag, _, a, b): Fields<'_>) -> Operation {
+    let key = a.to_vec();
+    match tag {
+        tag::PUT => Operation::Put { key, value: b.to_vec() },
+        tag::DELETE => Operation::Delete { key },
+        tag::WEAK_DELETE => Operation::WeakDelete { key },
+        tag::MERGE => Operation::Merge { key, operand: b.to_vec() },
+        _ => Operation::DeleteRange { from: key, to: b.to_vec() },
+    }
 }
 
 /// Describes the payload of a record field by field, as far as it can be read.

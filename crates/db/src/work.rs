@@ -469,6 +469,10 @@ impl Inner {
             // Whatever became of it.
             return Ok(false);
         }
+        if let Err(Error::MemoryDamage { what }) = &flushed {
+            // What is in memory cannot be stored, but the log has it as it was written.
+            self.fail(&format!("{what}; open the database again"));
+        }
         flushed?;
         self.retire()?;
         Ok(true)

@@ -37,12 +37,24 @@ pub(crate) struct TreeArgs {
     /// The first level that is compressed
     #[arg(long, value_name = "N")]
     pub(crate) compress_from_level: Option<usize>,
+    /// Digests of entries, 4 bytes each: none, of blocks as they are built, or from the insert on, so that
+    /// what changes in memory on its way is told
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) digests: Option<Digests>,
     /// Bits of filter per key, 0 for no filter
     #[arg(long, value_name = "BITS")]
     pub(crate) filter_bits: Option<f64>,
     /// Prefixes that filters know too: fixed:BYTES, delimited:HEX (the delimiting byte), or none
     #[arg(long, value_name = "EXTRACTOR")]
     pub(crate) prefix: Option<String>,
+}
+
+/// From when on entries carry digests.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub(crate) enum Digests {
+    None,
+    Blocks,
+    Insert,
 }
 
 impl TreeArgs {
@@ -60,6 +72,7 @@ impl TreeArgs {
             block_size,
             compression,
             compress_from_level,
+            digests,
             filter_bits,
             prefix,
         } = self;
@@ -90,6 +103,10 @@ impl TreeArgs {
         }
         if let Some(level) = *compress_from_level {
             all.compress_from_level = level;
+        }
+        if let Some(digests) = *digests {
+            all.table.entry_digests = digests != Digests::None;
+            all.digests_at_insert = digests == Digests::Insert;
         }
         if let Some(bits) = *filter_bits {
             set_filter_bits(&mut all.table, bits);

@@ -232,12 +232,13 @@ fn how_tables_are_kept_is_said_once() {
     let desk = Desk::new();
     desk.file("in.tsv", "a\t1\n");
     let options = "--compaction lazy --level-runs 5 --level-ratio 6 --level-size 1MiB --table-size 2MiB \
-        --block-size 8KiB --compression zstd:5 --compress-from-level 1 --filter-bits 12 --prefix fixed:1";
+        --block-size 8KiB --compression zstd:5 --compress-from-level 1 --filter-bits 12 --prefix fixed:1 \
+        --digests insert";
     desk.run(&format!("load db in.tsv {options}")).exits(0);
     let kept = desk.run("stats db --json").exits(0).json()["keyspaces"][0]["options"].clone();
     let expected = serde_json::json!({
         "compaction": "lazy", "table_bytes": 2 << 20, "block_bytes": 8 << 10,
-        "compression": "zstd:5", "compress_from_level": 1,
+        "compression": "zstd:5", "compress_from_level": 1, "digests": "insert",
         "filter": "blocked bloom, 12 bits per key", "prefix": "fixed:1",
     });
     assert_eq!(kept, expected);
