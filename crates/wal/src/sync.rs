@@ -3,7 +3,7 @@ use std::{collections::VecDeque, path::PathBuf};
 use stratal_fs::Fs;
 use stratal_types::sync::{
     Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::{Error, Lsn, segment::Segment};
@@ -24,6 +24,11 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     /// A copy of [`State::durable`] for readers.
     durable: AtomicU64,
+    /// Up to where records are written to open segments. The appender moves it on without the lock of
+    /// `state`; which segment they are in changes under that.
+    written: AtomicU64,
+    /// Whether a write or sync failed since the active segment was begun. Changed under the lock.
+    failed: AtomicBool,
     state: Mutex<State>,
     /// Held across a sync.
     turn: Mutex<()>,
@@ -35,13 +40,9 @@ struct State {
     durable: Lsn,
     /// The segment in which `durable` lies: the next chain's predecessor, should this one break.
     durable_in: u64,
-    /// Up to where records are written to open segments.
-    written: Lsn,
     /// Segments that are followed by others and not known synced to their end, oldest first.
     ended: VecDeque<(Arc<Segment>, Lsn)>,
     active: Option<Arc<Segment>>,
-    /// Whether a write or sync failed since `active` was begun.
-    failed: bool,
     /// Counts the chains begun, so that a sync notices that its segments were given up.
     chain: u64,
 }
@@ -53,17 +54,16 @@ impl Shared {
         durable: Lsn,
         durable_in: u64,
     ) -> Self {
-        let state = State {
-            durable,
-            durable_in,
-            written: durable,
-            ended: VecDeque::new(),
-            active: None,
-            failed: false,
-            chain: 0,
-        };
-        let (durable, turn) = (AtomicU64::new(durable.0), Mutex::new(()));
-        Self { fs, dir, durable, state: Mutex::new(state), turn }
+        let state = State { durable, durable_in, ended: VecDeque::new(), active: None, chain: 0 };
+        Self {
+            fs,
+            dir,
+            durable: AtomicU64::new(durable.0),
+            written: AtomicU64::new(durable.0),
+            failed: AtomicBool::new(false),
+            state: Mutex::new(state),
+            turn: Mutex::new(()),
+        }
     }
 
     pub(crate) fn durable(&self) -> Lsn {
@@ -76,27 +76,31 @@ impl Shared {
         (state.durable, state.durable_in)
     }
 
-    /// The segment to append to, if it may be.
-    pub(crate) fn active(&self) -> Option<Arc<Segment>> {
-        let state = self.state.lock();
-        state.active.clone().filter(|_| !state.failed)
+    /// Whether nothing may be appended to the active segment any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
-    /// Notes that records up to `end` are written to the active segment.
+    fn written(&self) -> Lsn {
+        Lsn(self.written.load(Ordering::Acquire))
+    }
+
+    /// Notes that records up to `end` are written to the active segment. For the appender.
     pub(crate) fn note_written(&self, end: Lsn) {
-        self.state.lock().written = end;
+        self.written.store(end.0, Ordering::Release);
     }
 
     /// Notes that the active segment is closed.
     pub(crate) fn note_failed(&self) {
-        self.state.lock().failed = true;
+        let _state = self.state.lock();
+        self.failed.store(true, Ordering::Release);
     }
 
     /// Goes on in `segment`, which stands behind the active one.
     pub(crate) fn follow(&self, segment: Arc<Segment>) {
         let mut state = self.state.lock();
         if let Some(ended) = state.active.replace(segment) {
-            let end = state.written;
+            let end = self.written();
             state.ended.push_back((ended, end));
         }
     }
@@ -106,8 +110,8 @@ impl Shared {
         let mut state = self.state.lock();
         state.ended.clear();
         state.active = Some(segment);
-        state.written = written;
-        state.failed = false;
+        self.written.store(written.0, Ordering::Release);
+        self.failed.store(false, Ordering::Release);
         state.chain += 1;
     }
 
@@ -117,13 +121,14 @@ impl Shared {
         loop {
             let (segments, chain) = {
                 let state = self.state.lock();
-                if state.written <= state.durable {
+                let written = self.written();
+                if written <= state.durable {
                     return Ok(state.durable);
                 }
-                if state.failed {
+                if self.has_failed() {
                     return Err(Error::Closed);
                 }
-                let active = state.active.iter().map(|active| (Arc::clone(active), state.written));
+                let active = state.active.iter().map(|active| (Arc::clone(active), written));
                 let segments: Vec<_> = state.ended.iter().cloned().chain(active).collect();
                 (segments, state.chain)
             };
@@ -135,7 +140,7 @@ impl Shared {
                         // Given up meanwhile. What it held is carried elsewhere.
                         break;
                     }
-                    state.failed = true;
+                    self.failed.store(true, Ordering::Release);
                     return Err(err);
                 }
                 if end > state.durable {

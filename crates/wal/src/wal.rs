@@ -158,11 +158,13 @@ impl Wal {
         self.flush()?;
         self.shared.sync()?;
         let synced = self.tail.end();
-        let Some(segment) = self.active.clone() else { return Ok(synced) };
+        let Some(salt) = self.active.as_ref().map(|active| active.header.salt) else {
+            return Ok(synced);
+        };
         let payload_len = END_RECORD_LEN - u32::try_from(crate::RecordHeader::LEN).unwrap_or(0);
         let payload = vec![0; usize::try_from(payload_len).unwrap_or(0)];
         for _ in 0..2 {
-            self.encode(RecordKind::End, 0, &[&payload], &segment, synced)?;
+            self.encode(RecordKind::End, 0, &[&payload], salt, synced)?;
         }
         self.write_buffered()?;
         self.shared.sync()?;
@@ -237,10 +239,10 @@ impl Wal {
             self.flush()?;
             self.shared.sync()?;
         }
-        let segment = self.segment_for(len)?;
+        let salt = self.segment_for(len)?;
         let start = self.tail.end();
         let synced = self.shared.durable();
-        self.encode(kind, count, parts, &segment, synced)?;
+        self.encode(kind, count, parts, salt, synced)?;
         let buffered = self.tail.end().since(self.written);
         if mode == AppendMode::Through || buffered > self.spec.0.buffer_len as u64 {
             self.write_buffered().inspect_err(|_| self.tail.truncate(start))?;
@@ -254,24 +256,24 @@ impl Wal {
         kind: RecordKind,
         count: u32,
         parts: &[&[u8]],
-        segment: &Segment,
+        salt: u32,
         synced: Lsn,
     ) -> Result<(), Error> {
         let len = record_len(payload_len_of(parts)?);
         let lsn = self.tail.end();
-        let fields = RecordFields { kind, count, lsn, synced, salt: segment.header.salt };
+        let fields = RecordFields { kind, count, lsn, synced, salt };
         self.tail.push(fields, usize::try_from(len).unwrap_or(usize::MAX), parts)
     }
 
     /// Gives up the active segment if a sync of it failed.
     fn notice_failure(&mut self) {
-        if self.active.is_some() && self.shared.active().is_none() {
+        if self.active.is_some() && self.shared.has_failed() {
             self.active = None;
         }
     }
 
-    /// The segment for a record of `len` bytes.
-    fn segment_for(&mut self, len: u64) -> Result<Arc<Segment>, Error> {
+    /// Sees to it that there is a segment for a record of `len` bytes; returns its salt.
+    fn segment_for(&mut self, len: u64) -> Result<u32, Error> {
         self.notice_failure();
         match &self.active {
             Some(active) => {
@@ -282,13 +284,13 @@ impl Wal {
             }
             None => self.restart()?,
         }
-        self.active.clone().ok_or(Error::Closed)
+        self.active.as_ref().map(|active| active.header.salt).ok_or(Error::Closed)
     }
 
     /// Writes what is in memory and not in the active segment.
     fn write_buffered(&mut self) -> Result<(), Error> {
         let end = self.tail.end();
-        let Some(segment) = self.active.clone().filter(|_| self.written < end) else {
+        let Some(segment) = self.active.as_ref().filter(|_| self.written < end) else {
             return Ok(());
         };
         for bytes in self.tail.bytes_from(self.written) {
