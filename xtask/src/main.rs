@@ -15,6 +15,7 @@ mod no_std;
 mod interleavings;
 mod soak;
 mod bench_peers;
+mod ratchet;
 mod ci;
 
 use std::{
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   shuttle     the engine and the database under many schedules
   soak WHAT   a long run; `cargo xtask soak list` names them
   bench-peers Stratal beside other engines; `cargo xtask bench-peers help` says how
+  ratchet     instructions of small parts beside those that are kept (needs valgrind)
   help        this text
 ";
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ["shuttle"] => interleavings::shuttle(&root()),
         ["soak", rest @ ..] => soak::run(&root(), rest),
         ["bench-peers", rest @ ..] => bench_peers::run(&root(), rest),
+        ["ratchet", rest @ ..] => ratchet::run(&root(), rest),
         [unknown, ..] => Err(format!("no such command: {unknown}\n\n{HELP}")),
     };
     match outcome {
