@@ -5,6 +5,8 @@
 //! little: valgrind knows no AVX-512, so that what is counted is the twin that uses AVX2. They say
 //! nothing about memory that is waited for; they say at once when a part does more than it did.
 
+mod profile;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -19,8 +21,9 @@ const FILE: &str = "bench/ratchet.toml";
 const TOLERANCE: f64 = 3.0;
 
 const USAGE: &str = "\
-cargo xtask ratchet            compare with bench/ratchet.toml
-cargo xtask ratchet --update   put down what is counted now
+cargo xtask ratchet                 compare with bench/ratchet.toml
+cargo xtask ratchet --update        put down what is counted now
+cargo xtask ratchet --profile PART  show where a part spends its instructions
 ";
 
 const HEAD: &str = "\
@@ -33,9 +36,10 @@ type Count = (String, f64);
 
 /// Does what `words`, the command line behind `ratchet`, say.
 pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
-    let is_update = match words {
-        [] => false,
-        ["--update"] => true,
+    let (is_update, profiled) = match words {
+        [] => (false, None),
+        ["--update"] => (true, None),
+        ["--profile", part] => (false, Some(part)),
         _ => return Err(format!("cannot read `{}`\n\n{USAGE}", words.join(" "))),
     };
     let version = Command::new("valgrind").arg("--version").output();
@@ -44,7 +48,11 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         return Ok(());
     };
     print!("{}", String::from_utf8_lossy(&version.stdout));
-    let counted = counts(root)?;
+    let program = built(root)?;
+    if let Some(part) = profiled {
+        return profile::print(&program, part);
+    }
+    let counted = counts(&program)?;
     let path = root.join(FILE);
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     if is_update {
@@ -59,26 +67,38 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
     Err(format!("the ratchet holds:\n  {}", complaints.join("\n  ")))
 }
 
-fn counts(root: &Path) -> Result<Vec<Count>, String> {
+/// The program that does the parts.
+fn built(root: &Path) -> Result<PathBuf, String> {
     let bench = root.join("bench");
     process::run(process::cargo(&bench).args(["build", "--release", "-p", "pb-ratchet"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| bench.join("target"), |dir| root.join(dir));
-    let program = target.join("release/pb-ratchet");
-    let failed = |error: std::io::Error| format!("{}: {error}", program.display());
-    let list = Command::new(&program).output().map_err(failed)?;
+    Ok(target.join("release/pb-ratchet"))
+}
+
+fn counts(program: &Path) -> Result<Vec<Count>, String> {
+    let list = Command::new(program).output();
+    let list = list.map_err(|error| format!("{}: {error}", program.display()))?;
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
-    list.lines().map(|line| count(&program, line)).collect()
+    list.lines().map(|line| count(program, line)).collect()
 }
 
 /// Counts the part of a line such as `block find 10000`.
-fn count(program: &PathBuf, line: &str) -> Result<Count, String> {
+fn count(program: &Path, line: &str) -> Result<Count, String> {
     let unreadable = || format!("cannot read the part `{line}`");
     let (name, ops) = line.rsplit_once(' ').ok_or_else(unreadable)?;
     let ops: f64 = ops.parse().map_err(|_| unreadable())?;
+    let total = callgrind(program, name, Path::new("/dev/null"))?;
+    println!("{name}: {:.1}", total / ops);
+    Ok((name.to_owned(), total / ops))
+}
+
+/// Instructions that a part takes; where they are spent is written to `file`.
+fn callgrind(program: &Path, name: &str, file: &Path) -> Result<f64, String> {
     let mut command = Command::new("valgrind");
     command
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", file.display()))
         .arg("--toggle-collect=*pb_ratchet*measured*")
         .arg(program)
         .arg(name);
@@ -88,9 +108,7 @@ fn count(program: &PathBuf, line: &str) -> Result<Count, String> {
         return Err(format!("{name}: valgrind ended with {}\n{said}", output.status));
     }
     let total = collected(&said).filter(|total| *total > 0.0);
-    let total = total.ok_or_else(|| format!("{name}: valgrind counted nothing\n{said}"))?;
-    println!("{name}: {:.1}", total / ops);
-    Ok((name.to_owned(), total / ops))
+    total.ok_or_else(|| format!("{name}: valgrind counted nothing\n{said}"))
 }
 
 /// The number in a line such as `==7== Collected : 1234`.
