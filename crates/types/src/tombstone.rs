@@ -359,7 +359,9 @@ impl Fragments {
                 set(&mut ranks, *at, place(rank));
             }
         }
-        parts.iter_mut().for_each(|part| *part = part.mapped(|bound| get(&ranks, bound)));
+        for part in &mut parts {
+            *part = part.mapped(|bound| get(&ranks, bound));
+        }
         parts.retain(|part| part.from < part.to);
         parts.sort_unstable_by_key(|part| (cmp::Reverse(part.seqno), part.from));
         parts.dedup_by(|next, part| {
@@ -384,7 +386,9 @@ impl Fragments {
                 assembled.bounds.push(assembled.keys.len());
             }
         }
-        parts.iter_mut().for_each(|part| *part = part.mapped(|bound| get(&ranks, bound)));
+        for part in &mut parts {
+            *part = part.mapped(|bound| get(&ranks, bound));
+        }
         parts.shrink_to_fit();
         let stretches = assembled.bounds.len().saturating_sub(1);
         assembled.covers = Covers::build(stretches, parts.iter().map(|part| part.from..part.to));
