@@ -6,7 +6,9 @@ use bytes::Bytes;
 use stratal_memtable::{Memtable, MemtableCursor};
 use stratal_merge::PointSource;
 use stratal_sst::{Scan, StoredBlock, TableCursor};
-use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryDigest, EntryRef, SeqNo, Trailer};
+use stratal_types::{
+    BlockCursor, BlockFacts, Cursor, Direction, EntryDigest, EntryRef, SeqNo, Trailer,
+};
 
 use crate::{Error, checked::CheckedCursor, files::TableHandle, view::RunView};
 
@@ -45,6 +47,7 @@ impl Cursor for SourceCursor {
         }
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<(), Error> {
         match self {
             Self::Memory(cursor) => cursor.advance().map_err(never),
@@ -53,6 +56,7 @@ impl Cursor for SourceCursor {
         }
     }
 
+    #[inline]
     fn retreat(&mut self) -> Result<(), Error> {
         match self {
             Self::Memory(cursor) => cursor.retreat().map_err(never),
@@ -61,6 +65,7 @@ impl Cursor for SourceCursor {
         }
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         match self {
             Self::Memory(cursor) => cursor.entry(),
@@ -74,6 +79,14 @@ impl Cursor for SourceCursor {
             Self::Memory(cursor) => cursor.digest(),
             Self::Run(cursor) => cursor.digest(),
             Self::Checked(cursor) => cursor.digest(),
+        }
+    }
+
+    fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
+        match self {
+            Self::Memory(cursor) => cursor.simple_entries(direction, bound, limit),
+            Self::Run(cursor) => cursor.simple_entries(direction, bound, limit),
+            Self::Checked(cursor) => cursor.simple_entries(direction, bound, limit),
         }
     }
 }
@@ -218,13 +231,18 @@ impl RunCursor {
     ) -> Result<bool, Error> {
         let Some(cursor) = self.enter(at)? else { return Ok(false) };
         let stepped = step(cursor);
-        let is_on_entry = cursor.entry().is_some();
+        let is_on_entry = cursor.is_on_entry();
         match stepped {
             Ok(()) => Ok(is_on_entry),
-            Err(source) => Err(match self.run.tables.get(at) {
-                Some(handle) => handle.error(source),
-                None => Error::CursorFailed,
-            }),
+            Err(source) => Err(self.error(at, source)),
+        }
+    }
+
+    /// What `source` is as an error of table `at`.
+    fn error(&self, at: usize, source: stratal_sst::Error) -> Error {
+        match self.run.tables.get(at) {
+            Some(handle) => handle.error(source),
+            None => Error::CursorFailed,
         }
     }
 
@@ -244,35 +262,62 @@ impl RunCursor {
         place.map(drop)
     }
 
-    fn current(&self) -> Option<usize> {
-        self.inside.as_ref().map(|(at, _)| *at)
-    }
-
     /// The cursor in the table it is in, on whose entry it stands.
+    #[inline]
     fn table_cursor(&self) -> Option<&TableCursor> {
         self.inside.as_ref().filter(|_| self.place == Place::Inside).map(|(_, cursor)| cursor)
     }
 
     fn damaged(&self, key: Vec<u8>) -> Error {
-        let handle = self.current().and_then(|at| self.run.tables.get(at));
+        let handle = self.inside.as_ref().and_then(|(at, _)| self.run.tables.get(*at));
         let damaged = |handle: &TableHandle| handle.error(stratal_sst::Error::Damaged { key });
         handle.map_or(Error::CursorFailed, |handle| damaged(handle))
     }
 
-    /// Goes on by `step` within the table it is in, or to the next.
-    fn go_on(
+    /// Takes `step`, which goes in `direction`, within the table it is in, or enters the next one.
+    #[inline]
+    fn go(
         &mut self,
+        direction: Direction,
         step: impl FnOnce(&mut TableCursor) -> Result<(), stratal_sst::Error>,
     ) -> Result<(), Error> {
-        let place = match (self.place, self.current()) {
-            (Place::BehindLast, _) => return Ok(()),
-            (Place::BeforeFirst, _) => self.first_from(0),
-            (Place::Inside, Some(at)) => match self.step(at, step) {
-                Ok(true) => return Ok(()),
-                Ok(false) => self.first_from(at + 1),
-                Err(error) => Err(error),
-            },
-            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
+        let (Place::Inside, Some((at, cursor))) = (self.place, &mut self.inside) else {
+            return self.enter_end(direction);
+        };
+        let stepped = step(cursor);
+        if stepped.is_ok() && cursor.is_on_entry() {
+            return Ok(());
+        }
+        let at = *at;
+        self.leave_table(at, direction, stepped)
+    }
+
+    /// Goes on from table `at`, in which `stepped` led to no entry.
+    #[cold]
+    fn leave_table(
+        &mut self,
+        at: usize,
+        direction: Direction,
+        stepped: Result<(), stratal_sst::Error>,
+    ) -> Result<(), Error> {
+        let place = match (stepped, direction) {
+            (Ok(()), Direction::Forward) => self.first_from(at + 1),
+            (Ok(()), Direction::Backward) => self.last_before(at),
+            (Err(source), _) => Err(self.error(at, source)),
+        };
+        self.stand(place)
+    }
+
+    /// Goes to the first entry from before it, or to the last from behind it.
+    #[cold]
+    fn enter_end(&mut self, direction: Direction) -> Result<(), Error> {
+        let place = match (self.place, direction) {
+            (Place::BeforeFirst, Direction::Backward) | (Place::BehindLast, Direction::Forward) => {
+                return Ok(());
+            }
+            (Place::BeforeFirst, Direction::Forward) => self.first_from(0),
+            (Place::BehindLast, Direction::Backward) => self.last_before(self.run.tables.len()),
+            (Place::Inside | Place::Failed, _) => Err(Error::CursorFailed),
         };
         self.stand(place)
     }
@@ -296,30 +341,27 @@ impl Cursor for RunCursor {
         self.stand(place)
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<(), Error> {
-        self.go_on(Cursor::advance)
+        self.go(Direction::Forward, Cursor::advance)
     }
 
+    #[inline]
     fn retreat(&mut self) -> Result<(), Error> {
-        let place = match (self.place, self.current()) {
-            (Place::BeforeFirst, _) => return Ok(()),
-            (Place::BehindLast, _) => self.last_before(self.run.tables.len()),
-            (Place::Inside, Some(at)) => match self.step(at, Cursor::retreat) {
-                Ok(true) => return Ok(()),
-                Ok(false) => self.last_before(at),
-                Err(error) => Err(error),
-            },
-            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
-        };
-        self.stand(place)
+        self.go(Direction::Backward, Cursor::retreat)
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.table_cursor()?.entry()
     }
 
     fn digest(&self) -> Option<EntryDigest> {
         self.table_cursor()?.digest()
+    }
+
+    fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
+        self.table_cursor().map_or(0, |cursor| cursor.simple_entries(direction, bound, limit))
     }
 }
 
@@ -333,7 +375,7 @@ impl BlockCursor for RunCursor {
     }
 
     fn pass_block(&mut self) -> Result<(), Error> {
-        self.go_on(BlockCursor::pass_block)
+        self.go(Direction::Forward, BlockCursor::pass_block)
     }
 }
 

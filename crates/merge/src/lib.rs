@@ -66,6 +66,7 @@ mod chain;
 mod merging;
 mod visibility;
 mod masks;
+mod simple;
 mod visible;
 mod rows;
 mod slice;

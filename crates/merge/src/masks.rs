@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use stratal_types::{Fragments, SeqNo, Stretch};
+use stratal_types::{Direction, Fragments, SeqNo, Stretch};
 
-use crate::{merging::Direction, order::Order};
+use crate::order::Order;
 
 /// Stretches that a read passes at once. Where many tombstones lie over one another, their bounds divide
 /// what they hide into short ones.
@@ -33,6 +33,13 @@ struct Window {
     starts_with: Option<usize>,
     ends_with: Option<usize>,
     newest: Option<Covering>,
+}
+
+/// Keys from `start` on, and before `end`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clear<'a> {
+    pub(crate) start: Option<&'a [u8]>,
+    pub(crate) end: Option<&'a [u8]>,
 }
 
 /// The newest tombstone over a key that the read sees.
@@ -66,6 +73,18 @@ impl Masks {
                 window.newest
             }
         }
+    }
+
+    /// The keys around the one asked for last over which no tombstone lies that the read sees; `None` if
+    /// one lies over that key.
+    pub(crate) fn clear_stretch(&self) -> Option<Clear<'_>> {
+        if self.of_sources.is_empty() {
+            return Some(Clear { start: None, end: None });
+        }
+        let window = self.window.filter(|window| window.newest.is_none())?;
+        let start = window.starts_with.and_then(|mask| self.of_sources[mask].stretch().start);
+        let end = window.ends_with.and_then(|mask| self.of_sources[mask].stretch().end);
+        Some(Clear { start, end })
     }
 
     /// How far, from the key asked for last, everything that the tombstone returned for it hides is

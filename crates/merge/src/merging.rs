@@ -1,6 +1,8 @@
 use std::{cmp::Ordering, hint::select_unpredictable, sync::Arc};
 
-use stratal_types::{BlockCursor, BlockFacts, Comparator, Cursor, EntryDigest, EntryRef, SeqNo};
+use stratal_types::{
+    BlockCursor, BlockFacts, Comparator, Cursor, Direction, EntryDigest, EntryRef, SeqNo,
+};
 
 use crate::order::{Order, head};
 
@@ -35,12 +37,6 @@ enum Place {
     On(Direction),
     /// This source failed.
     Failed(usize),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Backward,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +87,51 @@ impl<C: Cursor> MergingCursor<C> {
 
     pub(crate) fn order(&self) -> &Order {
         &self.order
+    }
+
+    /// How many entries, from the one at hand on, are [simple](Cursor::simple_entries) and stand before
+    /// `limit` and before every other source's: [`go_on_simply`](Self::go_on_simply) leads from one of
+    /// them to the next.
+    pub(crate) fn simple_stretch(
+        &self,
+        direction: Direction,
+        bound: SeqNo,
+        limit: Option<&[u8]>,
+    ) -> usize {
+        if self.place != Place::On(direction) {
+            return 0;
+        }
+        let Some(source) = self.sources.get(self.tree.winner()) else { return 0 };
+        let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
+        let runner_up = self.tree.runner_up(&match_up);
+        let next = runner_up.and_then(|number| self.sources[number].entry()).map(|next| next.key);
+        let nearer = match (limit, next) {
+            (Some(limit), Some(next)) => {
+                let next_is_first = match direction {
+                    Direction::Forward => self.order.keys(next, limit).is_lt(),
+                    Direction::Backward => self.order.keys(next, limit).is_gt(),
+                };
+                if next_is_first { Some(next) } else { Some(limit) }
+            }
+            (limit, next) => limit.or(next),
+        };
+        source.simple_entries(direction, bound, nearer)
+    }
+
+    /// Goes from one entry of a [stretch](Self::simple_stretch) to the next, in its direction.
+    #[inline]
+    pub(crate) fn go_on_simply(&mut self, direction: Direction) -> Result<(), C::Error> {
+        // Who wins stays the same, and what lost to it: the tree is right when the stretch ends.
+        let number = self.tree.winner();
+        let moved = match (self.sources.get_mut(number), direction) {
+            (Some(source), Direction::Forward) => source.advance(),
+            (Some(source), Direction::Backward) => source.retreat(),
+            (None, _) => Ok(()),
+        };
+        if moved.is_err() {
+            self.place = Place::Failed(number);
+        }
+        moved
     }
 
     /// Moves each source for which `may_pass` holds, and which stands on the near side of `limit`,
@@ -268,6 +309,7 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         self.step(Direction::Backward)
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         match self.place {
             Place::On(_) => self.sources.get(self.tree.winner())?.entry(),
@@ -401,6 +443,7 @@ impl LoserTree {
         Self { nodes: vec![Player::default(); count.max(1)], count, ties: 0 }
     }
 
+    #[inline]
     fn winner(&self) -> usize {
         self.nodes[0].source
     }
@@ -408,6 +451,18 @@ impl LoserTree {
     /// Whether another source may have the winner's entry too.
     fn has_ties(&self) -> bool {
         self.ties > 0
+    }
+
+    /// The best but for the winner: one of those that lost to it.
+    fn runner_up<C: Cursor>(&self, match_up: &MatchUp<'_, C>) -> Option<usize> {
+        let mut best: Option<Player> = None;
+        let mut node = usize::midpoint(self.count, self.winner());
+        while node > 0 {
+            let loser = self.nodes[node];
+            best = Some(best.map_or(loser, |best| match_up.play(best, loser).0));
+            node /= 2;
+        }
+        best.map(|player| player.source)
     }
 
     fn play_all<C: Cursor>(&mut self, match_up: &MatchUp<'_, C>) {

@@ -1,9 +1,12 @@
 use std::{convert::Infallible, sync::Arc};
 
-use stratal_types::{Comparator, Cursor, EntryRef, SeqNo, Trailer};
+use stratal_types::{Comparator, Cursor, Direction, EntryKind, EntryRef, SeqNo, Trailer};
 
 /// A stored row that owns its parts: key, version, value.
 pub type Entry = (Vec<u8>, Trailer, Vec<u8>);
+
+/// Entries that are looked at ahead at once: about as many as a block has.
+const LOOKED_AT_MAX: usize = 32;
 
 /// A cursor over entries in a slice. It cannot fail.
 ///
@@ -72,5 +75,32 @@ impl Cursor for SliceCursor {
     fn entry(&self) -> Option<EntryRef<'_>> {
         let (key, trailer, value) = self.entries.get(self.place.checked_sub(1)?)?;
         Some(EntryRef::new(key, *trailer, value))
+    }
+
+    /// Not more than [`LOOKED_AT_MAX`] at once.
+    fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
+        let Some(here) = self.place.checked_sub(1) else { return 0 };
+        let key = |at: usize| self.entries.get(at).map(|(key, ..)| &key[..]);
+        let is_near = |key: &[u8]| {
+            limit.is_none_or(|limit| match direction {
+                Direction::Forward => self.comparator.compare(key, limit).is_lt(),
+                Direction::Backward => self.comparator.compare(key, limit).is_gt(),
+            })
+        };
+        let is_simple = |at: &usize| {
+            let Some((own, trailer, _)) = self.entries.get(*at) else { return false };
+            let newer = at.checked_sub(1).and_then(key);
+            let is_newest = newer != Some(own) || direction == Direction::Forward && *at == here;
+            matches!(trailer.kind(), EntryKind::Put | EntryKind::PutOverDelete)
+                && trailer.seqno().is_visible_at(bound)
+                && is_newest
+                && is_near(own)
+        };
+        match direction {
+            Direction::Forward => (here..).take(LOOKED_AT_MAX).take_while(is_simple).count(),
+            Direction::Backward => {
+                (0..=here).rev().take(LOOKED_AT_MAX).take_while(is_simple).count()
+            }
+        }
     }
 }

@@ -1,11 +1,13 @@
 use std::{ops::Bound, sync::Arc};
 
-use stratal_types::{Comparator, Cursor, EntryKind, EntryRef, Fragments, KeyRange, SeqNo, Trailer};
+use stratal_types::{
+    Comparator, Cursor, Direction, EntryKind, EntryRef, Fragments, KeyRange, SeqNo, Trailer,
+};
 
 use crate::{
     Chain, Fold, MergingCursor, Verdict, decide,
     masks::{Covering, Masks},
-    merging::Direction,
+    simple::Simple,
 };
 
 /// Versions of one key that are stepped over before the cursor seeks past the rest.
@@ -62,6 +64,8 @@ pub struct VisibleCursor<C: Cursor> {
     bound: SeqNo,
     range: KeyRange,
     place: Place,
+    /// Rows ahead that need no decision, while the place is `Ahead`.
+    simple: Simple,
     /// The key being left or, going backward or folded, the key of the row.
     key: Vec<u8>,
     /// The value of the row, going backward or folded.
@@ -74,7 +78,7 @@ pub struct VisibleCursor<C: Cursor> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     BeforeFirst,
-    /// `merged` stands on the row.
+    /// `merged` stands on the row, wherever it came from.
     Ahead,
     /// The row is in `key` and `value`; `merged` stands on an entry of the key, or on the first of the
     /// keys behind.
@@ -126,6 +130,7 @@ impl<C: Cursor> VisibleCursor<C> {
             bound,
             range: KeyRange::ALL,
             place: Place::BeforeFirst,
+            simple: Simple::NONE,
             key: Vec::new(),
             value: Vec::new(),
             masked: Masked::NONE,
@@ -186,6 +191,7 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Goes on to the first row from the entry on which `merged` stands.
     fn find_ahead(&mut self) -> Result<(), C::Error> {
+        self.simple.forget();
         loop {
             let comparator = self.merged.comparator().as_ref();
             let entry = self.merged.entry();
@@ -205,6 +211,7 @@ impl<C: Cursor> VisibleCursor<C> {
                         self.place = Place::Folded(folded(trailer));
                     } else {
                         self.place = Place::Ahead;
+                        self.look_ahead(Direction::Forward);
                     }
                     return Ok(());
                 }
@@ -254,6 +261,7 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Goes back to the last row up to the entry on which `merged` stands, the oldest of its key.
     fn find_back(&mut self) -> Result<(), C::Error> {
+        self.simple.forget();
         loop {
             let comparator = self.merged.comparator().as_ref();
             let entry = self.merged.entry();
@@ -263,6 +271,11 @@ impl<C: Cursor> VisibleCursor<C> {
             }
             self.keep_key();
             let covered = self.masks.covering(&self.key, self.merged.order());
+            if covered.is_none() && self.look_ahead(Direction::Backward) {
+                self.masked = Masked::NONE;
+                self.place = Place::Ahead;
+                return Ok(());
+            }
             let seqno = covered.map(|covered| covered.seqno);
             let mut newest = Newest::new(seqno, self.fold.0.is_some());
             self.chain.clear();
@@ -395,6 +408,33 @@ impl<C: Cursor> VisibleCursor<C> {
         }
     }
 
+    /// Finds out how many rows, that on which `merged` stands and those behind it in `direction`, need no
+    /// decision; whether the first of them is known to be one. Its key was the last one asked of `masks`.
+    fn look_ahead(&mut self, direction: Direction) -> bool {
+        if !self.simple.is_worth_looking() {
+            return false;
+        }
+        let Some(clear) = self.masks.clear_stretch() else { return false };
+        let (bound_of_range, bound_of_clear) = match direction {
+            Direction::Forward => (&self.range.end, clear.end),
+            Direction::Backward => (&self.range.start, clear.start),
+        };
+        let limit = match (bound_of_range, bound_of_clear) {
+            (Bound::Unbounded, limit) => limit,
+            (Bound::Included(limit) | Bound::Excluded(limit), None) => Some(&limit[..]),
+            (Bound::Included(a) | Bound::Excluded(a), Some(b)) => {
+                let range_ends_first = match direction {
+                    Direction::Forward => self.merged.order().keys(a, b).is_lt(),
+                    Direction::Backward => self.merged.order().keys(a, b).is_gt(),
+                };
+                Some(if range_ends_first { &a[..] } else { b })
+            }
+        };
+        let count = self.merged.simple_stretch(direction, self.bound, limit);
+        self.simple.found(direction, count);
+        count > 0
+    }
+
     /// Keeps the key of the entry on which `merged` stands.
     fn keep_key(&mut self) {
         if let Some(entry) = self.merged.entry() {
@@ -513,11 +553,23 @@ impl<C: Cursor> VisibleCursor<C> {
         self.find_ahead()
     }
 
+    /// Goes to the next of the rows that need no decision.
+    #[inline]
+    fn go_on_simply(&mut self, direction: Direction) -> Result<(), C::Error> {
+        let moved = self.merged.go_on_simply(direction);
+        if moved.is_err() {
+            self.simple.forget();
+            self.place = Place::Failed;
+        }
+        moved
+    }
+
     /// Runs a step; if it fails the cursor stands nowhere.
     fn step(
         &mut self,
         step: impl FnOnce(&mut Self) -> Result<(), C::Error>,
     ) -> Result<(), C::Error> {
+        self.simple.forget();
         let result = step(self);
         if result.is_err() && self.place != Place::Unfolded {
             self.place = Place::Failed;
@@ -597,14 +649,23 @@ impl<C: Cursor> Cursor for VisibleCursor<C> {
         self.step(Self::try_seek_to_last)
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<(), C::Error> {
+        if self.simple.take(Direction::Forward) {
+            return self.go_on_simply(Direction::Forward);
+        }
         self.step(Self::try_advance)
     }
 
+    #[inline]
     fn retreat(&mut self) -> Result<(), C::Error> {
+        if self.simple.take(Direction::Backward) {
+            return self.go_on_simply(Direction::Backward);
+        }
         self.step(Self::try_retreat)
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         match self.place {
             Place::Ahead => self.merged.entry(),

@@ -1,8 +1,8 @@
-use std::{ops::Range, sync::Arc};
+use std::{cmp::Ordering::Less, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedCursor};
-use stratal_types::{Cursor, EntryDigest, EntryRef, SeqNo};
+use stratal_types::{Cursor, Direction, EntryDigest, EntryKind, EntryRef, KindSet, SeqNo};
 
 use crate::{
     Error, Scan, Table,
@@ -34,6 +34,9 @@ struct Loaded {
     block: Arc<CachedBlock>,
     rows: SortedCursor<Bytes>,
 }
+
+/// Kinds of entries that are values by themselves.
+const VALUES: KindSet = KindSet::of(&[EntryKind::Put, EntryKind::PutOverDelete]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -93,6 +96,13 @@ impl TableCursor {
         self.stand(place)
     }
 
+    /// Whether it stands on an entry.
+    #[inline]
+    pub const fn is_on_entry(&self) -> bool {
+        matches!(self.place, Place::Inside)
+    }
+
+    #[inline]
     fn inside(&self) -> Option<&Loaded> {
         self.loaded.as_ref().filter(|_| self.place == Place::Inside)
     }
@@ -175,6 +185,30 @@ impl TableCursor {
         self.enter_last_row()
     }
 
+    /// Goes on from behind the last row of a block, or from outside.
+    #[cold]
+    fn advance_block(&mut self) -> Result<(), Error> {
+        let place = match self.place {
+            Place::BehindLast => return Ok(()),
+            Place::BeforeFirst => self.enter_first_block(),
+            Place::Inside => self.enter_next_block(),
+            Place::Failed => Err(Error::CursorFailed),
+        };
+        self.stand(place)
+    }
+
+    /// Goes back from before the first row of a block, or from outside.
+    #[cold]
+    fn retreat_block(&mut self) -> Result<(), Error> {
+        let place = match self.place {
+            Place::BeforeFirst => return Ok(()),
+            Place::BehindLast => self.enter_last_block(),
+            Place::Inside => self.enter_previous_block(),
+            Place::Failed => Err(Error::CursorFailed),
+        };
+        self.stand(place)
+    }
+
     /// Takes the place that a step has led to; if it failed the cursor stands nowhere.
     fn stand(&mut self, place: Result<Place, Error>) -> Result<(), Error> {
         match place {
@@ -208,38 +242,29 @@ impl Cursor for TableCursor {
         self.stand(place)
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<(), Error> {
-        match (self.place, &mut self.loaded) {
-            (Place::BehindLast, _) => Ok(()),
-            (Place::BeforeFirst, _) => self.seek_to_first(),
-            (Place::Inside, Some(loaded)) => {
-                loaded.rows.advance();
-                if loaded.rows.row().is_some() {
-                    return Ok(());
-                }
-                let place = self.enter_next_block();
-                self.stand(place)
+        if let (Place::Inside, Some(loaded)) = (self.place, &mut self.loaded) {
+            loaded.rows.advance();
+            if loaded.rows.row().is_some() {
+                return Ok(());
             }
-            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
         }
+        self.advance_block()
     }
 
+    #[inline]
     fn retreat(&mut self) -> Result<(), Error> {
-        match (self.place, &mut self.loaded) {
-            (Place::BeforeFirst, _) => Ok(()),
-            (Place::BehindLast, _) => self.seek_to_last(),
-            (Place::Inside, Some(loaded)) => {
-                loaded.rows.retreat();
-                if loaded.rows.row().is_some() {
-                    return Ok(());
-                }
-                let place = self.enter_previous_block();
-                self.stand(place)
+        if let (Place::Inside, Some(loaded)) = (self.place, &mut self.loaded) {
+            loaded.rows.retreat();
+            if loaded.rows.row().is_some() {
+                return Ok(());
             }
-            (Place::Failed, _) | (Place::Inside, None) => Err(Error::CursorFailed),
         }
+        self.retreat_block()
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         let EntryRef { key, trailer, value, .. } = self.inside()?.rows.entry()?;
         Some(EntryRef::new(key, self.table.seen_trailer(trailer), value))
@@ -250,5 +275,35 @@ impl Cursor for TableCursor {
         let digest = rows.block().digest(rows.row()?)?;
         let stored = rows.entry()?.trailer;
         Some(digest.moved(stored, self.table.seen_trailer(stored)))
+    }
+
+    /// As far as the block goes. Known only in bytewise order.
+    fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
+        let Some((loaded, row)) = self.inside().and_then(|at| Some((at, at.rows.row()?))) else {
+            return 0;
+        };
+        let rows = loaded.block.rows();
+        let has_versions = self.table.has_versions();
+        if !rows.kinds().is_within(VALUES)
+            || !self.table.is_visible_at(bound)
+            || !self.table.comparator().is_bytewise()
+            || has_versions && !rows.has_one_version_per_key()
+        {
+            return 0;
+        }
+        let is_last_before =
+            |limit: &[u8]| rows.compare_key(rows.len().saturating_sub(1), limit) == Some(Less);
+        match (direction, limit) {
+            (Direction::Forward, Some(limit)) if !is_last_before(limit) => {
+                rows.seek(limit, SeqNo::MAX).saturating_sub(row)
+            }
+            (Direction::Forward, _) => rows.len().saturating_sub(row),
+            (Direction::Backward, limit) => {
+                let first = limit.map_or(0, |limit| rows.seek(limit, SeqNo::ZERO));
+                // Newer versions of the first key may stand at the end of the block before.
+                let first = first.max(usize::from(has_versions));
+                row.saturating_add(1).saturating_sub(first)
+            }
+        }
     }
 }

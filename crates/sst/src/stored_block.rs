@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use stratal_block::SortedBlock;
-use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryKind, KindSet, SeqNo, Trailer};
+use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryKind, SeqNo, Trailer};
 
 use crate::{Error, Table, TableCursor, handle::BlockHandle};
 
@@ -58,15 +58,11 @@ impl BlockCursor for TableCursor {
         let block = self.stored_block()?;
         let stats = self.index().block(self.table()).ok()?.stats;
         let rows = block.rows;
-        let kinds = (0..rows.len()).filter_map(|i| Some(rows.trailer(i)?.kind()));
         let facts = BlockFacts {
             rows: rows.len() as u64,
             seqno_min: SeqNo::new(stats.seqno_min)?,
             seqno_max: SeqNo::new(stats.seqno_max)?,
-            kinds: rows.kind().map_or_else(
-                || kinds.fold(KindSet::EMPTY, KindSet::with),
-                |kind| KindSet::of(&[kind]),
-            ),
+            kinds: rows.kinds(),
         };
         rows.has_one_version_per_key().then_some(facts)
     }

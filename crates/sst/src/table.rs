@@ -324,6 +324,7 @@ impl Table {
         Version { trailer: self.seen_trailer(stored.trailer), ..stored }
     }
 
+    #[inline]
     pub(crate) fn seen_trailer(&self, stored: Trailer) -> Trailer {
         match self.inner.overlay {
             Some(seqno) => Trailer::new(seqno, stored.kind()),
@@ -348,6 +349,17 @@ impl Table {
         }
         let newest = self.tombstones()?.covering(key, SeqNo::MAX, self.comparator());
         Ok(newest.is_some_and(|newest| newest > trailer.seqno()))
+    }
+
+    /// Whether a key may have more than one version here.
+    pub(crate) fn has_versions(&self) -> bool {
+        let Properties { entries, keys, .. } = self.inner.properties;
+        self.inner.lacks_properties || entries != keys
+    }
+
+    /// Whether a read at `bound` is known to see every entry.
+    pub(crate) fn is_visible_at(&self, bound: SeqNo) -> bool {
+        !self.inner.lacks_properties && self.seqnos().1.is_visible_at(bound)
     }
 
     /// A cursor over all stored versions, standing before the first.

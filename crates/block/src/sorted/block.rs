@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 use core::{cmp::Ordering, fmt};
 
 use stratal_simd::Simd;
-use stratal_types::{Comparator, EntryDigest, EntryKind, SeqNo, Trailer, key_hash};
+use stratal_types::{Comparator, EntryDigest, EntryKind, KindSet, SeqNo, Trailer, key_hash};
 
 use super::{
     header::malformed,
@@ -147,6 +147,16 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
     /// The kind of all rows, where the block says it once.
     pub const fn kind(&self) -> Option<EntryKind> {
         self.layout.kind
+    }
+
+    /// The kinds of all rows. Takes a look at a byte per row where they differ.
+    pub fn kinds(&self) -> KindSet {
+        if let Some(kind) = self.layout.kind {
+            return KindSet::of(&[kind]);
+        }
+        let tags = self.as_bytes().get(self.layout.kinds()).unwrap_or_default();
+        let kinds = tags.iter().filter_map(|&tag| EntryKind::from_tag(tag));
+        kinds.fold(KindSet::EMPTY, KindSet::with)
     }
 
     /// Whether every key has one version here. Takes a comparison of bytes per row, and of keys where

@@ -5,7 +5,7 @@ use std::{cell::Cell, cell::RefCell, convert::Infallible, rc::Rc, sync::Arc};
 
 use proptest::prelude::*;
 use stratal_merge::{Entry, SliceCursor};
-use stratal_types::{Bytewise, Comparator, Cursor, EntryRef, Reverse, SeqNo, Shortlex};
+use stratal_types::{Bytewise, Comparator, Cursor, Direction, EntryRef, Reverse, SeqNo, Shortlex};
 
 pub(crate) fn comparator() -> impl Strategy<Value = Arc<dyn Comparator>> {
     let all: [Arc<dyn Comparator>; 3] = [Arc::new(Bytewise), Arc::new(Reverse), Arc::new(Shortlex)];
@@ -201,6 +201,10 @@ impl Cursor for Metered {
 
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.inner.entry().filter(|_| !self.failed)
+    }
+
+    fn simple_entries(&self, to: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
+        if self.failed { 0 } else { self.inner.simple_entries(to, bound, limit) }
     }
 }
 
