@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stratal_merge::{Row, RowIter};
+use stratal_merge::{Row, RowIter, Source};
+use stratal_types::{KeyRange, SeqNo};
 
 use crate::{
     Error,
@@ -14,13 +15,36 @@ use crate::{
 #[derive(Debug)]
 pub struct TreeRange {
     rows: RowIter<SourceCursor>,
+    read: RangeRead,
+}
+
+/// What a range is read from, and for what: the sources of an end are opened when the end is moved.
+#[derive(Debug)]
+pub(crate) struct RangeRead {
     /// Keeps the tables' files.
-    _state: Arc<ReadState>,
+    pub(crate) state: Arc<ReadState>,
+    pub(crate) range: KeyRange,
+    /// What all keys of it begin with, if filters may know something about it.
+    pub(crate) prefix: Option<Arc<[u8]>>,
+    pub(crate) bound: SeqNo,
 }
 
 impl TreeRange {
-    pub(crate) fn new(rows: RowIter<SourceCursor>, state: Arc<ReadState>) -> Self {
-        Self { rows, _state: state }
+    /// `rows` have their front from `read`.
+    pub(crate) fn new(rows: RowIter<SourceCursor>, read: RangeRead) -> Self {
+        Self { rows, read }
+    }
+
+    fn open_back(&mut self) -> Result<(), Error> {
+        let sources = self.read.sources()?;
+        self.rows.set_back(sources);
+        Ok(())
+    }
+}
+
+impl RangeRead {
+    pub(crate) fn sources(&self) -> Result<Vec<Source<SourceCursor>>, Error> {
+        self.state.sources_of(&self.range, self.prefix.as_ref(), self.bound)
     }
 }
 
@@ -39,6 +63,12 @@ impl Iterator for TreeRange {
 
 impl DoubleEndedIterator for TreeRange {
     fn next_back(&mut self) -> Option<Self::Item> {
+        if !self.rows.has_back()
+            && let Err(error) = self.open_back()
+        {
+            self.rows.end();
+            return Some(Err(error));
+        }
         self.rows.next_back().map(pair)
     }
 }

@@ -8,10 +8,9 @@ use bytes::Bytes;
 
 use crate::{
     Error,
-    files::TableHandle,
     folding::Folding,
     source::{Lookup, RunCursor, SourceCursor},
-    view::View,
+    view::{RunView, View},
 };
 
 /// Operands that a lookup gathers one by one. Where there are more, a cursor steps over them.
@@ -99,16 +98,6 @@ impl ReadState {
         Ok(rows.with_range(range).with_fold(Arc::clone(folding) as _))
     }
 
-    /// [Sources](Self::sources_of) for a read from the front and for one from the back.
-    pub(crate) fn both_sides(
-        &self,
-        range: &KeyRange,
-        prefix: Option<&Arc<[u8]>>,
-        bound: SeqNo,
-    ) -> Result<[Vec<Source<SourceCursor>>; 2], Error> {
-        Ok([self.sources_of(range, prefix, bound)?, self.sources_of(range, prefix, bound)?])
-    }
-
     /// A cursor and the range tombstones of every source that may have keys in `range` for a
     /// read at `bound`, in age order.
     /// If of those only keys are wanted that begin with `prefix`, cursors pass over tables that have
@@ -120,28 +109,27 @@ impl ReadState {
         bound: SeqNo,
     ) -> Result<Vec<Source<SourceCursor>>, Error> {
         let mut sources = Vec::new();
-        for memtable in self
-            .memtables()
-            .filter(|memtable| !memtable.is_empty() || Arc::ptr_eq(memtable, &self.active))
-        {
+        let runs = || self.view.runs().map(|(_, run)| run);
+        let is_masked = runs().any(RunView::has_tombstones)
+            || self.memtables().any(|memtable| memtable.has_tombstones());
+        // What a memtable that is empty now gains later, the read does not see.
+        for memtable in self.memtables().filter(|memtable| !memtable.is_empty()) {
             let cursor = SourceCursor::Memory(memtable.cursor());
             sources.push(Source::new(cursor, memtable.tombstones()));
         }
-        for (_, run) in self.view.runs() {
-            let is_near = |table: &TableHandle| {
-                table.meta.span.overlaps(range, run.comparator()) && run.shows(table, bound)
-            };
-            let near = run.filtered(is_near);
-            if near.tables.is_empty() {
+        for run in runs() {
+            let near = run.near(range);
+            if near.is_empty() {
                 continue;
             }
-            let seqno_max = near.tables.iter().map(|table| table.meta.visible_seqno_max()).max();
-            let tombstones = near.tombstones(range)?;
-            let cursor = RunCursor::new(near).of_prefix(prefix.cloned());
+            let tombstones = run.tombstones_at(range, bound)?;
+            let numbers = run.tables.get(near.clone()).unwrap_or_default().iter();
+            // Of use where tombstones hide entries, and nowhere else.
+            let numbers = numbers.filter(|_| is_masked).map(|table| table.meta.visible_seqno_max());
+            let seqno_max = numbers.max().unwrap_or(SeqNo::MAX);
+            let cursor = RunCursor::new(run.clone()).within(near, bound).of_prefix(prefix.cloned());
             let cursor = SourceCursor::Run(Box::new(cursor));
-            let mut source = Source::new(cursor, tombstones);
-            source.seqno_max = seqno_max.unwrap_or(SeqNo::MAX);
-            sources.push(source);
+            sources.push(Source { cursor, tombstones, seqno_max });
         }
         Ok(sources)
     }

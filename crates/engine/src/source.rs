@@ -1,6 +1,6 @@
 //! Where the entries of a read or a job come from.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_memtable::{Memtable, MemtableCursor};
@@ -153,6 +153,10 @@ fn never(error: Infallible) -> Error {
 #[derive(Debug)]
 pub(crate) struct RunCursor {
     run: RunView,
+    /// The numbers of the tables that it goes over.
+    window: Range<usize>,
+    /// Tables that a read at this bound does not find are passed over.
+    bound: SeqNo,
     /// How tables are read.
     scan: Scan,
     /// Tables whose filters know that no key begins with this are passed over.
@@ -172,7 +176,20 @@ enum Place {
 
 impl RunCursor {
     pub(crate) fn new(run: RunView) -> Self {
-        Self { run, scan: Scan::default(), prefix: None, inside: None, place: Place::BeforeFirst }
+        Self {
+            window: 0..run.tables.len(),
+            run,
+            bound: SeqNo::ZERO,
+            scan: Scan::default(),
+            prefix: None,
+            inside: None,
+            place: Place::BeforeFirst,
+        }
+    }
+
+    /// The same over those of the tables `window` that a read at `bound` finds.
+    pub(crate) fn within(self, window: Range<usize>, bound: SeqNo) -> Self {
+        Self { window, bound, ..self }
     }
 
     /// The same for a read of nothing but keys that begin with `prefix`.
@@ -190,6 +207,9 @@ impl RunCursor {
         let is_there = self.inside.as_ref().is_some_and(|(table, _)| *table == at);
         if !is_there {
             let handle = self.run.tables.get(at).ok_or(Error::CursorFailed)?;
+            if !self.run.shows(handle, self.bound) {
+                return Ok(None);
+            }
             let table = handle.table()?;
             if let Some(prefix) = &self.prefix
                 && !table.may_contain_prefix(prefix).map_err(|source| handle.error(source))?
@@ -203,7 +223,7 @@ impl RunCursor {
 
     /// Stands on the first entry of table `at` or a later one.
     fn first_from(&mut self, mut at: usize) -> Result<Place, Error> {
-        while at < self.run.tables.len() {
+        while at < self.window.end {
             if self.step(at, Cursor::seek_to_first)? {
                 return Ok(Place::Inside);
             }
@@ -214,7 +234,7 @@ impl RunCursor {
 
     /// Stands on the last entry of a table before table `end`.
     fn last_before(&mut self, mut end: usize) -> Result<Place, Error> {
-        while let Some(at) = end.checked_sub(1) {
+        while let Some(at) = end.checked_sub(1).filter(|at| *at >= self.window.start) {
             if self.step(at, Cursor::seek_to_last)? {
                 return Ok(Place::Inside);
             }
@@ -247,8 +267,8 @@ impl RunCursor {
     }
 
     fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
-        let at = self.run.position(key);
-        if at < self.run.tables.len() {
+        let at = self.run.position(key).max(self.window.start);
+        if at < self.window.end {
             if self.step(at, |cursor| cursor.seek(key, bound))? {
                 return Ok(Place::Inside);
             }
@@ -315,8 +335,8 @@ impl RunCursor {
             (Place::BeforeFirst, Direction::Backward) | (Place::BehindLast, Direction::Forward) => {
                 return Ok(());
             }
-            (Place::BeforeFirst, Direction::Forward) => self.first_from(0),
-            (Place::BehindLast, Direction::Backward) => self.last_before(self.run.tables.len()),
+            (Place::BeforeFirst, Direction::Forward) => self.first_from(self.window.start),
+            (Place::BehindLast, Direction::Backward) => self.last_before(self.window.end),
             (Place::Inside | Place::Failed, _) => Err(Error::CursorFailed),
         };
         self.stand(place)
@@ -332,12 +352,12 @@ impl Cursor for RunCursor {
     }
 
     fn seek_to_first(&mut self) -> Result<(), Error> {
-        let place = self.first_from(0);
+        let place = self.first_from(self.window.start);
         self.stand(place)
     }
 
     fn seek_to_last(&mut self) -> Result<(), Error> {
-        let place = self.last_before(self.run.tables.len());
+        let place = self.last_before(self.window.end);
         self.stand(place)
     }
 

@@ -19,6 +19,7 @@ use crate::{
     entry_digests::{Applying, apply_to},
     folding::Folding,
     job::JobBoard,
+    range::RangeRead,
     read_state::{ReadState, Sealed},
     stats::Traffic,
     stop::Stops,
@@ -429,10 +430,8 @@ impl Tree {
         range: KeyRange,
         bound: SeqNo,
     ) -> Result<TreeRange, Error> {
-        let sources = state.both_sides(&range, self.prefix_of(&range).as_ref(), bound)?;
-        let rows = RowIter::range(sources, &self.comparator, bound, range);
-        let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
-        Ok(TreeRange::new(rows, state))
+        let prefix = self.prefix_of(&range);
+        self.rows_of(RangeRead { state, range, prefix, bound }, None)
     }
 
     fn prefix_rows(
@@ -443,10 +442,16 @@ impl Tree {
     ) -> Result<TreeRange, Error> {
         let found = self.comparator.prefix_range(prefix);
         let range = KeyRange { start: found.start, end: found.end };
-        let sources = state.both_sides(&range, self.asked(prefix).as_ref(), bound)?;
-        let rows = RowIter::prefix(sources, &self.comparator, bound, prefix);
-        let rows = rows.with_fold(&(Arc::clone(&self.folding) as _));
-        Ok(TreeRange::new(rows, state))
+        let wanted = (!found.exact).then(|| prefix.to_vec());
+        self.rows_of(RangeRead { state, range, prefix: self.asked(prefix), bound }, wanted)
+    }
+
+    /// The rows that `read` finds whose keys begin with `wanted`, if that is given.
+    fn rows_of(&self, read: RangeRead, wanted: Option<Vec<u8>>) -> Result<TreeRange, Error> {
+        let (sources, range) = (read.sources()?, read.range.clone());
+        let rows = RowIter::range_from_front(sources, &self.comparator, read.bound, range);
+        let rows = rows.with_prefix(wanted).with_fold(&(Arc::clone(&self.folding) as _));
+        Ok(TreeRange::new(rows, read))
     }
 
     // What there is.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::{Bound, Range},
     sync::Arc,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct RunView {
     pub(crate) age: u64,
     pub(crate) tables: Arc<[Arc<TableHandle>]>,
     comparator: Arc<dyn Comparator>,
+    has_tombstones: bool,
     /// As the view has it; `None` if nothing has expired.
     expired: Option<Arc<Expired>>,
 }
@@ -67,6 +69,7 @@ impl View {
             age: run.age,
             tables: run.tables.iter().map(handle).collect(),
             comparator: Arc::clone(comparator),
+            has_tombstones: run.tables.iter().any(|table| table.range_tombstones > 0),
             expired: shown.cloned(),
         };
         let levels =
@@ -145,6 +148,28 @@ impl RunView {
         self.tables.partition_point(|table| table.meta.span.is_before(key, self.comparator()))
     }
 
+    /// The numbers of the tables that may have keys in `range`, and perhaps of one more at either end.
+    pub(crate) fn near(&self, range: &KeyRange) -> Range<usize> {
+        let start = match &range.start {
+            Bound::Included(key) | Bound::Excluded(key) => self.position(key),
+            Bound::Unbounded => 0,
+        };
+        let end = match &range.end {
+            Bound::Included(key) | Bound::Excluded(key) => {
+                let begins =
+                    |table: &Arc<TableHandle>| !table.meta.span.is_after(key, self.comparator());
+                self.tables.partition_point(begins)
+            }
+            Bound::Unbounded => self.tables.len(),
+        };
+        start..end
+    }
+
+    /// Whether any table may have range tombstones.
+    pub(crate) fn has_tombstones(&self) -> bool {
+        self.has_tombstones
+    }
+
     /// Whether a read at `bound` finds `table`.
     pub(crate) fn shows(&self, table: &TableHandle, bound: SeqNo) -> bool {
         let expired = self.expired.as_ref().and_then(|expired| expired.get(&table.meta.number));
@@ -193,9 +218,21 @@ impl RunView {
 
     /// The range tombstones of the tables that overlap `range`.
     pub(crate) fn tombstones(&self, range: &KeyRange) -> Result<Arc<Fragments>, Error> {
+        self.tombstones_at(range, SeqNo::ZERO)
+    }
+
+    /// The same of those tables that a read at `bound` finds.
+    pub(crate) fn tombstones_at(
+        &self,
+        range: &KeyRange,
+        bound: SeqNo,
+    ) -> Result<Arc<Fragments>, Error> {
+        if !self.has_tombstones {
+            return Ok(Arc::default());
+        }
         let mut parts = Vec::new();
         for handle in self.tables.iter().filter(|handle| handle.meta.range_tombstones > 0) {
-            if handle.meta.span.overlaps(range, self.comparator()) {
+            if handle.meta.span.overlaps(range, self.comparator()) && self.shows(handle, bound) {
                 let table = handle.table()?;
                 parts.push(table.tombstones().map_err(|source| handle.error(source))?);
             }

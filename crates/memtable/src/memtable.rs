@@ -134,6 +134,11 @@ impl Memtable {
         self.tombstones.fragments(self.comparator().as_ref())
     }
 
+    /// Whether there is a range tombstone.
+    pub fn has_tombstones(&self) -> bool {
+        !self.tombstones.is_empty()
+    }
+
     /// The highest number below `bound` of a range tombstone that covers `key`. Free while there is none;
     /// the first call after one takes amortized O(log² n) time, and every other about as long.
     pub fn covering(&self, key: &[u8], bound: SeqNo) -> Option<SeqNo> {

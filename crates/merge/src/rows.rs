@@ -30,7 +30,8 @@ impl From<EntryRef<'_>> for Row {
 #[derive(Debug)]
 pub struct RowIter<C: Cursor> {
     front: Side<C>,
-    back: Side<C>,
+    /// `None` until its sources are given.
+    back: Option<Side<C>>,
     /// What keys must begin with, where the range alone does not say.
     prefix: Option<Vec<u8>>,
     done: bool,
@@ -55,14 +56,39 @@ impl<C: Cursor> RowIter<C> {
         bound: SeqNo,
         range: KeyRange,
     ) -> Self {
-        let done = range.is_empty(comparator.as_ref());
         let [front, back] = sources;
-        let side = |sources, range| {
-            let cursor = VisibleCursor::new(sources, Arc::clone(comparator), bound);
-            Side { cursor: cursor.with_range(range), begun: false }
-        };
-        let (front, back) = (side(front, range.clone()), side(back, range));
-        Self { front, back, prefix: None, done }
+        let mut rows = Self::range_from_front(front, comparator, bound, range);
+        rows.set_back(back);
+        rows
+    }
+
+    /// A [`range`](Self::range) whose sources for the back are [given](Self::set_back) before a row from
+    /// the back is asked for, if one ever is.
+    pub fn range_from_front(
+        sources: Vec<Source<C>>,
+        comparator: &Arc<dyn Comparator>,
+        bound: SeqNo,
+        range: KeyRange,
+    ) -> Self {
+        let done = range.is_empty(comparator.as_ref());
+        let cursor = VisibleCursor::new(sources, Arc::clone(comparator), bound).with_range(range);
+        Self { front: Side { cursor, begun: false }, back: None, prefix: None, done }
+    }
+
+    /// Whether the back has its sources.
+    pub fn has_back(&self) -> bool {
+        self.back.is_some()
+    }
+
+    /// Gives the back its sources, which hold what those of the front do. The second time nothing happens.
+    pub fn set_back(&mut self, sources: Vec<Source<C>>) {
+        let front = &self.front.cursor;
+        self.back.get_or_insert_with(|| Side { cursor: front.of_same(sources), begun: false });
+    }
+
+    /// Yields nothing more.
+    pub fn end(&mut self) {
+        self.done = true;
     }
 
     /// The rows with keys that begin with `prefix`. Where the comparator does not keep these
@@ -75,13 +101,19 @@ impl<C: Cursor> RowIter<C> {
     ) -> Self {
         let PrefixRange { start, end, exact } = comparator.prefix_range(prefix);
         let rows = Self::range(sources, comparator, bound, KeyRange { start, end });
-        Self { prefix: (!exact).then(|| prefix.to_vec()), ..rows }
+        rows.with_prefix((!exact).then(|| prefix.to_vec()))
+    }
+
+    /// Of these rows, those whose keys begin with `prefix`.
+    #[must_use]
+    pub fn with_prefix(self, prefix: Option<Vec<u8>>) -> Self {
+        Self { prefix, ..self }
     }
 
     /// Folds operands with `fold`. Without, they are rows as they are stored.
     #[must_use]
     pub fn with_fold(mut self, fold: &Arc<dyn Fold<C::Error>>) -> Self {
-        for side in [&mut self.front, &mut self.back] {
+        for side in [&mut self.front].into_iter().chain(&mut self.back) {
             side.cursor.fold_with(Arc::clone(fold));
         }
         self
@@ -89,17 +121,17 @@ impl<C: Cursor> RowIter<C> {
 
     /// Whether both ends have passed all rows between them.
     fn have_met(&self) -> bool {
-        let (Some(front), Some(back)) = (self.front.passed(), self.back.passed()) else {
-            return false;
-        };
+        let Some(back) = self.back.as_ref().and_then(Side::passed) else { return false };
+        let Some(front) = self.front.passed() else { return false };
         self.front.cursor.comparator().compare(front, back).is_ge()
     }
 
     fn next_row(&mut self, from: End) -> Result<Option<Row>, C::Error> {
         loop {
-            let side = match from {
-                End::Front => &mut self.front,
-                End::Back => &mut self.back,
+            let side = match (from, &mut self.back) {
+                (End::Front, _) => &mut self.front,
+                (End::Back, Some(back)) => back,
+                (End::Back, None) => return Ok(None),
             };
             match (from, std::mem::replace(&mut side.begun, true)) {
                 (End::Front, false) => side.cursor.seek_to_first()?,
@@ -109,7 +141,7 @@ impl<C: Cursor> RowIter<C> {
             }
             let row = match from {
                 End::Front => self.front.cursor.entry(),
-                End::Back => self.back.cursor.entry(),
+                End::Back => self.back.as_ref().and_then(|back| back.cursor.entry()),
             };
             let Some(row) = row.filter(|_| !self.have_met()) else { return Ok(None) };
             if self.prefix.as_ref().is_none_or(|prefix| row.key.starts_with(prefix)) {

@@ -139,6 +139,13 @@ impl<C: Cursor> VisibleCursor<C> {
         }
     }
 
+    /// What the same read finds in `sources`, before its first row.
+    pub(crate) fn of_same(&self, sources: Vec<Source<C>>) -> Self {
+        let comparator = Arc::clone(self.merged.comparator());
+        let rows = Self::new(sources, comparator, self.bound).with_range(self.range.clone());
+        Self { fold: FoldOf(self.fold.0.clone()), ..rows }
+    }
+
     /// Folds operands with `fold`.
     #[must_use]
     pub fn with_fold(mut self, fold: Arc<dyn Fold<C::Error>>) -> Self {

@@ -310,13 +310,16 @@ proptest! {
         let model = model_of(&ops, &comparator);
         let parts = layout.parts(&model, &comparator);
         let both = [sources(&parts), sources(&parts)];
+        let mut later = None;
         let (mut rows, expected) = if let Some(prefix) = prefix {
             let mut expected = rows_of(&model, &KeyRange::ALL, bound);
             expected.retain(|(key, ..)| key.starts_with(&prefix));
             (RowIter::prefix(both, &comparator, bound, &prefix), expected)
         } else {
             let expected = rows_of(&model, &range, bound);
-            (RowIter::range(both, &comparator, bound, range), expected)
+            let [front, back] = both;
+            later = Some(back);
+            (RowIter::range_from_front(front, &comparator, bound, range), expected)
         };
         rows = rows.with_fold(&(Arc::new(Appending) as _));
         let (mut front, mut back) = (Vec::new(), Vec::new());
@@ -324,6 +327,7 @@ proptest! {
             if from_front {
                 front.extend(rows.next().map(owned_row));
             } else {
+                later.take().into_iter().for_each(|back| rows.set_back(back));
                 back.extend(rows.next_back().map(owned_row));
             }
         }
