@@ -3,7 +3,7 @@ use std::ops::RangeBounds;
 use bytes::Bytes;
 use stratal_engine::{Snapshot, TreeReader};
 
-use crate::{Error, Keyspace, Range};
+use crate::{Cursor, Error, Keyspace, Range};
 
 /// A keyspace as it is at a snapshot. Its reads are those of the keyspace, and find what the keyspace's
 /// would have found then.
@@ -110,6 +110,15 @@ impl KeyspaceReader<'_> {
     /// As [`Keyspace::get`].
     pub fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool, Error> {
         Ok(self.0.contains_prefix(prefix.as_ref())?)
+    }
+
+    /// A cursor over the rows of `range`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::get`]; further ones come from the cursor.
+    pub fn cursor<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Cursor, Error> {
+        Ok(Cursor::new(self.0.cursor(range)?))
     }
 
     /// The rows of `range`, in order, from both ends.

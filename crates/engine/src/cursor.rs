@@ -3,7 +3,11 @@ use std::sync::Arc;
 use stratal_merge::VisibleCursor;
 use stratal_types::{Cursor, EntryRef, SeqNo};
 
-use crate::{Error, read_state::ReadState, source::SourceCursor};
+use crate::{
+    Error, KeyValueRef,
+    read_state::{ReadState, is_plain},
+    source::SourceCursor,
+};
 
 /// A place among the rows of a range at one moment, which goes both ways and can be put anywhere as
 /// often as wanted. Nothing is allocated by going on. It keeps the files it reads.
@@ -59,6 +63,20 @@ impl TreeCursor {
         self.rows.seek_back(key)
     }
 
+    /// Key and value of the row it stands on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAValue`] if the row is no value by itself, but a pointer to one.
+    #[inline]
+    pub fn row(&self) -> Result<Option<KeyValueRef<'_>>, Error> {
+        match self.entry() {
+            Some(row) if is_plain(row.kind()) => Ok(Some((row.key, row.value))),
+            Some(row) => Err(Error::NotAValue(row.kind())),
+            None => Ok(None),
+        }
+    }
+
     /// The key of the row it stands on.
     pub fn key(&self) -> Option<&[u8]> {
         self.entry().map(|row| row.key)
@@ -85,14 +103,17 @@ impl Cursor for TreeCursor {
         self.rows.seek_to_last()
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<(), Error> {
         self.rows.advance()
     }
 
+    #[inline]
     fn retreat(&mut self) -> Result<(), Error> {
         self.rows.retreat()
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.rows.entry()
     }

@@ -128,7 +128,7 @@ pub use kept_options::KeptOptions;
 pub use options::{TreeOptions, TreeSpec};
 pub use range::TreeRange;
 pub use reader::TreeReader;
-pub use reads::KeyValue;
+pub use reads::{KeyValue, KeyValueRef};
 pub use ready_tables::{IngestSummary, ReadyTables};
 pub use settings::{SettingsError, TreeSettings, annotate_settings};
 pub use snapshot::Snapshot;

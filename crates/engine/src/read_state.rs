@@ -137,8 +137,10 @@ impl ReadState {
 
 /// The value of an entry of this kind, if it has one by itself.
 pub(crate) fn plain_value(kind: EntryKind, value: Bytes) -> Result<Bytes, Error> {
-    match kind {
-        EntryKind::Put | EntryKind::PutOverDelete => Ok(value),
-        kind => Err(Error::NotAValue(kind)),
-    }
+    if is_plain(kind) { Ok(value) } else { Err(Error::NotAValue(kind)) }
+}
+
+/// Whether an entry of this kind has a value by itself.
+pub(crate) const fn is_plain(kind: EntryKind) -> bool {
+    matches!(kind, EntryKind::Put | EntryKind::PutOverDelete)
 }

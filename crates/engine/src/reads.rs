@@ -7,6 +7,9 @@ use stratal_types::{KeyRange, SeqNo};
 
 use crate::{Error, Operation, Snapshot, Tree, TreeCursor, WriteBatch, cursor};
 
+/// A key and its value, lent.
+pub type KeyValueRef<'a> = (&'a [u8], &'a [u8]);
+
 /// A key and its value.
 pub type KeyValue = (Bytes, Bytes);
 

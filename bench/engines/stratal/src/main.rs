@@ -71,20 +71,30 @@ impl Engine for Stratal {
         Ok(())
     }
     fn scan(&self, from: &[u8], n: usize, f: &mut impl FnMut(&[u8], &[u8])) -> Res<usize> {
+        let mut rows = self.ks.cursor(from..)?;
+        rows.seek_to_first()?;
         let mut count = 0;
-        for row in self.ks.range(from..)?.take(n) {
-            let (k, v) = row?;
-            f(&k, &v);
+        while let Some((k, v)) = rows.row()? {
+            f(k, v);
             count += 1;
+            if count == n {
+                break;
+            }
+            rows.advance()?;
         }
         Ok(count)
     }
     fn scan_rev(&self, from: &[u8], n: usize, f: &mut impl FnMut(&[u8], &[u8])) -> Res<usize> {
+        let mut rows = self.ks.cursor(..=from)?;
+        rows.seek_to_last()?;
         let mut count = 0;
-        for row in self.ks.range(..=from)?.rev().take(n) {
-            let (k, v) = row?;
-            f(&k, &v);
+        while let Some((k, v)) = rows.row()? {
+            f(k, v);
             count += 1;
+            if count == n {
+                break;
+            }
+            rows.retreat()?;
         }
         Ok(count)
     }
