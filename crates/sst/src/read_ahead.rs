@@ -20,7 +20,8 @@ pub struct Scan {
 /// Whether a cursor takes blocks from the cache, and keeps there what it has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheUse {
-    /// It does both.
+    /// It does both, but for scans that go on and on: behind an eighth of what the cache may hold, a scan
+    /// that reads ahead keeps nothing there for which something else would have to go.
     #[default]
     Full,
     /// It does neither with data blocks: what others read stays where it is. The index comes from
@@ -76,6 +77,10 @@ pub(crate) struct BlockReader {
     way: Option<Way>,
     /// Neighbours entered in a row, that way.
     streak: u32,
+    /// Bytes read ahead since it began to go that way.
+    walked: u64,
+    /// What is read goes past the cache.
+    is_past: bool,
     /// Bytes that [`ReadAhead::Growing`] read last.
     grown: u32,
     /// A part of the file, from this offset on.
@@ -86,7 +91,17 @@ pub(crate) struct BlockReader {
 
 impl BlockReader {
     pub(crate) fn new(scan: Scan) -> Self {
-        Self { scan, last: None, way: None, streak: 0, grown: 0, ahead: None, stored: None }
+        Self {
+            scan,
+            last: None,
+            way: None,
+            streak: 0,
+            walked: 0,
+            is_past: false,
+            grown: 0,
+            ahead: None,
+            stored: None,
+        }
     }
 
     /// The data block at `handle`.
@@ -103,6 +118,10 @@ impl BlockReader {
                 self.ahead = None;
                 table.data_block(handle)
             }
+            CacheUse::Full if self.is_past => match table.cached_block(handle) {
+                Some(block) => Ok(block),
+                None => self.read(table, handle, len).map(Arc::new),
+            },
             CacheUse::Full => table.data_block_or(handle, || self.read(table, handle, len)),
         }
     }
@@ -121,6 +140,7 @@ impl BlockReader {
         });
         if way.is_none() || way != self.way {
             (self.streak, self.grown) = (0, 0);
+            (self.walked, self.is_past) = (0, false);
         }
         self.way = way;
         self.streak = self.streak.saturating_add(u32::from(way.is_some()));
@@ -142,6 +162,7 @@ impl BlockReader {
     /// Reads the block at `handle`, which may be there already, and `len` bytes in all if not.
     fn read(&mut self, table: &Table, handle: BlockHandle, len: u32) -> Result<CachedBlock, Error> {
         self.stored = None;
+        let is_for_cache = self.scan.cache == CacheUse::Full && !self.is_past;
         if self.read_ahead(handle).is_none() {
             // Gives its memory back before more is taken.
             self.ahead = None;
@@ -150,17 +171,18 @@ impl BlockReader {
                 && let Ok(bytes) = table.read_stored(range.start, range.end - range.start)
             {
                 self.grown = len;
+                self.walked = self.walked.saturating_add(bytes.len() as u64);
+                self.is_past = table.is_too_long_for_cache(self.walked);
                 self.ahead = Some((range.start, bytes));
             }
         }
         // What cannot be read ahead is no reason to fail: this block may be all that is wanted.
-        let is_for_cache = self.scan.cache == CacheUse::Full;
         let (stored, keeps) = match self.read_ahead(handle) {
             Some(stored) => (stored, is_for_cache),
             None => (table.read_block(handle)?, false),
         };
         let (block, outcome) = table.parse_data_block(handle, &stored, keeps)?;
-        if !is_for_cache && outcome == Outcome::Clean {
+        if self.scan.cache == CacheUse::Bypass && outcome == Outcome::Clean {
             self.stored = Some((handle, stored));
         }
         Ok(block)

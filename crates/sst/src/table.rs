@@ -518,6 +518,19 @@ impl Table {
         self.inner.ctx.cache.get_or_load(&key, Priority::Normal, load)
     }
 
+    /// The data block at `handle`, if the cache has it.
+    pub(crate) fn cached_block(&self, handle: BlockHandle) -> Option<Arc<CachedBlock>> {
+        self.inner.ctx.cache.get(&self.inner.cache_key(TableBlock::Data, handle.offset))
+    }
+
+    /// Whether `len` bytes that are read once are too many for the cache: more than an eighth of it, and
+    /// about as much of it is all that is free.
+    pub(crate) fn is_too_long_for_cache(&self, len: u64) -> bool {
+        let cache = &self.inner.ctx.cache;
+        let share = cache.capacity() / 8;
+        len > share && cache.used().saturating_add(share) > cache.capacity()
+    }
+
     /// The part of the file with the data blocks.
     pub(crate) fn data_range(&self) -> Range<u64> {
         self.inner.toc.find(section::DATA).next().map_or(0..0, TocEntry::range)
