@@ -260,7 +260,7 @@ fn stream(inputs: &[Source], facts: Facts, means: Means) -> (Source, Option<Judg
                 value: row.value,
             })
             .collect(),
-        fragments: covering.map(|number| number.get()).collect(),
+        fragments: covering.map(SeqNo::get).collect(),
     };
     (source, judge.judged)
 }
