@@ -78,7 +78,7 @@ fn a_row_that_changed_in_memory_is_found_in_the_log_as_it_was() {
     assert!(matches!(places.put("later", "1"), Err(Error::ReadOnly { .. })));
     assert_eq!(places.get("AE/Dubai").unwrap().as_deref(), Some(&b"1137347"[..]));
     drop((value, places));
-    let _ = db.close();
+    drop(db.close());
 
     let db = open(&fs, options());
     let places = db.open_keyspace("default").unwrap();
