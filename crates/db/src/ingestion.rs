@@ -156,8 +156,9 @@ impl Inner {
         core.note_pressure();
         self.work.wake_all();
         self.work.want(Role::Merge);
-        // What was flushed for it needs no log. If that cannot be put down now, the next flush does it.
-        drop(self.retire());
+        // What was flushed for it needs no log. If that cannot be put down now, the next flush does it; the
+        // rows are there all the same, so that it is told as what goes wrong in the background is.
+        self.work.note(&self.retire().map(|()| false));
         ingested
     }
 

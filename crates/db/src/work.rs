@@ -131,7 +131,8 @@ impl Work {
         self.state.lock().failure.clone()
     }
 
-    fn note(&self, result: &Result<bool, Error>) {
+    /// Notes what became of a job that nobody waits for: `true` if it did something.
+    pub(crate) fn note(&self, result: &Result<bool, Error>) {
         let mut state = self.state.lock();
         match result {
             Ok(true) => state.failure = None,
