@@ -2,7 +2,7 @@ mod changes;
 mod table;
 mod tree;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub(crate) use changes::ChangesArgs;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -286,6 +286,9 @@ pub(crate) struct KeyspacesArgs {
     /// What applies operands to values of the new keyspace; may be said later, with the first merge
     #[arg(long, value_enum, value_name = "NAME", requires = "create")]
     pub(crate) operator: Option<OperatorArg>,
+    /// For how long the new keyspace keeps values: a number with ms, s, m, h or d; for ever if not said
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "create")]
+    pub(crate) ttl: Option<Duration>,
     /// Drop this keyspace with all its keys
     #[arg(long, value_name = "NAME")]
     pub(crate) drop: Option<String>,
@@ -424,6 +427,23 @@ fn memory(text: &str) -> Result<u64, String> {
 }
 
 /// A number of bytes: digits and an optional unit, binary (`KiB`) or decimal (`kB`).
+/// A length of time, such as `90m`. Without a unit it would be guesswork.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let (number, unit) = text.split_at(digits.len());
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("must be a number with ms, s, m, h or d".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "must be a whole number and a unit".to_owned())?;
+    let ms = number.checked_mul(unit_ms).filter(|ms| *ms > 0);
+    ms.map(Duration::from_millis).ok_or_else(|| "must be above 0, and not so much".into())
+}
+
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -462,5 +482,15 @@ mod tests {
             assert!(size(text).is_err(), "{text}");
         }
         assert!(memory("15MiB").is_err());
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        for (text, ms) in [("1ms", 1), ("90m", 5_400_000), ("2d", 172_800_000)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(ms)));
+        }
+        for text in ["", "5", "s", "0s", "-1s", "1w", "1 s", "99999999999999999d"] {
+            assert!(time(text).is_err(), "{text}");
+        }
     }
 }

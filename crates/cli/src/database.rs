@@ -225,7 +225,8 @@ pub(crate) fn merge(args: &MergeArgs, common: &Common, out: &Output) -> Result<(
                 "keyspace {name:?} has no merge operator yet: give it one with --operator"
             )));
         };
-        let options = KeyspaceOptions { comparator, merge_operator: Some(operator.clone()) };
+        let merge_operator = Some(operator.clone());
+        let options = KeyspaceOptions { comparator, merge_operator, ..KeyspaceOptions::default() };
         db.keyspace(&name, options)?;
         check_operand(&operator, &key, &operand)?;
         let mut batch = db.batch();
@@ -397,6 +398,7 @@ pub(crate) fn keyspaces(
         let options = KeyspaceOptions {
             comparator: args.comparator.clone(),
             merge_operator: args.operator.map(|operator| operator.name().to_owned()),
+            ttl: args.ttl,
         };
         db.keyspace(name, options)?;
     }
@@ -412,6 +414,7 @@ pub(crate) fn keyspaces(
                 json!({
                     "name": info.name, "comparator": info.comparator,
                     "merge_operator": info.merge_operator,
+                    "ttl_seconds": info.ttl.map(|ttl| ttl.as_secs_f64()),
                 })
             })
             .collect();

@@ -133,7 +133,7 @@ impl Database {
     pub fn keyspace(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace, Error> {
         let inner = self.inner();
         let _turn = inner.naming.lock();
-        let KeyspaceOptions { comparator: expected, merge_operator } = options;
+        let KeyspaceOptions { comparator: expected, merge_operator, ttl } = options;
         if let Some(core) = inner.core_named(name) {
             let KeyspaceInfo { name, comparator: found, .. } = info(&core);
             if found != expected {
@@ -142,7 +142,11 @@ impl Database {
             if let Some(operator) = &merge_operator {
                 inner.choose_operator(&core, operator)?;
             }
-            return Ok(Keyspace::new(self.clone(), core));
+            let keyspace = Keyspace::new(self.clone(), core);
+            if ttl.is_some() && ttl != keyspace.ttl() {
+                keyspace.set_ttl(ttl)?;
+            }
+            return Ok(keyspace);
         }
         if let Some(operator) = &merge_operator {
             inner.store.check_operator(operator).map_err(|error| inner.engine_error(error))?;
@@ -156,7 +160,9 @@ impl Database {
         }
         inner.check_writable()?;
         inner.sync_all()?;
-        let settings = TreeSettings { merge_operator, ..TreeSettings::default() };
+        let ttl = ttl.map(|ttl| inner.store.ttl_from_now(ttl)).transpose();
+        let ttl = ttl.map_err(|error| inner.engine_error(error))?;
+        let settings = TreeSettings { merge_operator, ttl, ..TreeSettings::default() };
         let core = create(&inner.store, name, &expected, &settings, inner)?;
         inner.keyspaces.write().insert(core.id, Arc::clone(&core));
         Ok(Keyspace::new(self.clone(), core))

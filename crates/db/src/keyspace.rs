@@ -1,4 +1,4 @@
-use std::ops::RangeBounds;
+use std::{ops::RangeBounds, time::Duration};
 
 use bytes::Bytes;
 use stratal_engine::{
@@ -21,11 +21,14 @@ pub struct KeyspaceOptions {
     /// [`Builder`](crate::Builder::merge_operator) was given. Where a keyspace has none it gets this
     /// one, and keeps it. `None` (the default) leaves it as it is.
     pub merge_operator: Option<String>,
+    /// For how long it keeps values, as [`Keyspace::set_ttl`] says. `None` (the default) leaves it as it
+    /// is: for ever, if it is new.
+    pub ttl: Option<Duration>,
 }
 
 impl Default for KeyspaceOptions {
     fn default() -> Self {
-        Self { comparator: "bytewise".into(), merge_operator: None }
+        Self { comparator: "bytewise".into(), merge_operator: None, ttl: None }
     }
 }
 
@@ -38,6 +41,8 @@ pub struct KeyspaceInfo {
     pub comparator: String,
     /// Name of its merge operator, if it has one.
     pub merge_operator: Option<String>,
+    /// For how long it keeps values; `None` for ever.
+    pub ttl: Option<Duration>,
 }
 
 /// A sorted set of keys of a [`Database`], apart from those of other keyspaces. Clones are the same.
@@ -199,7 +204,7 @@ impl Keyspace {
     ///
     /// [`Error::InvalidArgument`] for less than a millisecond, and what writing the manifest said. Nothing
     /// has changed then.
-    pub fn set_ttl(&self, ttl: Option<std::time::Duration>) -> Result<(), Error> {
+    pub fn set_ttl(&self, ttl: Option<Duration>) -> Result<(), Error> {
         let inner = self.database.inner();
         inner.check_writable()?;
         self.core.tree.set_ttl(ttl).map_err(|error| inner.engine_error(error))?;
@@ -208,7 +213,7 @@ impl Keyspace {
     }
 
     /// For how long values are kept; `None` for ever.
-    pub fn ttl(&self) -> Option<std::time::Duration> {
+    pub fn ttl(&self) -> Option<Duration> {
         self.core.tree.ttl()
     }
 
@@ -471,6 +476,7 @@ pub(crate) fn info(core: &Core) -> KeyspaceInfo {
         name: core.name.clone(),
         comparator: core.tree.comparator().name().to_owned(),
         merge_operator: core.tree.merge_operator().map(str::to_owned),
+        ttl: core.tree.ttl(),
     }
 }
 

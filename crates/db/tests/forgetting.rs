@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stratal::{Database, Executor};
+use stratal::{Database, Executor, KeyspaceOptions};
 use stratal_fs::MemFs;
 
 #[test]
@@ -42,6 +42,24 @@ fn values_go_in_the_background_when_they_are_old_and_not_before() {
     sessions.set_ttl(None).unwrap();
     assert_eq!(sessions.ttl(), None);
     drop(sessions);
+    db.close().unwrap();
+}
+
+#[test]
+fn a_keyspace_may_be_made_with_a_ttl() {
+    let fs = Arc::new(MemFs::new());
+    let open = || Database::builder("/db").fs(fs.clone()).executor(Executor::Inline).open();
+    let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+    let with = |ttl| KeyspaceOptions { ttl, ..KeyspaceOptions::default() };
+    let db = open().unwrap();
+    assert!(db.keyspace("sessions", with(Some(Duration::ZERO))).is_err());
+    assert!(db.open_keyspace("sessions").is_err(), "nothing was made");
+    assert_eq!(db.keyspace("sessions", with(Some(hour))).unwrap().ttl(), Some(hour));
+    db.close().unwrap();
+    let db = open().unwrap();
+    assert_eq!(db.keyspace("sessions", with(None)).unwrap().info().ttl, Some(hour));
+    assert_eq!(db.keyspace("sessions", with(Some(day))).unwrap().ttl(), Some(day));
+    assert_eq!(db.keyspace("other", with(None)).unwrap().ttl(), None);
     db.close().unwrap();
 }
 

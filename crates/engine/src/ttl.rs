@@ -10,7 +10,7 @@ use stratal_manifest::TimeMark;
 use stratal_merge::PointSource;
 use stratal_types::{EntryRef, SeqNo};
 
-use crate::{Error, Tree, read_state::ReadState, source::Lookup};
+use crate::{Error, Store, Tree, read_state::ReadState, source::Lookup};
 
 /// Times are told to this share of the time that values are kept.
 const SHARE: u64 = 64;
@@ -26,6 +26,25 @@ pub struct Ttl {
     /// Since when the tree has forgotten values for their age, in milliseconds since 1970. From then on
     /// it keeps the numbers by which it knows their age.
     pub since_ms: u64,
+}
+
+impl Store {
+    /// What a tree that is made now, to keep values for `ttl`, has in its
+    /// [settings](crate::TreeSettings::ttl).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for less than a millisecond.
+    pub fn ttl_from_now(&self, ttl: Duration) -> Result<Ttl, Error> {
+        Ok(Ttl { ttl_ms: ttl_ms(ttl)?, since_ms: (self.context.time)() })
+    }
+}
+
+fn ttl_ms(ttl: Duration) -> Result<u64, Error> {
+    match u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) {
+        0 => Err(Error::InvalidArgument("ttl is less than a millisecond".into())),
+        ttl_ms => Ok(ttl_ms),
+    }
 }
 
 impl Tree {
@@ -76,15 +95,10 @@ impl Tree {
     /// Nothing has changed then.
     pub fn set_ttl(&self, ttl: Option<Duration>) -> Result<(), Error> {
         let _turn = self.writer.lock();
-        let now_ms = (self.store.context.time)();
         let before = *self.ttl.lock();
-        let ttl = match ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)) {
-            Some(0) => return Err(Error::InvalidArgument("ttl is less than a millisecond".into())),
-            Some(ttl_ms) => {
-                Some(Ttl { ttl_ms, since_ms: before.map_or(now_ms, |before| before.since_ms) })
-            }
-            None => None,
-        };
+        let new = ttl.map(|ttl| self.store.ttl_from_now(ttl)).transpose()?;
+        let since_ms = before.map(|before| before.since_ms);
+        let ttl = new.map(|ttl| Ttl { since_ms: since_ms.unwrap_or(ttl.since_ms), ..ttl });
         if ttl != before {
             // Before it is durable: what is written meanwhile keeps its number.
             *self.ttl.lock() = before.or(ttl);

@@ -110,6 +110,10 @@ fn keyspaces_are_apart_and_have_orders_of_their_own() {
     desk.run("keyspaces db --drop r").exits(0).prints("default\tbytewise\n");
     desk.run("scan db --keyspace r").exits(1);
     desk.run("keyspaces db --create x --comparator moon").exits(2);
+    desk.run("keyspaces db --create x --ttl 5").exits(2);
+    desk.run("keyspaces db --create x --ttl 90m").exits(0);
+    let all = desk.run("keyspaces db --json").exits(0).json()["keyspaces"].clone();
+    assert_eq!((&all[0]["ttl_seconds"], &all[1]["ttl_seconds"]), (&().into(), &5400.0.into()));
 }
 
 #[test]

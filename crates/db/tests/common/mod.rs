@@ -40,6 +40,7 @@ pub fn options(number: usize) -> KeyspaceOptions {
     KeyspaceOptions {
         comparator: KEYSPACES[number].1.into(),
         merge_operator: (number > 0).then(|| "append".into()),
+        ..KeyspaceOptions::default()
     }
 }
 
