@@ -40,8 +40,8 @@ pub(crate) struct Part {
     pub(crate) digests: Option<Vec<EntryDigest>>,
 }
 
-/// A batch that waits for its turn.
-struct Pending {
+/// A batch that can be committed.
+struct Prepared {
     parts: Vec<Part>,
     count: u64,
     /// The operations as they stand in the log.
@@ -49,6 +49,11 @@ struct Pending {
     /// A check of `body`, if any of the operations has a digest.
     body_hash: Option<u64>,
     durability: Durability,
+}
+
+/// A batch that waits for its turn.
+struct Pending {
+    batch: Prepared,
     slot: Arc<Slot>,
 }
 
@@ -60,6 +65,8 @@ pub(crate) struct Committed {
     /// Where its record ends.
     pub(crate) end: Lsn,
 }
+
+type Outcome = Option<Result<Committed, Error>>;
 
 /// Through which a waiting caller hears of its batch.
 #[derive(Default)]
@@ -96,7 +103,7 @@ impl Part {
     }
 }
 
-impl Pending {
+impl Prepared {
     /// Whether what is to be logged has changed since it was checked against the operations' digests. The
     /// log would take it for whole, and so would whoever reads it again.
     fn has_changed(&self) -> bool {
@@ -109,12 +116,24 @@ fn changed_in_queue() -> Error {
 }
 
 impl Queue {
+    /// Takes the lead, if nobody has it: then nobody waits either.
+    fn try_lead(&self) -> bool {
+        !std::mem::replace(&mut self.0.lock().has_leader, true)
+    }
+
+    /// Puts a batch at the end. Returns whether it is to be led by whoever brings it.
+    fn join(&self, pending: Pending) -> bool {
+        let mut state = self.0.lock();
+        state.waiting.push_back(pending);
+        !std::mem::replace(&mut state.has_leader, true)
+    }
+
     /// Takes the first batches, as many as make a group.
     fn take_group(&self) -> Vec<Pending> {
         let mut state = self.0.lock();
         let (mut group, mut len) = (Vec::new(), 0usize);
         while let Some(next) = state.waiting.front() {
-            len = len.saturating_add(next.body.len());
+            len = len.saturating_add(next.batch.body.len());
             if !group.is_empty() && len > GROUP_LEN {
                 break;
             }
@@ -142,19 +161,33 @@ impl Slot {
     }
 }
 
+/// The lead of a batch that nobody else waits with. Whatever happens, somebody else leads then.
+struct Alone<'a>(&'a Inner);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(PANICKED);
+        }
+        self.0.queue.pass_on();
+    }
+}
+
 /// The group that a leader commits. Whatever happens, everybody in it hears of it, and somebody else
 /// leads then.
 struct Group<'a> {
     inner: &'a Inner,
     members: Vec<Pending>,
-    outcomes: Vec<Option<Result<Committed, Error>>>,
+    outcomes: Vec<Outcome>,
 }
+
+const PANICKED: &str = "a thread panicked while it committed";
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
         let is_cut_short = self.outcomes.iter().any(Option::is_none);
         if is_cut_short {
-            self.inner.fail("a thread panicked while it committed");
+            self.inner.fail(PANICKED);
         }
         for (pending, outcome) in self.members.drain(..).zip(self.outcomes.drain(..)) {
             let lost = || Error::UnknownOutcome { why: "the committing thread panicked".into() };
@@ -182,34 +215,46 @@ impl Inner {
         let has_digests = parts.iter().any(|part| part.digests.is_some());
         let body_hash = has_digests.then(|| key_hash(&body));
         self.pace(&parts, count, body.len() as u64)?;
+        let batch = Prepared { parts, count, body, body_hash, durability };
+        let committed =
+            if self.queue.try_lead() { self.lead_alone(&batch) } else { self.wait(batch) }?;
+        if durability == Durability::Sync {
+            self.sync_through(committed.end)?;
+        }
+        Ok(committed)
+    }
+
+    /// Commits a batch that nobody waits with. For the leader, who brings it.
+    fn lead_alone(&self, batch: &Prepared) -> Result<Committed, Error> {
+        let lead = Alone(self);
+        let mut outcomes = [None];
+        let mut log = self.log.lock();
+        self.commit_group(&mut log, &[batch], &mut outcomes);
+        drop(log);
+        drop(lead);
+        let [outcome] = outcomes;
+        outcome.unwrap_or_else(|| Err(Error::UnknownOutcome { why: PANICKED.into() }))
+    }
+
+    /// Commits a batch that has to wait, with others who do.
+    fn wait(&self, batch: Prepared) -> Result<Committed, Error> {
         let slot = Arc::new(Slot::default());
-        let pending =
-            Pending { parts, count, body, body_hash, durability, slot: Arc::clone(&slot) };
-        let leads = {
-            let mut state = self.queue.0.lock();
-            state.waiting.push_back(pending);
-            !std::mem::replace(&mut state.has_leader, true)
-        };
-        if leads {
+        if self.queue.join(Pending { batch, slot: Arc::clone(&slot) }) {
             self.lead();
         }
-        let committed = loop {
+        loop {
             let mut turn = slot.turn.lock();
             while matches!(*turn, Turn::Waits) {
                 slot.changed.wait(&mut turn);
             }
             match std::mem::take(&mut *turn) {
-                Turn::Done(outcome) => break outcome?,
+                Turn::Done(outcome) => return outcome,
                 Turn::Leads | Turn::Waits => {
                     drop(turn);
                     self.lead();
                 }
             }
-        };
-        if durability == Durability::Sync {
-            self.sync_through(committed.end)?;
         }
-        Ok(committed)
     }
 
     /// Commits the first group of the queue. For the leader, whose batch is in it.
@@ -218,42 +263,47 @@ impl Inner {
         let members = self.queue.take_group();
         let outcomes = members.iter().map(|_| None).collect();
         let mut group = Group { inner: self, members, outcomes };
-        self.commit_group(&mut log, &mut group);
+        let batches: Vec<&Prepared> = group.members.iter().map(|pending| &pending.batch).collect();
+        self.commit_group(&mut log, &batches, &mut group.outcomes);
         drop(log);
     }
 
-    fn commit_group(&self, log: &mut Log, group: &mut Group<'_>) {
-        let (members, outcomes) = (&group.members, &mut group.outcomes);
-        for (pending, outcome) in members.iter().zip(outcomes.iter_mut()) {
-            let gone = pending.parts.iter().find(|part| part.core.is_dropped());
+    /// Commits `batches`, and says of each what became of it.
+    fn commit_group(&self, log: &mut Log, batches: &[&Prepared], outcomes: &mut [Outcome]) {
+        for (batch, outcome) in batches.iter().zip(outcomes.iter_mut()) {
+            let gone = batch.parts.iter().find(|part| part.core.is_dropped());
             *outcome = gone
                 .map(|part| Err(Error::no_keyspace(&part.core.name)))
-                .or_else(|| pending.has_changed().then(|| Err(changed_in_queue())));
+                .or_else(|| batch.has_changed().then(|| Err(changed_in_queue())));
         }
-        let is_in = |outcome: &Option<_>| outcome.is_none();
-        let accepted: Vec<&Pending> = members
-            .iter()
-            .zip(outcomes.iter())
-            .filter_map(|(pending, outcome)| is_in(outcome).then_some(pending))
-            .collect();
+        let some;
+        let accepted = if outcomes.iter().all(Option::is_none) {
+            batches
+        } else {
+            let both = batches.iter().zip(outcomes.iter());
+            some = both
+                .filter_map(|(batch, outcome)| outcome.is_none().then_some(*batch))
+                .collect::<Vec<_>>();
+            &some
+        };
         if accepted.is_empty() {
             return;
         }
-        let logged = self.log_group(log, &accepted);
+        let logged = self.log_group(log, accepted);
         let end = match logged {
-            Ok((first, end)) => self.apply_group(log, &accepted, first).map(|()| (first, end)),
+            Ok((first, end)) => self.apply_group(log, accepted, first).map(|()| (first, end)),
             Err(error) => Err(error),
         };
         let mut next = None;
-        for (pending, outcome) in members.iter().zip(outcomes.iter_mut()) {
+        for (batch, outcome) in batches.iter().zip(outcomes.iter_mut()) {
             if outcome.is_some() {
                 continue;
             }
             *outcome = Some(match &end {
                 Ok((first, end)) => {
                     let begins = next.unwrap_or(first.get());
-                    next = Some(begins + pending.count);
-                    let seqno = SeqNo::new(begins + pending.count - 1).unwrap_or(SeqNo::MAX);
+                    next = Some(begins + batch.count);
+                    let seqno = SeqNo::new(begins + batch.count - 1).unwrap_or(SeqNo::MAX);
                     Ok(Committed { seqno, end: *end })
                 }
                 Err(failure) => Err(failure.to_error()),
@@ -262,42 +312,49 @@ impl Inner {
     }
 
     /// Gives the batches their numbers and puts them into the log, as one record.
-    fn log_group(&self, log: &mut Log, accepted: &[&Pending]) -> Result<(SeqNo, Lsn), Failure> {
+    fn log_group(&self, log: &mut Log, accepted: &[&Prepared]) -> Result<(SeqNo, Lsn), Failure> {
         self.check_open().map_err(|error| Failure::Refused(error.to_string()))?;
-        let count: u64 = accepted.iter().map(|pending| pending.count).sum();
+        let count: u64 = accepted.iter().map(|batch| batch.count).sum();
         let clock = self.store.clock();
         let first = clock.allocate(count).map_err(|error| Failure::Refused(error.to_string()))?;
-        let mut seqno = first;
-        let mut heads = vec![record::VERSION];
-        let mut cuts = Vec::with_capacity(accepted.len() + 1);
-        let mut ends = Vec::with_capacity(accepted.len());
-        for pending in accepted {
-            record::encode_batch_head(seqno, pending.count, &mut heads);
-            cuts.push(heads.len());
-            let last = seqno.get() + pending.count;
-            seqno = SeqNo::new(last).unwrap_or(SeqNo::MAX);
-            ends.push(seqno);
-        }
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * accepted.len());
-        let mut from = 0;
-        for (pending, &to) in accepted.iter().zip(&cuts) {
-            parts.push(heads.get(from..to).unwrap_or_default());
-            parts.push(&pending.body);
-            from = to;
-        }
-        let is_buffered = accepted.iter().all(|pending| pending.durability == Durability::Memory);
+        let is_buffered = accepted.iter().all(|batch| batch.durability == Durability::Memory);
         let mode = if is_buffered { AppendMode::Buffered } else { AppendMode::Through };
         let operations = u32::try_from(count).unwrap_or(u32::MAX);
         let Some(wal) = log.wal.as_mut() else {
             return Err(Failure::Refused("there is no log".into()));
         };
-        match wal.append(operations, &parts, mode) {
+        let mut seqno = first;
+        let heads = &mut log.heads;
+        heads.clear();
+        heads.push(record::VERSION);
+        let appended = if let [batch] = accepted {
+            record::encode_batch_head(first, batch.count, heads);
+            wal.append(operations, &[heads, &batch.body], mode)
+        } else {
+            let mut cuts = Vec::with_capacity(accepted.len());
+            for batch in accepted {
+                record::encode_batch_head(seqno, batch.count, heads);
+                cuts.push(heads.len());
+                seqno = behind(seqno, batch.count);
+            }
+            let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * accepted.len());
+            let mut from = 0;
+            for (batch, &to) in accepted.iter().zip(&cuts) {
+                parts.push(heads.get(from..to).unwrap_or_default());
+                parts.push(&batch.body);
+                from = to;
+            }
+            wal.append(operations, &parts, mode)
+        };
+        match appended {
             Ok(appended) => {
                 self.work.note_log(wal.unsynced_len() > self.unsynced_len_max);
                 self.recovered_from_log_failure();
                 log.note_segment(appended.segment, appended.range.start);
-                for (pending, end) in accepted.iter().zip(ends) {
-                    for part in &pending.parts {
+                let mut end = first;
+                for batch in accepted {
+                    end = behind(end, batch.count);
+                    for part in &batch.parts {
                         log.note_need(part.core.id, appended.segment, end);
                     }
                 }
@@ -317,26 +374,26 @@ impl Inner {
     fn apply_group(
         &self,
         log: &mut Log,
-        accepted: &[&Pending],
+        accepted: &[&Prepared],
         first: SeqNo,
     ) -> Result<(), Failure> {
         let mut seqno = first;
-        for part in accepted.iter().flat_map(|pending| &pending.parts) {
+        for part in accepted.iter().flat_map(|batch| &batch.parts) {
             if let Err(error) = part.apply(seqno) {
                 // The record is in the log, so that the next open has it. This process has not.
                 let why = format!("a logged batch could not be applied: {error}");
                 self.fail(&why);
                 return Err(Failure::Unknown(why));
             }
-            let next = seqno.get() + part.operations.len() as u64;
-            seqno = SeqNo::new(next).unwrap_or(SeqNo::MAX);
+            seqno = behind(seqno, part.operations.len() as u64);
         }
         self.store.clock().publish(seqno);
         log.groups += 1;
         log.batches += accepted.len() as u64;
-        for part in accepted.iter().flat_map(|pending| &pending.parts) {
-            self.memory.note(&part.core);
-            self.seal_if_full(&part.core);
+        for part in accepted.iter().flat_map(|batch| &batch.parts) {
+            if self.memory.note(&part.core) {
+                self.seal_if_full(&part.core);
+            }
         }
         if log.groups.is_multiple_of(GROUPS_PER_LOOK) {
             self.seal_if_crowded();
@@ -429,6 +486,11 @@ impl Inner {
     }
 }
 
+/// The number behind `count` from `seqno` on.
+fn behind(seqno: SeqNo, count: u64) -> SeqNo {
+    SeqNo::new(seqno.get() + count).unwrap_or(SeqNo::MAX)
+}
+
 /// Why a group was not committed; for each member of it an error is made.
 enum Failure {
     Refused(String),
@@ -457,7 +519,10 @@ fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
         let what = "number of operations in a batch";
         return Err(Error::TooLarge { what, len: count, min: 1, max: u32::MAX.into() });
     }
-    let mut body = Vec::new();
+    let operations = parts.iter().flat_map(|part| &part.operations);
+    let room = operations.map(record::operation_len_max).fold(0, usize::saturating_add);
+    // No more than a batch may be long: one that is longer is refused when it has grown to that.
+    let mut body = Vec::with_capacity(room.min(BATCH_LEN_MAX));
     for part in parts {
         let tree: TreeId = part.core.id;
         for (number, operation) in part.operations.iter().enumerate() {
@@ -489,12 +554,11 @@ mod tests {
         for is_checked in [true, false] {
             let body = b"a batch as it stands in the log".to_vec();
             let body_hash = is_checked.then(|| key_hash(&body));
-            let (parts, slot) = (Vec::new(), Arc::default());
-            let durability = Durability::Os;
-            let mut pending = Pending { parts, count: 1, body, body_hash, durability, slot };
-            assert!(!pending.has_changed());
-            pending.body[7] ^= 1;
-            assert_eq!(pending.has_changed(), is_checked);
+            let (parts, durability) = (Vec::new(), Durability::Os);
+            let mut batch = Prepared { parts, count: 1, body, body_hash, durability };
+            assert!(!batch.has_changed());
+            batch.body[7] ^= 1;
+            assert_eq!(batch.has_changed(), is_checked);
         }
     }
 }

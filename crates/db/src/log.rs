@@ -13,6 +13,8 @@ pub(crate) struct Log {
     pub(crate) wal: Option<Wal>,
     /// Where the log ended that was read by a database that is open for reading alone.
     pub(crate) read_to: Lsn,
+    /// What stands before the batches of a group, while that is written. Kept for its memory.
+    pub(crate) heads: Vec<u8>,
     /// Groups committed.
     pub(crate) groups: u64,
     /// Batches committed.

@@ -23,12 +23,17 @@ impl WriteMemory {
         Self { len: AtomicU64::new(0), seal_above, stall_above }
     }
 
-    /// Takes note of what the memtables of a keyspace hold now.
-    pub(crate) fn note(&self, core: &Core) {
+    /// Takes note of what the memtables of a keyspace hold now, and tells whether that is news.
+    pub(crate) fn note(&self, core: &Core) -> bool {
+        // Whoever changes it takes note of it afterwards.
+        if core.tree.memtable_len() == core.memory.load(Ordering::Acquire) {
+            return false;
+        }
         let _turn = core.noting.lock();
         let after = core.tree.memtable_len();
         let before = core.memory.swap(after, Ordering::AcqRel);
         self.len.fetch_add(after.wrapping_sub(before), Ordering::AcqRel);
+        true
     }
 
     /// Takes note that a keyspace is gone.

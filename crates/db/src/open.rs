@@ -141,7 +141,9 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
             inner.keyspaces.write().insert(core.id, core);
         }
     }
-    inner.cores().iter().for_each(|core| inner.memory.note(core));
+    for core in inner.cores() {
+        inner.memory.note(&core);
+    }
     let has_threads = builder.executor == Executor::Threads && !builder.read_only;
     Ok(Database::new(inner, has_threads))
 }

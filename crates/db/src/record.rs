@@ -87,6 +87,20 @@ pub fn encode_operation(tree: TreeId, operation: &Operation, out: &mut Vec<u8>) 
     }
 }
 
+/// Bytes that an operation takes, at most, as it stands in a batch.
+pub(crate) fn operation_len_max(operation: &Operation) -> usize {
+    // The tag, the tree, and the lengths of both fields.
+    const BESIDE: usize = 1 + 10 + 5 + 5;
+    let (a, b): (&[u8], &[u8]) = match operation {
+        Operation::Put { key, value } => (key, value),
+        Operation::Merge { key, operand } => (key, operand),
+        Operation::DeleteRange { from, to } => (from, to),
+        Operation::Delete { key } | Operation::WeakDelete { key } => (key, &[]),
+        _ => (&[], &[]),
+    };
+    BESIDE.saturating_add(a.len()).saturating_add(b.len())
+}
+
 /// Appends what stands before the `count` operations of a batch.
 pub fn encode_batch_head(first: SeqNo, count: u64, out: &mut Vec<u8>) {
     varint::put(out, first.get());
