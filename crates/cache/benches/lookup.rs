@@ -4,7 +4,7 @@
 use std::{convert::Infallible, hint::black_box, sync::Arc, thread, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use stratal_cache::{Cache, CacheKey, FileId, Priority, Resident};
+use stratal_cache::{Cache, CacheKey, FileId, Pin, Priority, Resident, Slots};
 
 /// Claims 4 KiB and takes a cache line, so that what is measured is the cache.
 struct Block(u64);
@@ -40,6 +40,54 @@ fn keys(file: FileId, blocks: u64) -> Vec<CacheKey> {
 
 fn look_up(cache: &Cache, keys: &[CacheKey]) -> u64 {
     keys.iter().filter_map(|key| cache.get::<Block>(key)).map(|block| block.0).sum()
+}
+
+/// The same through slots, with a pin for so many lookups each.
+fn look_up_shown(cache: &Cache, slots: &Slots<Block>, keys: &[CacheKey], per_pin: usize) -> u64 {
+    let shown = |keys: &[CacheKey]| {
+        let pin = Pin::new();
+        let at = |key: &CacheKey| usize::try_from(key.offset >> 12).unwrap_or(usize::MAX);
+        let found = keys.iter().filter_map(|key| cache.get_shown(slots, at(key), || *key, &pin));
+        found.map(|block| block.0).sum::<u64>()
+    };
+    keys.chunks(per_pin).map(shown).sum()
+}
+
+fn filled_slots(cache: &Cache, file: FileId, blocks: u64) -> Slots<Block> {
+    let slots = Slots::new(usize::try_from(blocks).unwrap_or(0));
+    for (at, block) in (0..blocks).enumerate() {
+        let value = Arc::new(Block(block));
+        cache.insert_shown((&slots, at), &key(file, block), Priority::Normal, &value);
+    }
+    slots
+}
+
+fn lookups_shown(c: &mut Criterion) {
+    let mut group = c.benchmark_group("get_shown");
+    group.sample_size(20).warm_up_time(Duration::from_millis(300));
+    group.throughput(Throughput::Elements(LOOKUPS as u64));
+    let (cache, file) = (Cache::new(512 << 20), FileId::next());
+    for (name, blocks) in [("1 MiB hot", 256), ("256 MiB at random", 65_536)] {
+        let (slots, keys) = (filled_slots(&cache, file, blocks), keys(file, blocks));
+        for per_pin in [1, 32] {
+            group.bench_function(format!("{name}, {per_pin} per pin"), |b| {
+                b.iter(|| look_up_shown(&cache, &slots, black_box(&keys), per_pin));
+            });
+        }
+    }
+    let (slots, hot) = (filled_slots(&cache, file, 256), keys(file, 256));
+    group.bench_function("1 MiB hot beside another thread, 1 per pin", |b| {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    black_box(look_up_shown(&cache, &slots, &hot, 1));
+                }
+            });
+            b.iter(|| look_up_shown(&cache, &slots, black_box(&hot), 1));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
 }
 
 fn lookups(c: &mut Criterion) {
@@ -98,5 +146,5 @@ fn misses(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, lookups, misses);
+criterion_group!(benches, lookups, lookups_shown, misses);
 criterion_main!(benches);
