@@ -104,7 +104,7 @@ impl<T: Resident> Slots<T> {
         let place = self.places.get(at)?;
         let owned: Arc<T> = Arc::clone(value);
         let shown = Shown { places: Arc::clone(&self.places), at, value: owned };
-        place.store(Arc::as_ptr(value).cast_mut().cast(), Ordering::Release);
+        place.swap(Arc::as_ptr(value).cast_mut().cast(), Ordering::AcqRel);
         Some(shown)
     }
 }
