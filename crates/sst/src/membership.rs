@@ -188,17 +188,31 @@ impl Table {
     }
 
     pub(crate) fn ask(&self, filter: &CachedFilter, key: &[u8], hash: u64) -> bool {
+        self.answer(filter, key, hash).is_none_or(|may| self.count(may))
+    }
+
+    /// As [`ask`](Self::ask), and counts a rejection alone: a key that is let through counts when it is
+    /// [looked up](Self::lookup_past_filter).
+    pub(crate) fn ask_ahead(&self, filter: &CachedFilter, key: &[u8], hash: u64) -> bool {
+        self.answer(filter, key, hash).is_none_or(|may| may || self.count(false))
+    }
+
+    /// Notes that a key is looked for that the filter has let through.
+    pub(crate) fn note_let_through(&self) {
+        if self.properties().filter_bytes > 0 {
+            self.count(true);
+        }
+    }
+
+    /// What a filter says of `key`; `None` if it cannot be asked.
+    fn answer(&self, filter: &CachedFilter, key: &[u8], hash: u64) -> Option<bool> {
         if filter.has_keys() {
-            return self.count(filter.may_contain(hash));
+            return Some(filter.may_contain(hash));
         }
         // Whoever has no such prefix has no such key.
-        let extractor = self.context().prefix_extractor.as_ref();
-        let Some((extractor, prefix)) =
-            extractor.and_then(|extractor| Some((extractor, extractor.prefix(key)?)))
-        else {
-            return true;
-        };
-        self.count(filter.may_contain_prefix(extractor.id(), key_hash(prefix)))
+        let extractor = self.context().prefix_extractor.as_ref()?;
+        let prefix = extractor.prefix(key)?;
+        Some(filter.may_contain_prefix(extractor.id(), key_hash(prefix)))
     }
 
     /// Notes that a key was looked for, which the filter let through, and was not there.

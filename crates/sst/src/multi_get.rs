@@ -290,7 +290,7 @@ impl Table {
             };
             *found = match row {
                 Some(row) => Some(self.seen(block.version(row))),
-                None if wanted.goes_on => self.lookup_past_filter(key, *hash, bound)?,
+                None if wanted.goes_on => self.lookup_from(key, *hash, bound, Step::Index)?,
                 None => {
                     self.note_absent();
                     None

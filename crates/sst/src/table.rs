@@ -257,10 +257,11 @@ impl Table {
         hash: u64,
         bound: SeqNo,
     ) -> Result<Option<Version>, Error> {
+        self.note_let_through();
         self.lookup_from(key, hash, bound, Step::Index)
     }
 
-    fn lookup_from(
+    pub(crate) fn lookup_from(
         &self,
         key: &[u8],
         hash: u64,

@@ -56,7 +56,7 @@ impl ResidentFilter<'_> {
     /// Whether the filter lets through `key`, whose [`key_hash`](stratal_types::key_hash) is `hash`.
     #[inline]
     pub fn may_contain(&self, key: &[u8], hash: u64) -> bool {
-        self.table.ask(self.filter, key, hash)
+        self.table.ask_ahead(self.filter, key, hash)
     }
 }
 
