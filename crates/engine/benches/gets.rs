@@ -64,7 +64,7 @@ fn main() {
             }
         };
         add("get", true, get);
-        add("get of hot keys", true, |tree, keys| get_hot(tree, keys));
+        add("get of hot keys", true, get_hot);
         add("get absent", false, get);
         add("multi-get", true, multi_get);
         add("multi-get absent", false, multi_get);

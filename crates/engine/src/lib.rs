@@ -84,6 +84,7 @@ mod range;
 mod cursor;
 mod reads;
 mod reader;
+mod point;
 mod read_state;
 mod multi_get;
 mod folding;

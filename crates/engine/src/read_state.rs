@@ -9,7 +9,8 @@ use bytes::Bytes;
 use crate::{
     Error,
     folding::Folding,
-    source::{Lookup, RunCursor, SourceCursor},
+    point::{Point, candidates},
+    source::{RunCursor, SourceCursor},
     view::{RunView, View},
 };
 
@@ -47,8 +48,8 @@ impl ReadState {
         bound: SeqNo,
         folding: &Arc<Folding>,
     ) -> Result<Option<Bytes>, Error> {
-        let memory = self.memtables().map(Lookup::Memory);
-        let tables = self.view.runs().map(|(_, run)| Lookup::Run(run, bound));
+        let memory = self.memtables().map(|memtable| Point::Memory(memtable));
+        let tables = candidates(&self.view, key, bound).map(Point::Table);
         let mut chain = Chain::default();
         match resolve(key, bound, memory.chain(tables), &mut chain, OPERANDS_LOOKED_UP)? {
             Resolved::Absent => Ok(None),

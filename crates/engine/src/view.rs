@@ -177,7 +177,7 @@ impl RunView {
     }
 
     /// The table that a read at `reader` asks for `key`.
-    fn table_of(&self, key: &[u8], reader: SeqNo) -> Option<&Arc<TableHandle>> {
+    pub(crate) fn table_of(&self, key: &[u8], reader: SeqNo) -> Option<&Arc<TableHandle>> {
         let table = self.tables.get(self.position(key))?;
         let is_asked =
             !table.meta.span.is_after(key, self.comparator()) && self.shows(table, reader);
