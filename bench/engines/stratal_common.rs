@@ -44,6 +44,7 @@ fn tree_options(o: &Opts) -> Res<TreeOptions> {
         strategy,
         cut: cut(o),
         prefix,
+        digests_at_insert: o.preset == Preset::Full,
         ..TreeOptions::default()
     })
 }

@@ -10,16 +10,39 @@ use std::{
 use serde_json::{Value, json};
 
 /// The facts that belong to figures, as the first line of results.
-pub(super) fn facts(root: &Path, command: &str) -> Value {
+pub(super) fn facts(root: &Path, words: &[String]) -> Value {
     json!({"facts": {
-        "command": command,
+        "command": command(words),
         "commit": commit(root),
         "date": date(seconds_now()),
         "processor": processor(),
         "memory": memory(),
         "kernel": first_line("/proc/sys/kernel/osrelease"),
-        "load before": first_line("/proc/loadavg"),
+        "load before": load(),
     }})
+}
+
+/// Options that say where something lies, which is nobody's business but the machine's.
+const PLACES: [&str; 4] = ["--results", "--html", "--markdown", "--dir"];
+
+/// What was typed, as far as it makes a difference to figures.
+fn command(words: &[String]) -> String {
+    let mut shown = vec!["cargo", "xtask"];
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if PLACES.contains(&word.as_str()) {
+            words.next();
+        } else if word != "--no-build" {
+            shown.push(word);
+        }
+    }
+    shown.join(" ")
+}
+
+/// Processes that wanted to run in the last 1, 5 and 15 minutes.
+fn load() -> String {
+    let line = first_line("/proc/loadavg");
+    line.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 /// The day of today, as in `2026-01-31`.
@@ -91,6 +114,13 @@ fn date(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_shown_without_places() {
+        let words = ["bench-peers", "--n", "10000", "--dir", "/x", "--no-build", "--cpu"];
+        let words = words.map(str::to_owned);
+        assert_eq!(command(&words), "cargo xtask bench-peers --n 10000 --cpu");
+    }
 
     #[test]
     fn days_are_those_of_the_calendar() {

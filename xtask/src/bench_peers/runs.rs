@@ -56,7 +56,7 @@ pub(super) fn run(root: &Path, options: &Options) -> Result<String, String> {
     let dir = options.dir.as_ref().map_or_else(|| bench.join("data"), PathBuf::from);
     let mut out = Lines::open(&file)?;
     let words: Vec<String> = std::env::args().skip(1).collect();
-    out.add(&format!("{}\n", machine::facts(root, &format!("cargo xtask {}", words.join(" ")))))?;
+    out.add(&format!("{}\n", machine::facts(root, &words)))?;
     for round in 0..options.rounds {
         for suite in &options.suites {
             let taking_part: Vec<&Engine> =

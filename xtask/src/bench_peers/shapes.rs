@@ -20,7 +20,7 @@ const MEASURES: &[Measure] = &[
     less("sources that a get asks at most, mean under load", "", |s| s.get("read_amp")),
     less("sources that a get asks at most, at rest", "+idle", |s| s.get("idle_read_amp")),
     less("bytes of tables per byte of the oldest run, at rest", "+idle", |s| s.get("space_amp")),
-    less("bytes on disk per live byte, at rest", "+idle", |s| {
+    less("bytes on disk, log and all, per live byte, at rest", "+idle", |s| {
         Some(s.get("disk_apparent")? / s.get("live")?)
     }),
     Measure {
