@@ -200,10 +200,10 @@ mod tests {
 
     #[test]
     fn a_table_ends_at_any_bound_before_it_is_too_long() {
-        let many: u32 = (Carried::LEN_MAX / ROW_LEN) as u32 / 2 + 5;
+        let many = Carried::LEN_MAX / ROW_LEN / 2 + 5;
         let mut carried = Carried::EMPTY;
         // As many as may be over one place, and bounds of ten there.
-        carried.open = u64::from(many);
+        carried.open = many;
         carried.begin();
         carried.steps = vec![Step { len: 176, begins: 5, ends: 5 }; 4];
         assert!(carried.ends_here(1));
