@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{
         SpanSet,
-        gc::{GcContext, JobTombstones},
+        gc::{CompactionFilter, GcContext, JobTombstones, Verdict},
     };
 
     /// A block with the keys "c" and "f", of one kind and number.
@@ -203,5 +203,28 @@ mod tests {
         }
         assert!(stays(Put, 0, away, none));
         assert!(!stays(Delete, 0, away, none) && !stays(PutOverDelete, 0, away, none));
+    }
+
+    /// Keeps every value, having seen it.
+    struct Looks;
+
+    impl CompactionFilter for Looks {
+        fn judge(&mut self, _: EntryRef<'_>) -> Verdict {
+            Verdict::Keep
+        }
+    }
+
+    #[test]
+    fn a_block_that_a_filter_judges_is_gone_through() {
+        let (watermark, older) = (SeqNo::from(10u32), SpanSet::all());
+        for (seqno, stays) in [(5u32, false), (10, true)] {
+            let context = GcContext::new(&Bytewise, watermark, JobTombstones::NONE, &older);
+            let (mut departed, mut filter) = (|_: &[u8], _: &[u8]| {}, Looks);
+            let block = Block(EntryKind::Put, SeqNo::from(seqno));
+            let stream = GcStream::new(block, context, &mut departed);
+            let mut stream = stream.with_filter(&mut filter);
+            let Ok(follows) = stream.block_follows();
+            assert_eq!(follows, stays, "{seqno}");
+        }
     }
 }

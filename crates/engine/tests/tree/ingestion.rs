@@ -73,6 +73,27 @@ pub(crate) fn install(
     installed
 }
 
+/// Memory is searched first, and a lookup ends at a range tombstone.
+#[test]
+fn a_range_delete_in_memory_does_not_hide_what_is_ingested_later() {
+    let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
+    let strategy = StrategyOptions::Leveled(LeveledOptions::default());
+    let tree = open_tree(&store, "bytewise", with(strategy)).unwrap();
+    tree.put(b"b", b"old").unwrap();
+    tree.flush().unwrap();
+    tree.delete_range(b"a", b"d").unwrap();
+    let mut ingestion = tree.ingestion();
+    ingestion.put(b"b", b"new").unwrap();
+    let ready = ingestion.ready().unwrap();
+    assert!(tree.is_in_memory(&ready));
+    install(&store, &tree, ready).unwrap();
+    for is_merged in [false, true] {
+        assert_eq!(tree.get(b"b").unwrap().as_deref(), Some(&b"new"[..]), "merged: {is_merged}");
+        tree.flush().unwrap();
+        tree.compact(true).unwrap();
+    }
+}
+
 /// Ingests `keys` into a tree that holds `flushed` in level 0 and `written` in memory; expects tables by
 /// level, and how many bytes stay in memory or whether none do.
 fn lands(
