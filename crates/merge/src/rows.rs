@@ -104,9 +104,12 @@ impl<C: Cursor> RowIter<C> {
         rows.with_prefix((!exact).then(|| prefix.to_vec()))
     }
 
-    /// Of these rows, those whose keys begin with `prefix`.
+    /// Of these rows, those whose keys begin with `prefix`. Operands of other keys are not folded.
     #[must_use]
-    pub fn with_prefix(self, prefix: Option<Vec<u8>>) -> Self {
+    pub fn with_prefix(mut self, prefix: Option<Vec<u8>>) -> Self {
+        for side in [&mut self.front].into_iter().chain(&mut self.back) {
+            side.cursor.fold_only(prefix.as_deref().unwrap_or_default());
+        }
         Self { prefix, ..self }
     }
 

@@ -72,6 +72,8 @@ pub struct VisibleCursor<C: Cursor> {
     value: Vec<u8>,
     masked: Masked,
     fold: FoldOf<C>,
+    /// What keys begin with whose operands are folded.
+    folded_prefix: Vec<u8>,
     chain: Chain,
 }
 
@@ -135,6 +137,7 @@ impl<C: Cursor> VisibleCursor<C> {
             value: Vec::new(),
             masked: Masked::NONE,
             fold: FoldOf(None),
+            folded_prefix: Vec::new(),
             chain: Chain::default(),
         }
     }
@@ -143,7 +146,8 @@ impl<C: Cursor> VisibleCursor<C> {
     pub(crate) fn of_same(&self, sources: Vec<Source<C>>) -> Self {
         let comparator = Arc::clone(self.merged.comparator());
         let rows = Self::new(sources, comparator, self.bound).with_range(self.range.clone());
-        Self { fold: FoldOf(self.fold.0.clone()), ..rows }
+        let folded_prefix = self.folded_prefix.clone();
+        Self { fold: FoldOf(self.fold.0.clone()), folded_prefix, ..rows }
     }
 
     /// Folds operands with `fold`.
@@ -155,6 +159,15 @@ impl<C: Cursor> VisibleCursor<C> {
 
     pub(crate) fn fold_with(&mut self, fold: Arc<dyn Fold<C::Error>>) {
         self.fold = FoldOf(Some(fold));
+    }
+
+    /// Folds only operands of keys that begin with `prefix`; others are rows as they are.
+    pub(crate) fn fold_only(&mut self, prefix: &[u8]) {
+        self.folded_prefix = prefix.to_vec();
+    }
+
+    fn folds(&self, key: &[u8]) -> bool {
+        self.fold.0.is_some() && key.starts_with(&self.folded_prefix)
     }
 
     /// Shows only keys in `range`, and looks at no entry beyond what it takes to find its ends.
@@ -212,7 +225,7 @@ impl<C: Cursor> VisibleCursor<C> {
             match decide(trailer, covered.map(|covered| covered.seqno), self.bound) {
                 Verdict::Shown => {
                     self.masked = Masked::NONE;
-                    if trailer.kind() == EntryKind::Merge && self.fold.0.is_some() {
+                    if trailer.kind() == EntryKind::Merge && self.folds(entry.key) {
                         self.keep_key();
                         self.fold_ahead(trailer, covered.map(|covered| covered.seqno))?;
                         self.place = Place::Folded(folded(trailer));
@@ -284,7 +297,7 @@ impl<C: Cursor> VisibleCursor<C> {
                 return Ok(());
             }
             let seqno = covered.map(|covered| covered.seqno);
-            let mut newest = Newest::new(seqno, self.fold.0.is_some());
+            let mut newest = Newest::new(seqno, self.folds(&self.key));
             self.chain.clear();
             let is_all = self.leave_key_back(&mut newest)?;
             if let Some(trailer) = newest.shown {

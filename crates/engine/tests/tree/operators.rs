@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stratal_engine::{
     CompactionFilters, EntryRef, Error, MergeOperator, OperatorError, Store, StoreContext, Tree,
     TreeOptions, TreeSpec, Verdict, WriteBatch,
@@ -329,5 +330,38 @@ fn what_operands_cost() {
             many / one,
             row / of_row
         );
+    }
+}
+
+/// In an order that does not keep them together, keys without the prefix stand among those with it.
+#[test]
+fn a_read_of_a_prefix_folds_no_other_keys() {
+    let fs = MemFs::new();
+    let store = picky_store(&fs, 1);
+    store.create_tree("t", "shortlex", &[]).unwrap();
+    let tree = tree_of(&store);
+    tree.set_merge_operator("picky").unwrap();
+    tree.merge(b"AE/1", b"!").unwrap();
+    tree.put(b"AD/1", b"a").unwrap();
+    tree.put(b"AC/22", b"-").unwrap();
+    for is_flushed in [false, true] {
+        tree.merge(b"AD/2", b"b").unwrap();
+        tree.merge(b"AA/33", b"!").unwrap();
+        tree.merge(b"AD/444", b"c").unwrap();
+        if is_flushed {
+            tree.flush().unwrap();
+        }
+        let rows = || tree.prefix(b"AD/").unwrap();
+        let keys = |rows: Vec<Result<(Bytes, Bytes), Error>>| {
+            rows.into_iter().map(|row| row.unwrap().0).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(rows().collect()), ["AD/1", "AD/2", "AD/444"]);
+        assert_eq!(keys(rows().rev().collect()), ["AD/444", "AD/2", "AD/1"]);
+        let mut from_both = rows();
+        assert_eq!(from_both.next_back().unwrap().unwrap().0, "AD/444");
+        assert_eq!(keys(from_both.collect()), ["AD/1", "AD/2"]);
+        assert!(tree.range::<&[u8]>(..).unwrap().any(|row| row.is_err()));
+        let mut unfoldable = tree.prefix(b"AA/").unwrap();
+        assert!(matches!(unfoldable.next(), Some(Err(Error::Operator { .. }))));
     }
 }
