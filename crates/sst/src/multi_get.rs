@@ -184,13 +184,11 @@ impl Table {
         if !self.is_divided() {
             let asked: Vec<(&[u8], u64)> =
                 batch.iter().filter_map(|&key| keys.get(key)).copied().collect();
-            match self.may_contain_each_resident(&asked, pin) {
-                Some(answers) => (is_let_through, step) = (answers, Step::Index),
-                None => {
-                    missed.extend(batch.iter().map(|&key| Missed { key, step }));
-                    return Ok(());
-                }
-            }
+            let Some(answers) = self.may_contain_each_resident(&asked, pin) else {
+                missed.extend(batch.iter().map(|&key| Missed { key, step }));
+                return Ok(());
+            };
+            (is_let_through, step) = (answers, Step::Index);
         }
         for (&at, may) in batch.iter().zip(is_let_through) {
             let Some(&(key, hash)) = keys.get(at).filter(|_| may) else { continue };
