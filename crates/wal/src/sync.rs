@@ -2,16 +2,22 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use stratal_fs::Fs;
 use stratal_types::sync::{
-    Arc, Mutex,
+    Arc, Condvar, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
 };
 
 use crate::{Error, Lsn, segment::Segment};
 
+/// How often one who is about to sync lets others run, who may have something to be synced with it.
+/// Threads that wait for each sync, and write again, are woken by the last one: the first of them would
+/// be alone, and the rest would wait for two.
+const TURNS_LEFT_TO_OTHERS: usize = 100;
+
 /// Makes what was written durable, from any thread.
 ///
-/// Syncs take turns among themselves and hold nothing that an append waits for. Clones sync the same
-/// log.
+/// One caller syncs, what was written meanwhile waits for the next sync, and one sync is for all who
+/// wait. It holds nothing that an append waits for. Clones sync the same log.
 #[derive(Clone, Debug)]
 pub struct Syncer {
     shared: Arc<Shared>,
@@ -30,8 +36,33 @@ pub(crate) struct Shared {
     /// Whether a write or sync failed since the active segment was begun. Changed under the lock.
     failed: AtomicBool,
     state: Mutex<State>,
-    /// Held across a sync.
-    turn: Mutex<()>,
+    callers: Mutex<Callers>,
+    /// A sync is over.
+    synced: Condvar,
+}
+
+/// Who wants to have something synced.
+#[derive(Debug, Default)]
+struct Callers {
+    /// Whether one of them is at it.
+    is_syncing: bool,
+    /// Those who wait for him.
+    waiting: usize,
+    /// For how many the last sync was.
+    last: usize,
+}
+
+/// Held by the caller who syncs.
+struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut callers = self.0.callers.lock();
+        callers.is_syncing = false;
+        callers.last = callers.waiting + 1;
+        drop(callers);
+        self.0.synced.notify_all();
+    }
 }
 
 /// Under a lock that is held for moments, never across I/O.
@@ -62,7 +93,8 @@ impl Shared {
             written: AtomicU64::new(durable.0),
             failed: AtomicBool::new(false),
             state: Mutex::new(state),
-            turn: Mutex::new(()),
+            callers: Mutex::new(Callers::default()),
+            synced: Condvar::new(),
         }
     }
 
@@ -117,7 +149,36 @@ impl Shared {
 
     /// See [`Syncer::sync`].
     pub(crate) fn sync(&self) -> Result<Lsn, Error> {
-        let _turn = self.turn.lock();
+        let wanted = self.written();
+        let mut callers = self.callers.lock();
+        while callers.is_syncing {
+            callers.waiting += 1;
+            self.synced.wait(&mut callers);
+            callers.waiting -= 1;
+            if self.durable() >= wanted {
+                return Ok(self.durable());
+            }
+        }
+        callers.is_syncing = true;
+        drop(callers);
+        let _turn = Turn(self);
+        self.let_others_come();
+        self.sync_written()
+    }
+
+    /// Waits a moment for as many as the last sync was for. For whoever is about to sync.
+    fn let_others_come(&self) {
+        for _ in 0..TURNS_LEFT_TO_OTHERS {
+            let callers = self.callers.lock();
+            if callers.waiting + 1 >= callers.last {
+                return;
+            }
+            drop(callers);
+            thread::yield_now();
+        }
+    }
+
+    fn sync_written(&self) -> Result<Lsn, Error> {
         loop {
             let (segments, chain) = {
                 let state = self.state.lock();

@@ -5,7 +5,11 @@ mod common;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use common::{context, payload, replay, small};
@@ -71,4 +75,44 @@ fn a_segment_that_ends_during_its_sync_is_synced_to_its_end() {
     check(&[100], &[300, 700]);
     check(&[100, 100], &[300, 100, 700, 700]);
     check(&[700, 100], &[300, 700]);
+}
+
+#[test]
+fn all_who_come_during_a_sync_share_the_next() {
+    const CALLERS: usize = 8;
+    let disk = SimFs::new(1);
+    let (syncs, appended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let hook = {
+        let (syncs, appended) = (Arc::clone(&syncs), Arc::clone(&appended));
+        move |_: &Path| {
+            let is_first = syncs.fetch_add(1, Ordering::SeqCst) == 0;
+            while is_first && appended.load(Ordering::SeqCst) < CALLERS {
+                thread::yield_now();
+            }
+        }
+    };
+    let fs = Arc::new(HookFs::new(Arc::new(disk.clone()), hook));
+    let wal = Wal::create(WalContext { fs, ..context(&disk) }, small()).unwrap();
+    let (syncer, wal) = (wal.syncer(), Mutex::new(wal));
+    let append = |number| {
+        let mut wal = wal.lock().unwrap();
+        wal.append(1, &[&payload(number, 20)], AppendMode::Through).unwrap().range.end
+    };
+    append(0);
+    thread::scope(|scope| {
+        scope.spawn(|| syncer.sync().unwrap());
+        while syncs.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        for number in 1..=CALLERS {
+            let (append, appended, syncer) = (&append, &appended, &syncer);
+            scope.spawn(move || {
+                let end = append(number);
+                appended.fetch_add(1, Ordering::SeqCst);
+                assert!(syncer.sync().unwrap() >= end);
+            });
+        }
+    });
+    assert_eq!(syncs.load(Ordering::SeqCst), 2);
+    check_image(&disk, syncer.durable_lsn().0, 1 + CALLERS);
 }
