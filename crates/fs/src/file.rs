@@ -175,8 +175,8 @@ pub enum Hint {
     WriteOnce,
     /// What the system keeps of it in memory may go.
     DontNeed,
-    /// These bytes were written just now, and will be synced before long: the system may begin to store
-    /// them, so that the sync waits for less. What it has stored already may leave memory; the rest stays.
+    /// These bytes were written, and will be synced before long: the system may begin to store them
+    /// now, so that the sync waits for less. They stay in memory.
     WriteOut {
         /// Where they begin.
         offset: u64,
