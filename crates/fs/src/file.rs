@@ -175,14 +175,6 @@ pub enum Hint {
     WriteOnce,
     /// What the system keeps of it in memory may go.
     DontNeed,
-    /// These bytes were written, and will be synced before long: the system may begin to store them
-    /// now, so that the sync waits for less. They stay in memory.
-    WriteOut {
-        /// Where they begin.
-        offset: u64,
-        /// How many they are.
-        len: u64,
-    },
     /// From now on written in small pieces, into the space that is [allocated](File::allocate) and not
     /// written yet. The system need not be told of each: what [`File::write_at`] has accepted is with it
     /// all the same, and survives the end of the process.

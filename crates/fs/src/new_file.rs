@@ -4,13 +4,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{File, FileSynced, Fs, Hint};
+use crate::{File, FileSynced, Fs};
 
 /// Bytes gathered before they are given to the system. Larger writes go there directly.
 const BUF_LEN: usize = 64 << 10;
-
-/// Bytes after which the system is told that it may begin to store them.
-const WRITE_OUT_LEN: u64 = 1 << 20;
 
 /// A file being written, front to back, once.
 ///
@@ -40,8 +37,6 @@ pub struct NewFile {
     buf: Vec<u8>,
     /// Bytes given to the system, which are those before `buf`.
     written: u64,
-    /// Those of them that it may have begun to store.
-    written_out: u64,
     abandoned: Option<io::ErrorKind>,
 }
 
@@ -67,7 +62,7 @@ impl NewFile {
     pub fn create(fs: &dyn Fs, path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         let file = fs.create(&path)?;
-        Ok(Self { file, path, buf: Vec::new(), written: 0, written_out: 0, abandoned: None })
+        Ok(Self { file, path, buf: Vec::new(), written: 0, abandoned: None })
     }
 
     /// Bytes accepted so far, buffered ones among them: where the next byte will stand.
@@ -114,11 +109,6 @@ impl NewFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, self.written)?;
         self.written += bytes.len() as u64;
-        let len = self.written - self.written_out;
-        if len >= WRITE_OUT_LEN {
-            self.file.hint(Hint::WriteOut { offset: self.written_out, len });
-            self.written_out = self.written;
-        }
         Ok(())
     }
 

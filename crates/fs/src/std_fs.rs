@@ -254,24 +254,15 @@ mod space {
     }
 
     pub(super) fn advise(file: &File, hint: Hint) {
-        let (mut offset, mut len) = (0, None);
         let advice = match hint {
             Hint::Sequential => Advice::Sequential,
             Hint::Random => Advice::Random,
             Hint::WriteOnce => Advice::NoReuse,
             Hint::DontNeed => Advice::DontNeed,
-            Hint::WriteOut { offset: start, len: count } => {
-                // No length means all that follows.
-                let Some(count) = NonZeroU64::new(count) else { return };
-                (offset, len) = (start, Some(count));
-                // Linux begins to store what is dirty in the range, and drops what is not. Bytes written
-                // just now are dirty, or being stored, and stay.
-                Advice::DontNeed
-            }
             Hint::SmallWrites => return,
         };
         // Advice that is not taken changes no answer.
-        if fadvise(file, offset, len, advice).is_err() {}
+        if fadvise(file, 0, None, advice).is_err() {}
     }
 }
 
