@@ -1,7 +1,7 @@
 //! What a process does from its start to its end.
 use super::Bench;
 use crate::{
-    data,
+    data, meter,
     engine::{Engine, Res},
 };
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ impl<E: Engine> Bench<E> {
         self.reopen("reopen", false)?;
         self.reopen("reopen_cold", true)?;
         self.reads("readrandom_cold", 5_000, 0, n, false)?;
+        // From here on the page cache stands behind the engine's.
+        meter::fill_page_cache(&self.dir);
         self.reads("readrandom", q, 0, n, false)?;
         self.reads("readhot", q * 2, n / 4, n / 10, true)?;
         self.missing("readmissing", q * 2)?;
