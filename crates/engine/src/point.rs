@@ -46,8 +46,12 @@ pub(crate) struct Candidates<'a, R> {
     key: &'a [u8],
     bound: SeqNo,
     hash: Option<u64>,
+    /// The first `len` of them were gathered last; those that cannot have the key are taken out again.
     found: [Option<Candidate<'a>>; AT_ONCE],
+    len: usize,
     next: usize,
+    /// Whether there are no more runs.
+    is_over: bool,
 }
 
 /// More than most trees have runs.
@@ -60,42 +64,50 @@ pub(crate) fn candidates<'a>(
     bound: SeqNo,
 ) -> impl Iterator<Item = Candidate<'a>> {
     let runs = view.levels.iter().flatten();
-    Candidates { runs, key, bound, hash: None, found: [None; AT_ONCE], next: AT_ONCE }
+    let found = [None; AT_ONCE];
+    Candidates { runs, key, bound, hash: None, found, len: 0, next: 0, is_over: false }
 }
 
 impl<'a, R: Iterator<Item = &'a RunView>> Candidates<'a, R> {
-    /// Finds the tables of the next runs and asks their filters. Whether there was a run.
+    /// Finds the tables of the next runs and asks their filters. Whether there was one.
     fn gather(&mut self) -> bool {
-        let key = self.key;
-        let hash = *self.hash.get_or_insert_with(|| key_hash(key));
-        let (mut gathered, mut runs) = (0, 0);
-        self.found = [None; AT_ONCE];
+        if self.is_over {
+            return false;
+        }
+        let hash = *self.hash.get_or_insert_with(|| key_hash(self.key));
+        (self.next, self.len) = (0, 0);
         for place in &mut self.found {
             // A run without the key takes no place.
-            let found = self.runs.by_ref().inspect(|_| runs += 1).find_map(|run| {
-                let handle = run.table_of(key, self.bound)?;
+            let found = self.runs.find_map(|run| {
+                let handle = run.table_of(self.key, self.bound)?;
                 Some(Candidate { run, handle, hash, filter: Asked::Not })
             });
-            gathered += usize::from(found.is_some());
+            if found.is_none() {
+                self.is_over = true;
+                break;
+            }
             *place = found;
+            self.len += 1;
         }
-        self.next = 0;
         // One table's filter is asked by its lookup, and waited for there.
-        if gathered > 1 {
+        if self.len > 1 {
             self.ask_filters();
         }
-        runs > 0
+        self.len > 0
     }
 
     fn ask_filters(&mut self) {
         let pin = Pin::new();
-        let filters = self.found.each_ref().map(|candidate| {
-            let Candidate { handle, hash, .. } = candidate.as_ref()?;
-            let filter = handle.opened().and_then(|table| table.resident_filter(self.key, &pin))?;
-            filter.prefetch(*hash);
-            Some(filter)
-        });
-        for (place, filter) in self.found.iter_mut().zip(filters) {
+        let gathered = self.found.get_mut(..self.len).unwrap_or_default();
+        let mut filters = [const { None }; AT_ONCE];
+        for (filter, candidate) in filters.iter_mut().zip(gathered.iter().flatten()) {
+            let table = candidate.handle.opened();
+            *filter = table.and_then(|table| table.resident_filter(self.key, &pin));
+            if let Some(filter) = filter {
+                filter.prefetch(candidate.hash);
+            }
+        }
+        for (place, filter) in gathered.iter_mut().zip(filters) {
             let (Some(candidate), Some(filter)) = (place.as_mut(), filter) else { continue };
             if filter.may_contain(self.key, candidate.hash) {
                 candidate.filter = Asked::LetsThrough;
@@ -113,10 +125,11 @@ impl<'a, R: Iterator<Item = &'a RunView>> Iterator for Candidates<'a, R> {
 
     fn next(&mut self) -> Option<Candidate<'a>> {
         loop {
-            while let Some(place) = self.found.get(self.next) {
+            while self.next < self.len {
+                let place = self.found.get(self.next).copied().flatten();
                 self.next += 1;
                 if place.is_some() {
-                    return *place;
+                    return place;
                 }
             }
             if !self.gather() {
