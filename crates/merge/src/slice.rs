@@ -77,7 +77,7 @@ impl Cursor for SliceCursor {
         Some(EntryRef::new(key, *trailer, value))
     }
 
-    /// Not more than [`LOOKED_AT_MAX`] at once.
+    /// Not more than 32 at once.
     fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
         let Some(here) = self.place.checked_sub(1) else { return 0 };
         let key = |at: usize| self.entries.get(at).map(|(key, ..)| &key[..]);
