@@ -462,8 +462,9 @@ impl Inner {
         Err(Error::UnknownOutcome { why })
     }
 
-    /// Slows a writer of `count` operations, `len` bytes in the log, as far as memory is full, or as a keyspace it writes to is behind
-    /// with its flushes or merges; lets him wait while they are too far behind.
+    /// Slows a writer of `count` operations, `len` bytes in the log, as far as memory is full, or as a
+    /// keyspace it writes to is behind with its flushes or merges; lets him wait while they are too far
+    /// behind.
     pub(crate) fn pace(&self, parts: &[Part], count: u64, len: u64) -> Result<(), Error> {
         if self.executor == Executor::Inline {
             return Ok(());

@@ -42,7 +42,8 @@ const OPERATION_LEN: u64 = 48;
 /// A fill of more counts as this much.
 const FILL_MAX: f64 = 0.99;
 
-/// How long bytes took to go: of the jobs so far, each counts twice as much as the one before.
+/// How long bytes took to go: of jobs that are alike, each counts twice as much as the one before, and a
+/// small one changes little of what a large one has shown.
 #[derive(Debug, Default)]
 pub(crate) struct Drain(Mutex<Measured>);
 
@@ -110,9 +111,15 @@ impl Drain {
 
     /// Takes note that `bytes` went in that time.
     fn note(&self, bytes: u64, took: Duration) {
+        if bytes == 0 {
+            // It says nothing of how long they take, and would let all that is known fade.
+            return;
+        }
         let mut measured = self.0.lock();
-        measured.bytes = measured.bytes / 2.0 + bytes as f64;
-        measured.nanos = measured.nanos / 2.0 + took.as_nanos() as f64;
+        let bytes = bytes as f64;
+        let kept = measured.bytes / (measured.bytes + 2.0 * bytes);
+        measured.bytes = measured.bytes * kept + bytes;
+        measured.nanos = measured.nanos * kept + took.as_nanos() as f64;
     }
 
     fn nanos_per_byte(&self) -> f64 {
@@ -270,6 +277,18 @@ mod tests {
             let measured = drain.nanos_per_byte();
             assert!((measured - nanos as f64).abs() < 2.0, "{measured}");
         }
+    }
+
+    #[test]
+    fn jobs_that_take_little_away_change_little() {
+        let drain = Drain::default();
+        drain.note(64 << 20, Duration::from_nanos((64 << 20) * 10));
+        for _ in 0..1000 {
+            drain.note(0, Duration::from_secs(1));
+            drain.note(100, Duration::from_micros(50));
+        }
+        let measured = drain.nanos_per_byte();
+        assert!(measured < 20.0, "{measured}");
     }
 
     /// What became of a stream of writes.
