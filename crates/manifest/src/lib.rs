@@ -31,7 +31,8 @@
 //!   never touched again, and the version in memory does not change.
 //! * **Until a file that this process wrote is durably current, nothing may be removed** on the ground
 //!   that the version does not name it ([`Manifest::is_settled`]): not after a failure, and not after
-//!   an open, which may have read what a killed process wrote and did not sync.
+//!   an open, which may have read what a killed process wrote and did not sync. A file that was closed
+//!   is as good as one of this process: its end was written when everything else was synced.
 //! * **A rotation may fail harmlessly until the creation of its marker is attempted**, and from then
 //!   on the old file is never appended to.
 //! * **A log knows what was synced.** Each record carries the offset up to which the file was known

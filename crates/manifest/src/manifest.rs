@@ -142,6 +142,8 @@ impl Manifest {
         report.stale = generations.all.iter().copied().collect();
         let mut manifest = Self::new(ctx, options, set, generation, generations.all);
         manifest.next_generation = next_generation.unwrap_or(generation).saturating_add(1);
+        // An end is written once every edit before it is synced, by whoever made this file current.
+        manifest.is_settled = report.was_closed;
         Ok((manifest, report))
     }
 
@@ -184,9 +186,10 @@ impl Manifest {
     /// Whether what is on disk is surely the current version. As long as it is not, no file may be
     /// removed because the version does not name it, and no log segment retired.
     ///
-    /// It is not after an [`Error::UnknownOutcome`]; nor after an [`open`](Self::open), since the
-    /// process before may have been killed between writing what was read and syncing it, and power
-    /// may still fail. The next edit that succeeds settles it, or [`settle`](Self::settle).
+    /// It is not after an [`Error::UnknownOutcome`]; nor after an [`open`](Self::open) of one that was
+    /// not [closed](Self::close), since the process before may have been killed between writing what
+    /// was read and syncing it, and power may still fail. The next edit that succeeds settles it, or
+    /// [`settle`](Self::settle).
     pub const fn is_settled(&self) -> bool {
         self.is_settled
     }

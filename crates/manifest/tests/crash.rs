@@ -176,15 +176,16 @@ fn a_full_disk_is_survived_and_left_when_there_is_space_again() {
 
 #[test]
 fn what_a_killed_process_left_is_settled_before_anything_may_be_removed() {
-    let mut images = 0;
+    let (mut images, mut closed) = (0, 0);
     for seed in 0..8 {
         let fs = SimFs::new(seed);
         fs.record_moments();
         run(&fs, seed, 10, seed % 2 == 0);
         for moment in fs.take_moments() {
             // The process is killed; the system goes on, with all that is unsynced.
-            let Ok((mut manifest, _)) = open(&moment.fs) else { continue };
-            assert!(!manifest.is_settled());
+            let Ok((mut manifest, report)) = open(&moment.fs) else { continue };
+            assert_eq!(manifest.is_settled(), report.was_closed);
+            closed += u32::from(report.was_closed);
             manifest.settle().unwrap();
             // Then power fails.
             for policy in moment.fs.crash_policies(40, 8) {
@@ -194,7 +195,7 @@ fn what_a_killed_process_left_is_settled_before_anything_may_be_removed() {
             }
         }
     }
-    assert!(images > 2000, "{images}");
+    assert!(images > 2000 && closed > 3, "{images} {closed}");
 }
 
 #[test]
