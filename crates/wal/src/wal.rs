@@ -171,6 +171,19 @@ impl Wal {
         Ok(synced)
     }
 
+    /// Like [`close`](Self::close), for a log of which nothing is needed any more: its end is put into a
+    /// segment of its own, which is also returned. Once that is durably the [floor](Self::floor), all
+    /// others may go, and the next replay reads the end and nothing else.
+    pub fn close_unneeded(mut self) -> Result<(Lsn, u64), Error> {
+        self.flush()?;
+        self.shared.sync()?;
+        // It is never appended to.
+        self.spec.0.preallocate = false;
+        self.restart()?;
+        let segment = self.segment();
+        Ok((self.close()?, segment))
+    }
+
     /// A handle for syncing.
     pub fn syncer(&self) -> Syncer {
         Syncer::new(Arc::clone(&self.shared))

@@ -4,23 +4,24 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use common::{Step, context, groups, random_steps, recover, replay, run, small};
-use stratal_fs::SimFs;
+use stratal_fs::{Fs, SimFs};
 use stratal_testkit::Rng;
-use stratal_wal::{AppendMode, Replay, Wal};
+use stratal_wal::{AppendMode, Replay, Wal, segment_number};
 
-use Step::{Buffered, Close, Flush, Mark, Sync, Through};
+use Step::{Buffered, Close, CloseUnneeded, Flush, Mark, Sync, Through};
 
 /// Histories that cover every pair of neighbouring steps in some state: empty, buffered, written,
 /// rotated, synced.
-const HISTORIES: [&[Step]; 8] = [
+const HISTORIES: [&[Step]; 9] = [
     &[Through(40), Sync, Through(40), Sync, Mark, Through(40), Close],
     &[Buffered(100), Buffered(100), Buffered(200), Flush, Sync, Buffered(20), Sync, Mark, Close],
     &[Through(400), Through(400), Through(400), Through(400), Sync, Through(400), Sync, Close],
     &[Through(700), Sync, Through(700), Through(700), Sync, Mark, Mark, Through(700), Through(9)],
     &[Sync, Mark, Close],
+    &[Through(400), Sync, Through(700), Mark, Buffered(20), CloseUnneeded],
     &[Through(1500), Sync, Buffered(3000), Sync, Mark, Through(3000), Through(3000), Close],
     &[Through(0), Sync, Through(1), Mark, Sync, Mark, Through(7), Sync, Through(8), Sync, Close],
     &[Buffered(600), Buffered(600), Buffered(600), Through(600), Buffered(600), Sync, Mark, Flush],
@@ -176,4 +177,58 @@ fn retired_segments_are_not_missed() {
     let image = fs.image(&stratal_fs::CrashPolicy::KeepAll);
     let err = Replay::open(context(&image), 99).unwrap_err();
     assert!(err.is_corruption(), "{err}");
+}
+
+#[test]
+fn a_log_of_which_nothing_is_needed_ends_in_a_segment_of_its_own() {
+    for steps in [&[Through(700), Sync, Through(700)][..], &[]] {
+        let fs = SimFs::new(5);
+        let mut wal = Wal::create(context(&fs), small()).unwrap();
+        for (number, step) in steps.iter().enumerate() {
+            match step {
+                Through(len) => {
+                    let group = common::payload(number, *len);
+                    wal.append(1, &[&group], AppendMode::Through).unwrap();
+                }
+                _ => drop(wal.syncer().sync().unwrap()),
+            }
+        }
+        let (end, floor) = wal.close_unneeded().unwrap();
+        assert_eq!(fs.violations(), stratal_fs::sim_fs::Violations::default());
+        // The floor is durable elsewhere by now, and the other segments are gone.
+        let image = fs.image(&stratal_fs::CrashPolicy::LoseAll);
+        for entry in image.list(Path::new("/")).unwrap() {
+            if segment_number(&entry.name).unwrap() < floor {
+                image.remove_file(&Path::new("/").join(&entry.name)).unwrap();
+            } else {
+                assert!(entry.len < 8192, "nothing is reserved for what is not written: {entry:?}");
+            }
+        }
+        let open = |fs: &SimFs| Replay::open(context(fs), floor).unwrap();
+        let mut found = open(&image);
+        assert!(groups(&mut found).unwrap().is_empty());
+        let (mut wal, report) = found.into_wal(small()).unwrap();
+        assert!(report.was_closed && report.cut_len == 0, "{report:?}");
+        assert_eq!((report.end, wal.end_lsn(), wal.durable_lsn()), (end, end, end));
+        // It goes on behind that, and crashes.
+        image.record_moments();
+        wal.append(1, &[b"more"], AppendMode::Through).unwrap();
+        assert!(wal.floor(u64::MAX) <= floor, "nothing of the new segment is durable");
+        let durable = wal.syncer().sync().unwrap();
+        let next = wal.floor(wal.segment());
+        let last = image.op_count();
+        for moment in image.take_moments() {
+            for policy in moment.fs.crash_policies(40, 8) {
+                let found = groups(&mut open(&moment.fs.image(&policy))).unwrap();
+                assert!(found.is_empty() || found == [b"more"], "{found:?}");
+                assert!(moment.op + 1 < last || found.len() == 1);
+            }
+        }
+        assert!(next > floor && wal.durable_lsn() == durable);
+        let (found, report) = {
+            let mut replay = Replay::open(context(&image), next).unwrap();
+            (groups(&mut replay).unwrap(), replay.finish().unwrap())
+        };
+        assert_eq!((found, report.segments), (vec![b"more".to_vec()], 1));
+    }
 }

@@ -64,6 +64,7 @@ pub enum Step {
     Sync,
     Mark,
     Close,
+    CloseUnneeded,
 }
 
 /// A history of up to 16 steps.
@@ -81,8 +82,10 @@ pub fn random_steps(rng: &mut Rng) -> Vec<Step> {
             }
         })
         .collect();
-    if rng.below(3) == 0 {
-        steps.push(Step::Close);
+    match rng.below(6) {
+        0..=1 => steps.push(Step::Close),
+        2 => steps.push(Step::CloseUnneeded),
+        _ => {}
     }
     steps
 }
@@ -167,9 +170,12 @@ pub fn continue_run(fs: &SimFs, wal: Result<Wal, Error>, steps: &[Step], history
             Step::Flush => log.flush(),
             Step::Sync => log.flush().and_then(|()| log.syncer().sync()).map(|_| ()),
             Step::Mark => log.mark().map(|_| ()),
-            Step::Close => {
+            Step::Close | Step::CloseUnneeded => {
                 let (syncer, log) = (log.syncer(), wal.take().unwrap());
-                let closed = log.close().map(|_| ());
+                let closed = match step {
+                    Step::Close => log.close().map(drop),
+                    _ => log.close_unneeded().map(drop),
+                };
                 history.promise(fs.op_count(), syncer.durable_lsn());
                 closed
             }
