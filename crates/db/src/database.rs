@@ -393,14 +393,23 @@ impl Handle {
         let Some(inner) = &self.inner else { return Ok(()) };
         inner.is_closed.store(true, Ordering::Release);
         self.threads.lock().stop(inner);
-        let wal = inner.log.lock().wal.take();
+        let (wal, is_unneeded) = {
+            let mut log = inner.log.lock();
+            let is_unneeded = inner.is_log_unneeded(&mut log);
+            (log.wal.take(), is_unneeded)
+        };
         let Some(wal) = wal else { return Ok(()) };
-        let end = wal.close().map_err(|error| inner.wal_error(error))?.0;
-        if end <= inner.store.version().log_synced {
-            return Ok(());
-        }
         let floor = inner.floor.load(Ordering::Acquire);
-        inner.store.note_log(floor, end).map_err(|error| inner.engine_error(error))
+        let closed =
+            if is_unneeded { wal.close_unneeded() } else { wal.close().map(|end| (end, floor)) };
+        let (end, floor) = closed.map_err(|error| inner.wal_error(error))?;
+        if end.0 > inner.store.version().log_synced || is_unneeded {
+            inner.store.note_log(floor, end.0).map_err(|error| inner.engine_error(error))?;
+        }
+        if is_unneeded {
+            inner.remove_segments_below(floor)?;
+        }
+        Ok(())
     }
 
     /// Ends the manifest and gives the lock back. For the last handle.

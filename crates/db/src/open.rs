@@ -53,10 +53,11 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     let trees = TreeChoice::of(builder).map_err(|error| Error::of_engine(error, &dir))?;
 
     let lock = take_lock(builder)?;
-    if !builder.read_only {
+    let names = file_names(fs.as_ref(), &dir)?;
+    if !has_data(&names) && !builder.read_only {
         clear_unfinished_creation(fs.as_ref(), &dir)?;
     }
-    check_manifest_is_there(fs.as_ref(), &dir)?;
+    check_manifest_is_there(&names, &dir)?;
     let mut context = StoreContext::new(
         Arc::clone(&fs),
         &dir,
@@ -179,7 +180,8 @@ fn take_lock(builder: &Builder) -> Result<Option<Box<dyn Lock>>, Error> {
     if builder.read_only && !exists(fs, &path)? {
         return Ok(None);
     }
-    if !builder.read_only {
+    // Whoever made what is in it had made its name durable before.
+    if !has_data {
         create_dir_synced(fs, dir).map_err(|error| Error::io("create", dir, error))?;
     }
     let mode = if builder.read_only { LockMode::Shared } else { LockMode::Exclusive };
@@ -221,11 +223,12 @@ fn has_data(names: &[FileName]) -> bool {
     })
 }
 
-/// Removes the identity of a database that was not made to its end: it may be damaged, or not be
-/// durable though it can be read. Nothing else carries it yet but a manifest that is not current.
+/// Removes the identity of a database that was not made to its end, if there is one: it may be damaged,
+/// or not be durable though it can be read. Nothing else carries it yet but a manifest that is not
+/// current.
 fn clear_unfinished_creation(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
     let path = dir.join(FileName::Identity.to_string());
-    if !exists(fs, &path)? || has_data(&file_names(fs, dir)?) {
+    if !exists(fs, &path)? {
         return Ok(());
     }
     let removed = fs.remove_file(&path).and_then(|()| fs.sync_dir(dir));
@@ -233,10 +236,9 @@ fn clear_unfinished_creation(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
 }
 
 /// Refuses a directory that has data and no manifest: it must not be taken for a new one.
-fn check_manifest_is_there(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
-    let names = file_names(fs, dir)?;
+fn check_manifest_is_there(names: &[FileName], dir: &Path) -> Result<(), Error> {
     let has_marker = names.iter().any(|name| matches!(name, FileName::Marker(_)));
-    if has_data(&names) && !has_marker {
+    if has_data(names) && !has_marker {
         return Err(Error::Missing { file: dir.join("MANIFEST.*") });
     }
     Ok(())

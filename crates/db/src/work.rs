@@ -17,6 +17,7 @@ use stratal_wal::segment_number;
 use crate::{
     Error, Executor, Health,
     inner::{Core, Inner},
+    log::Log,
 };
 
 /// After a job failed, the next try comes this much later.
@@ -503,9 +504,17 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether there is something in the log, and all of it is in tables too.
+    pub(crate) fn is_log_unneeded(&self, log: &mut Log) -> bool {
+        let is_used = log.groups > 0 || self.report.groups > 0;
+        let mut is_needed =
+            |core: &Arc<Core>| log.needed_by(core.id, core.tree.flushed()).is_some();
+        is_used && !self.cores().iter().any(&mut is_needed)
+    }
+
     /// Removes segments, oldest first. Those that cannot be removed now go when the database is opened
     /// again.
-    fn remove_segments_below(&self, floor: u64) -> Result<(), Error> {
+    pub(crate) fn remove_segments_below(&self, floor: u64) -> Result<(), Error> {
         let entries = self.fs.list(&self.dir);
         let entries = entries.map_err(|error| Error::io("list", &self.dir, error))?;
         for entry in entries.iter().filter(|entry| entry.kind == FileKind::File) {

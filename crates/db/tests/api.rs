@@ -263,6 +263,53 @@ fn a_closed_database_reads_and_writes_nothing() {
 }
 
 #[test]
+fn what_is_in_tables_is_not_read_from_the_log_when_it_is_opened() {
+    let fs = SimFs::new(1);
+    let open = || small(Arc::new(fs.clone())).open().unwrap();
+    let log_len = || {
+        let files = fs.list(Path::new(DIR)).unwrap();
+        let is_log = |name: &str| name.starts_with("wal-");
+        files
+            .iter()
+            .filter(|file| file.name.to_str().is_some_and(is_log))
+            .map(|file| file.len)
+            .sum()
+    };
+    let put = |db: &Database, key: &str| {
+        db.open_keyspace("default").unwrap().put(key, [7; 4000]).unwrap();
+    };
+    let db = open();
+    put(&db, "a");
+    db.close().unwrap();
+    let before: u64 = log_len();
+    // It is in the log alone: replayed, flushed, and left out from then on.
+    let db = open();
+    assert_eq!(db.open_report().groups, 1);
+    db.flush().unwrap();
+    db.close().unwrap();
+    assert!(log_len() < before && log_len() < 8192, "{} of {before}", log_len());
+    let kinds = [OpKind::SyncData, OpKind::SyncAll, OpKind::SyncDir];
+    let syncs = || kinds.map(|kind| fs.op_count_of(kind)).iter().sum::<u64>();
+    for _ in 0..2 {
+        let before = syncs();
+        let db = open();
+        assert_eq!(syncs(), before, "all there is was durable when it was closed");
+        let report = db.open_report();
+        assert!(report.was_closed && report.groups == 0, "{report:?}");
+        assert!(db.open_keyspace("default").unwrap().get("a").unwrap().is_some());
+        db.close().unwrap();
+        assert_eq!(syncs(), before, "nothing was written");
+    }
+    let db = open();
+    put(&db, "b");
+    db.flush().unwrap();
+    drop(db);
+    let db = small(Arc::new(fs.image(&CrashPolicy::LoseAll))).open().unwrap();
+    let keyspace = db.open_keyspace("default").unwrap();
+    assert!(["a", "b"].iter().all(|key| keyspace.get(key).unwrap().is_some()));
+}
+
+#[test]
 fn the_log_stays_short_though_a_keyspace_is_hardly_written() {
     let fs = MemFs::new();
     let db = small(Arc::new(fs.clone())).open().unwrap();

@@ -143,21 +143,32 @@ impl Store {
     /// damaged one; [`Error::Io`].
     pub fn open(context: StoreContext) -> Result<(Arc<Self>, OpenReport), Error> {
         let (fs, dir) = (context.fs.as_ref(), &context.dir);
-        create_dir_synced(fs, &dir.join("tables"))
-            .map_err(|error| Error::io("create", dir, error))?;
+        let tables = dir.join("tables");
+        let make_dirs =
+            || create_dir_synced(fs, &tables).map_err(|error| Error::io("create", dir, error));
         let db_id = if let Some(db_id) = identity::read(fs, dir)? {
             db_id
         } else {
+            make_dirs()?;
             let db_id = DbId((context.randomness)());
             identity::write(fs, dir, db_id)?;
             db_id
         };
         let manifest = match open_manifest(&context, db_id) {
             Err(Error::Manifest(stratal_manifest::Error::Missing { .. })) => {
+                make_dirs()?;
                 let context = manifest_context(&context, db_id);
                 (Manifest::create(context, ManifestOptions::default())?, None)
             }
-            opened => opened?,
+            opened => {
+                // Whoever made a manifest had made the directories before, durably. An empty one may
+                // have been left out by who copied them.
+                let opened = opened?;
+                if fs.metadata(&tables).is_err() {
+                    make_dirs()?;
+                }
+                opened
+            }
         };
         Self::with(context, db_id, manifest)
     }
