@@ -59,13 +59,18 @@ mod content;
 mod names;
 mod rate_limiter;
 mod byte_budget;
+mod handles;
+mod open_files;
 pub mod sim_fs;
+#[cfg(all(test, loom))]
+mod interleavings;
 
 pub use file::{File, Hint, ReadPart, read_to_vec};
 pub use fs::{Access, DirEntry, FileKind, Fs, Metadata};
 pub use lock::{Lock, LockMode};
 pub use mem_fs::MemFs;
 pub use new_file::{Abandoned, NewFile};
+pub use open_files::{FileReplaced, HeldPlace, OpenFileStats, OpenFiles, ReopenedFile};
 pub use rate_limiter::{Origin, RateLimiter, Signal, Timer};
 pub use sim_fs::{CrashPolicy, SimFs};
 pub use std_fs::StdFs;

@@ -6,10 +6,22 @@ use std::{
 
 use stratal_fs::{Access, DirEntry, File, Fs, Hint, Lock, LockMode, Metadata};
 
-type Hook = Arc<dyn Fn(&Path) + Send + Sync>;
+type Hook = Arc<dyn Fn(&Path, FileEvent) -> io::Result<()> + Send + Sync>;
+
+/// What happens to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileEvent {
+    /// It is about to be opened, or created. An error is what that fails with.
+    Opening,
+    /// A handle of it is closed, or could not be opened.
+    Closed,
+    /// Its data has been synced.
+    Synced,
+}
 
 /// A file system that tells when a file has been synced, on the thread that syncs it and before it
-/// goes on: what happens during a sync can be made to happen there.
+/// goes on: what happens during a sync can be made to happen there. It tells of files that are opened
+/// and closed too, to who [asks for it](Self::watched).
 ///
 /// Everything is done by the file system inside.
 ///
@@ -31,7 +43,8 @@ pub struct HookFs {
 }
 
 struct HookFile {
-    inner: Box<dyn File>,
+    /// `None` while it is closed.
+    inner: Option<Box<dyn File>>,
     path: PathBuf,
     hook: Hook,
 }
@@ -39,12 +52,33 @@ struct HookFile {
 impl HookFs {
     /// Wraps `inner`; `hook` is given the path of each file whose data has been synced.
     pub fn new(inner: Arc<dyn Fs>, hook: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        Self::watched(inner, move |path, event| {
+            if event == FileEvent::Synced {
+                hook(path);
+            }
+            Ok(())
+        })
+    }
+
+    /// Wraps `inner`; `hook` is given every event and the path of its file. Its errors count only where
+    /// [`FileEvent`] says so.
+    pub fn watched(
+        inner: Arc<dyn Fs>,
+        hook: impl Fn(&Path, FileEvent) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Self { inner, hook: Arc::new(hook) }
     }
 
-    fn wrap(&self, path: &Path, file: io::Result<Box<dyn File>>) -> io::Result<Box<dyn File>> {
-        let inner = file?;
-        Ok(Box::new(HookFile { inner, path: path.to_owned(), hook: Arc::clone(&self.hook) }))
+    fn wrap(
+        &self,
+        path: &Path,
+        open: impl FnOnce(&dyn Fs) -> io::Result<Box<dyn File>>,
+    ) -> io::Result<Box<dyn File>> {
+        (self.hook)(path, FileEvent::Opening)?;
+        let mut file =
+            HookFile { inner: None, path: path.to_owned(), hook: Arc::clone(&self.hook) };
+        file.inner = Some(open(self.inner.as_ref())?);
+        Ok(Box::new(file))
     }
 }
 
@@ -62,11 +96,11 @@ impl fmt::Debug for HookFile {
 
 impl Fs for HookFs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.wrap(path, self.inner.create(path))
+        self.wrap(path, |fs| fs.create(path))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn File>> {
-        self.wrap(path, self.inner.open(path, access))
+        self.wrap(path, |fs| fs.open(path, access))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -110,44 +144,64 @@ impl Fs for HookFs {
     }
 }
 
+impl HookFile {
+    fn file(&self) -> &dyn File {
+        match &self.inner {
+            Some(file) => file.as_ref(),
+            None => unreachable!("nobody has it before it is open"),
+        }
+    }
+
+    fn tell(&self, event: FileEvent) {
+        drop((self.hook)(&self.path, event));
+    }
+}
+
+impl Drop for HookFile {
+    fn drop(&mut self) {
+        self.inner = None;
+        self.tell(FileEvent::Closed);
+    }
+}
+
 impl File for HookFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buf, offset)
+        self.file().read_at(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.inner.write_at(buf, offset)
+        self.file().write_at(buf, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        self.file().len()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
+        self.file().set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data()?;
-        (self.hook)(&self.path);
+        self.file().sync_data()?;
+        self.tell(FileEvent::Synced);
         Ok(())
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.inner.sync_all()?;
-        (self.hook)(&self.path);
+        self.file().sync_all()?;
+        self.tell(FileEvent::Synced);
         Ok(())
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.inner.allocate(offset, len)
+        self.file().allocate(offset, len)
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.inner.punch_hole(offset, len)
+        self.file().punch_hole(offset, len)
     }
 
     fn hint(&self, hint: Hint) {
-        self.inner.hint(hint);
+        self.file().hint(hint);
     }
 }

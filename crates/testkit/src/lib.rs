@@ -39,7 +39,7 @@ pub mod schedules;
 pub mod strategies;
 
 pub use golden::{golden, read_golden};
-pub use hook_fs::HookFs;
+pub use hook_fs::{FileEvent, HookFs};
 pub use keys::{KeyShape, keys, sorted_keys};
 pub use memory::flip_in_memory;
 pub use model::{MergeFn, Model, concatenate};
