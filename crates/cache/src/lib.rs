@@ -61,6 +61,7 @@
 #![deny(unsafe_code)]
 
 mod key;
+mod ripe;
 mod slots;
 mod held;
 mod hits;

@@ -19,7 +19,7 @@ use std::{any::Any, marker::PhantomData, ptr, sync::Arc};
 
 use stratal_types::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::Resident;
+use crate::{Resident, ripe::RIPE};
 
 /// Places for values of one type, each empty or showing a value that a [`Cache`](crate::Cache) holds.
 ///
@@ -186,6 +186,7 @@ pub(crate) fn drop_retired(values: usize) {
     const VALUES_A_TURN: usize = 256;
     if values > 0 {
         (0..values / VALUES_A_TURN + 4).for_each(|_| Pin::drop_retired());
+        RIPE.drop_all();
     }
 }
 
@@ -193,9 +194,11 @@ pub use pin::Pin;
 
 #[cfg(not(any(loom, shuttle)))]
 mod pin {
-    use std::{any::Any, fmt, sync::Arc};
+    use std::fmt;
 
     use crossbeam_epoch::Guard;
+
+    use crate::ripe::{RIPE, Value};
 
     /// While it lives, what slots show stays in memory, also what the cache has let go of. Takes as long
     /// to make as one atomic operation that nobody else wants.
@@ -211,9 +214,10 @@ mod pin {
             Self(crossbeam_epoch::pin())
         }
 
-        /// Drops `value` when all pins that are there now are gone.
-        pub(super) fn retire(&self, value: Arc<dyn Any + Send + Sync>) {
-            self.0.defer(move || drop(value));
+        /// Drops `value` some time after all pins that are there now are gone.
+        pub(super) fn retire(&self, value: Value) {
+            RIPE.drop_some();
+            self.0.defer(move || RIPE.add(value));
         }
 
         /// Drops some of what was retired and can go.

@@ -1,0 +1,79 @@
+//! Values that nobody can look at any more, and that go a few at a time.
+//!
+//! Whether a value may go is found out for many at once: by one lookup of hundreds. To drop one takes
+//! some misses of the processor's caches, as its memory was not touched for long, and all of them together
+//! took that lookup five times as long as any other: it was one of a hundred, and all that a user sees of
+//! the 99th percentile. So they are laid up here, and each that joins them makes two others go.
+
+use std::{
+    any::Any,
+    sync::{Arc, Mutex},
+};
+
+/// What waits to be dropped.
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+
+/// Values that can go.
+//
+// A lock of `std`, and never waited for: nothing depends on it but when memory is free again.
+#[derive(Debug)]
+pub(crate) struct Ripe(Mutex<Vec<Value>>);
+
+/// Values that wait at most. More that come at once go at once: they are memory that nobody counts.
+const LEN_MAX: usize = 128;
+
+/// Of all threads and caches.
+pub(crate) static RIPE: Ripe = Ripe::new();
+
+impl Ripe {
+    const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Lays `value` up; drops it if others are at it, or too many are here.
+    pub(crate) fn add(&self, value: Value) {
+        if let Ok(mut values) = self.0.try_lock()
+            && values.len() < LEN_MAX
+        {
+            values.push(value);
+        }
+    }
+
+    /// Drops two values, if so many are here and nobody else is at it.
+    pub(crate) fn drop_some(&self) {
+        let some = self.0.try_lock().map(|mut values| [values.pop(), values.pop()]);
+        // With the lock free.
+        drop(some);
+    }
+
+    /// Drops all that are here, if nobody else is at it.
+    pub(crate) fn drop_all(&self) {
+        let all = self.0.try_lock().map(|mut values| std::mem::take(&mut *values));
+        drop(all);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_two_at_a_time_and_no_more_wait_than_may() {
+        let (ripe, watched) = (Ripe::new(), Arc::new(()));
+        let left = || Arc::strong_count(&watched) - 1;
+        for _ in 0..LEN_MAX + 72 {
+            ripe.add(Arc::new(Arc::clone(&watched)));
+        }
+        assert_eq!(left(), LEN_MAX);
+        ripe.drop_some();
+        assert_eq!(left(), LEN_MAX - 2);
+        let held = ripe.0.lock().unwrap();
+        ripe.drop_some();
+        ripe.drop_all();
+        ripe.add(Arc::new(Arc::clone(&watched)));
+        assert_eq!(left(), LEN_MAX - 2, "while others are at it nothing is laid up");
+        drop(held);
+        ripe.drop_all();
+        assert_eq!(left(), 0);
+    }
+}
