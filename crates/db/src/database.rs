@@ -264,7 +264,7 @@ impl Database {
     pub fn flush(&self) -> Result<(), Error> {
         let inner = self.inner();
         inner.check_open()?;
-        inner.cores().iter().try_for_each(|core| inner.flush(core, true).map(drop))
+        inner.cores().iter().try_for_each(|core| inner.flush_whole(core))
     }
 
     /// Flushes, and merges each keyspace into one run.

@@ -377,7 +377,7 @@ impl Keyspace {
     ///
     /// Whatever writing said. Nothing is lost then.
     pub fn flush(&self) -> Result<(), Error> {
-        self.database.inner().flush(&self.core, true).map(drop)
+        self.database.inner().flush_whole(&self.core)
     }
 
     /// Flushes, and merges everything into one run: the least space, and the fastest reads.

@@ -480,6 +480,15 @@ impl Inner {
         Ok(true)
     }
 
+    /// Flushes everything in the memtables of a keyspace because somebody asks for it, after which
+    /// merges may be due as after any other flush.
+    pub(crate) fn flush_whole(&self, core: &Core) -> Result<(), Error> {
+        if self.flush(core, true)? {
+            self.work.want(Role::Merge);
+        }
+        Ok(())
+    }
+
     /// Removes the segments of the log that nobody needs, once it is durable that nobody does.
     pub(crate) fn retire(&self) -> Result<(), Error> {
         let _turn = self.retiring.lock();

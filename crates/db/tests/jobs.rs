@@ -86,6 +86,23 @@ fn a_keyspace_is_dropped_though_a_merge_of_it_takes_long() {
     database.close().unwrap();
 }
 
+#[test]
+fn what_callers_flush_is_merged_as_what_threads_flush() {
+    let fs = Arc::new(MemFs::new());
+    // Write buffers so large that no thread flushes.
+    let database = builder(&fs).tree_options(TreeOptions::default()).open().unwrap();
+    let keyspace = database.open_keyspace("default").unwrap();
+    for round in 0..8 {
+        write(&database, "default");
+        if round % 2 == 0 { database.flush() } else { keyspace.flush() }.unwrap();
+    }
+    database.wait_idle().unwrap();
+    let levels = keyspace.stats().levels;
+    assert!(levels[0].runs < 4 && levels[1].runs == 1, "{levels:?}");
+    check(&database);
+    database.close().unwrap();
+}
+
 /// A thread for every task.
 #[derive(Debug)]
 struct ThreadEach;
