@@ -71,8 +71,9 @@ fn p9999_us(sample: &Sample) -> Option<f64> {
 fn max_ms(sample: &Sample) -> Option<f64> {
     Some(sample.get("max")? / 1e6)
 }
+/// What the system was given to write, however: a log may be written through memory.
 fn written(sample: &Sample) -> Option<f64> {
-    Some(sample.get("wchar")? / sample.get("ubytes")?)
+    Some(sample.get("wbytes")? / sample.get("ubytes")?)
 }
 fn per_live_byte(sample: &Sample) -> Option<f64> {
     Some(sample.get("disk_apparent")? / (sample.get("ops")? * ROW_LEN))
