@@ -12,6 +12,8 @@
 //! **All twins give the same answer on all bytes**, on columns that do not ascend too, so that no
 //! answer depends on the machine. None panics, and none reads outside the column.
 //!
+//! Beside them stands what brings memory near before a question is asked: [`prefetch`].
+//!
 //! This crate knows nothing about what the numbers mean. It needs neither `std` nor `alloc`.
 //!
 //! ```
@@ -27,13 +29,15 @@
 //!
 //! # Unsafe code
 //!
-//! The `SAFETY` comments below refer to two invariants:
+//! The `SAFETY` comments below refer to three invariants:
 //!
 //! * **S1 features**: a [`Simd`] that names a twin exists only on a processor that has, with the
 //!   operating system's support, every feature that the twin is compiled for. Its field is private,
 //!   and both functions that make one ask the processor.
 //! * **S2 lanes**: a load reads bytes of the slice at hand only: either the whole vector lies inside
 //!   it, or the mask names no lane beyond its end, and masked lanes are not read.
+//! * **S3 hints**: every processor of this architecture has the instruction that asks for memory ahead,
+//!   which reads nothing, and does nothing where there is none.
 #![no_std]
 #![deny(
     clippy::indexing_slicing,
@@ -45,6 +49,7 @@
 mod level;
 mod matches;
 mod rank;
+mod prefetch;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -53,3 +58,4 @@ mod avx512;
 
 pub use level::Simd;
 pub use matches::Matches;
+pub use prefetch::{prefetch, prefetch_value};
