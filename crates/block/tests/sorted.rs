@@ -234,6 +234,12 @@ fn probe(
     let twins: Vec<_> = Simd::all().map(|simd| block.clone().with_simd(simd)).collect();
     for block in &twins {
         assert_eq!(block.find(key, key_hash(key), bound), found, "{key:?} at {bound}");
+        if block.has_tags() {
+            let (tags, hash) = (block.tags().to_vec(), key_hash(key));
+            assert_eq!(block.find_by_tags(&tags, key, hash, bound), found, "{key:?} at {bound}");
+            let first = block.first_tagged(&tags, hash);
+            assert!(found.is_none_or(|found| first.is_some_and(|first| first <= found)));
+        }
     }
 
     let sought = rows.partition_point(|row| match comparator.compare(&row.key, key) {
@@ -298,12 +304,20 @@ fn exercise(bytes: &[u8], probe: &[u8]) {
         block.key_into(i, &mut key);
         assert_eq!(block.compare_key(i, &key).is_some(), i < block.len());
         let _: Option<Trailer> = block.trailer(i);
+        block.prefetch_columns(i);
+        block.prefetch_row(i);
     }
     assert!(len <= bytes.len() + block.len());
     for key in [probe, &key] {
         for bound in [SeqNo::MAX, SeqNo::from(3), SeqNo::ZERO] {
             let found = block.find(key, key_hash(key), bound);
             assert!(found.is_none_or(|i| i < block.len() && block.key_eq(i, key)));
+            // Whatever tags are given.
+            for tags in [block.tags(), key_hash(key).to_le_bytes().as_slice().repeat(9).as_slice()]
+            {
+                let found = block.find_by_tags(tags, key, key_hash(key), bound);
+                assert!(found.is_none_or(|i| i < block.len() && block.key_eq(i, key)));
+            }
             assert!(block.seek(key, bound) <= block.len());
             assert!(block.seek_by(key, bound, &Reverse, &mut vec![]) <= block.len());
         }

@@ -122,6 +122,11 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.bytes.as_ref()
     }
 
+    /// What holds the bytes.
+    pub const fn get_ref(&self) -> &B {
+        &self.bytes
+    }
+
     /// Gives the bytes back.
     pub fn into_inner(self) -> B {
         self.bytes
@@ -130,6 +135,12 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
     /// Whether [`find`](Self::find) goes by tags rather than by heads or through all rows.
     pub const fn has_tags(&self) -> bool {
         self.layout.has_tags
+    }
+
+    /// The tags of all rows, in order: of each the lowest byte of its key's [`key_hash`]. None if the
+    /// block [has none](Self::has_tags).
+    pub fn tags(&self) -> &[u8] {
+        self.view().tags()
     }
 
     /// Whether there is a digest of each row.
@@ -255,11 +266,36 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.view().find(key, key_hash, bound)
     }
 
-    /// Loads what [`find`](Self::find) of a key with this hash most likely ends with, its row, and waits
-    /// for none of it. Who looks through several blocks does so for each of them first: their rows are
-    /// then on the way from memory at once. Does nothing in a block without tags.
-    pub fn touch(&self, key_hash: u64) {
-        self.view().touch(key_hash);
+    /// As [`find`](Self::find) in a block that has tags, for a caller who keeps a copy of these
+    /// [`tags`](Self::tags) nearer than the block: which row it is, is then known before anything of the
+    /// block is there, and what is left to look at comes from memory at once. With other tags the
+    /// answer is another.
+    pub fn find_by_tags(
+        &self,
+        tags: &[u8],
+        key: &[u8],
+        key_hash: u64,
+        bound: SeqNo,
+    ) -> Option<usize> {
+        self.view().find_by_tags(tags, key, key_hash, bound)
+    }
+
+    /// The first row that has the tag of a key with this hash: mostly the one that
+    /// [`find_by_tags`](Self::find_by_tags) finds.
+    pub fn first_tagged(&self, tags: &[u8], key_hash: u64) -> Option<usize> {
+        self.view().rows_tagged(tags, key_hash).next()
+    }
+
+    /// Asks for what a search looks at to see whether row `i` has its key, but for the row, and waits
+    /// for none of it. Who looks through several blocks does so for each of them first, and then for
+    /// the [row](Self::prefetch_row) of each: they are on the way from memory at once.
+    pub fn prefetch_columns(&self, i: usize) {
+        self.view().prefetch_columns(i);
+    }
+
+    /// Asks for row `i`, as [`prefetch_columns`](Self::prefetch_columns).
+    pub fn prefetch_row(&self, i: usize) {
+        self.view().prefetch_row(i);
     }
 
     /// In a block in bytewise order: the first row behind every version of `key` that a read at

@@ -343,6 +343,13 @@ impl Layout {
         self.digests_at as usize + i * DIGEST_WIDTH as usize
     }
 
+    /// Where the offset of row `i` stands, or what tells it.
+    #[inline]
+    pub(super) const fn offset_at(&self, i: usize) -> usize {
+        let lens_at = if self.offset_width == 1 { 2 * runs(self.count) as usize } else { 0 };
+        self.offsets_at as usize + lens_at + i * self.offset_width as usize
+    }
+
     #[inline]
     pub(super) const fn seqno_at(&self, i: usize) -> usize {
         self.seqnos_at as usize + i * self.seqno_width as usize

@@ -1,5 +1,6 @@
-use core::{cmp::Ordering, hint::black_box, ops::Range};
+use core::{cmp::Ordering, ops::Range};
 
+use stratal_simd::{Matches, prefetch};
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
 use super::{
@@ -213,44 +214,69 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn find(&self, key: &[u8], key_hash: u64, bound: SeqNo) -> Option<usize> {
+        if self.layout.has_tags {
+            return self.find_by_tags(self.tags(), key, key_hash, bound);
+        }
         let target = self.target(key)?;
-        let first = if self.layout.has_tags {
-            let [tag, ..] = key_hash.to_le_bytes();
-            self.first_with_tag(tag, &target)?
-        } else if self.layout.head_width > 0 {
+        let first = if self.layout.head_width > 0 {
             self.first_not_before(&target, |order, _| order.is_lt())
         } else {
             (0..self.count()).find(|&i| self.key_is(i, &target))?
         };
-        if first < self.count() && self.layout.has_tags && self.seqno(first).is_visible_at(bound) {
+        self.visible_from(first, &target, bound)
+    }
+
+    /// [`find`](Self::find) by these tags.
+    pub(super) fn find_by_tags(
+        &self,
+        tags: &[u8],
+        key: &[u8],
+        key_hash: u64,
+        bound: SeqNo,
+    ) -> Option<usize> {
+        let mut rows = self.rows_tagged(tags, key_hash);
+        let target = self.target(key)?;
+        let first = rows.find(|&i| self.key_is(i, &target))?;
+        if self.seqno(first).is_visible_at(bound) {
             return Some(first);
         }
+        self.visible_from(first, &target, bound)
+    }
+
+    /// The newest version below `bound` of the searched key, which has no row before `first`.
+    fn visible_from(&self, first: usize, target: &Target<'_>, bound: SeqNo) -> Option<usize> {
         // Versions of a key stand together, newest first.
-        let hidden = |i| !self.seqno(i).is_visible_at(bound) && self.key_is(i, &target);
+        let hidden = |i| !self.seqno(i).is_visible_at(bound) && self.key_is(i, target);
         let visible = partition_from(first, self.count(), hidden);
-        (visible < self.count() && self.key_is(visible, &target)).then_some(visible)
+        (visible < self.count() && self.key_is(visible, target)).then_some(visible)
     }
 
-    /// Loads the first row with the tag of this hash.
-    pub(super) fn touch(&self, key_hash: u64) {
-        if !self.layout.has_tags {
-            return;
-        }
-        let [tag, ..] = key_hash.to_le_bytes();
-        let tags = self.bytes.get(self.layout.tags()).unwrap_or_default();
-        if let Some(i) = self.layout.simd.match_u8(tags, tag).next() {
-            let row = self.layout.row_range(self.bytes, i);
-            // Two lines, where it goes over the end of one.
-            let ends = [row.start, row.end.saturating_sub(1)];
-            black_box(ends.map(|at| self.bytes.get(at).copied()));
-        }
+    /// Asks for what tells whether row `i` has a key, and where it is.
+    pub(super) fn prefetch_columns(&self, i: usize) {
+        prefetch(self.bytes, self.layout.prefix().start);
+        prefetch(self.bytes, self.layout.head_at(i));
+        prefetch(self.bytes, self.layout.offset_at(i));
+        prefetch(self.bytes, self.layout.seqno_at(i));
     }
 
-    /// The first row with this tag and the searched key.
+    /// Asks for row `i`.
+    pub(super) fn prefetch_row(&self, i: usize) {
+        let row = self.layout.row_range(self.bytes, i);
+        // Two lines, where it goes over the end of one.
+        prefetch(self.bytes, row.start);
+        prefetch(self.bytes, row.end.saturating_sub(1));
+    }
+
     #[inline]
-    fn first_with_tag(&self, tag: u8, target: &Target<'_>) -> Option<usize> {
-        let tags = self.bytes.get(self.layout.tags())?;
-        self.layout.simd.match_u8(tags, tag).find(|&i| self.key_is(i, target))
+    pub(super) fn tags(&self) -> &'a [u8] {
+        self.bytes.get(self.layout.tags()).unwrap_or_default()
+    }
+
+    /// The rows with the tag of this hash.
+    #[inline]
+    pub(super) fn rows_tagged<'t>(&self, tags: &'t [u8], key_hash: u64) -> Matches<'t> {
+        let [tag, ..] = key_hash.to_le_bytes();
+        self.layout.simd.match_u8(tags.get(..self.count()).unwrap_or(tags), tag)
     }
 
     pub(super) fn seek(&self, key: &[u8], bound: SeqNo) -> usize {
