@@ -6,6 +6,7 @@ use bytes::Bytes;
 use stratal_block::{BlockCodec, SortedBlock};
 use stratal_cache::{Resident, Slots};
 use stratal_filter::Filter;
+use stratal_simd::prefetch_value;
 use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
 
 use crate::{
@@ -17,12 +18,47 @@ use crate::{
 /// A data or index block in memory.
 #[derive(Debug)]
 pub(crate) struct CachedBlock {
-    plain: Bytes,
     rows: SortedBlock<Bytes>,
-    /// Of a block of fences that is searched by them.
-    heads: Option<Box<LazyHeads>>,
-    /// Of a block of fences what they stand for, as long as the cache holds it.
-    below: Option<Below>,
+    tags: NearTags,
+    fences: Option<Box<Fences>>,
+}
+
+/// The tags of a block, beside where it lies, so that a lookup knows which row it wants before
+/// anything of the block has come from memory. None if there are more than a line of them.
+#[derive(Debug)]
+struct NearTags {
+    len: u8,
+    tags: [u8; Self::LEN_MAX],
+}
+
+/// What a block has beside its rows if these are fences.
+#[derive(Debug)]
+struct Fences {
+    /// If it is searched by them.
+    heads: Option<LazyHeads>,
+    /// What the fences stand for, as long as the cache holds it.
+    below: Below,
+}
+
+impl NearTags {
+    /// Those of most blocks of 4 KiB.
+    const LEN_MAX: usize = 64;
+
+    fn of(rows: &SortedBlock<Bytes>) -> Self {
+        let mut near = Self { len: 0, tags: [0; Self::LEN_MAX] };
+        let tags = rows.tags();
+        if let (Some(place), Ok(len)) = (near.tags.get_mut(..tags.len()), tags.len().try_into()) {
+            place.copy_from_slice(tags);
+            near.len = len;
+        }
+        near
+    }
+
+    /// `None` if there are none here.
+    #[inline]
+    fn get(&self) -> Option<&[u8]> {
+        self.tags.get(..self.len.into()).filter(|tags| !tags.is_empty())
+    }
 }
 
 /// Slots for what the rows of a block of fences stand for.
@@ -56,42 +92,51 @@ impl Below {
 
 impl Resident for CachedBlock {
     fn weight(&self) -> usize {
-        let heads = self.heads.as_ref().map_or(0, |_| LazyHeads::weight(self.rows.len()));
-        let below = self.below.as_ref().map_or(0, Below::weight);
-        size_of::<Self>() + self.plain.len() + heads + below
+        let fences = self.fences.as_ref().map_or(0, |fences| fences.weight(self.len()));
+        size_of::<Self>() + self.rows.get_ref().len() + fences
+    }
+}
+
+impl Fences {
+    /// For so many.
+    fn weight(&self, rows: usize) -> usize {
+        let heads = self.heads.as_ref().map_or(0, |_| LazyHeads::weight(rows));
+        size_of::<Self>() + heads + self.below.weight()
     }
 }
 
 impl CachedBlock {
     /// Checks `plain`. A block without rows is refused: a writer never makes one.
     pub(crate) fn parse(plain: Bytes) -> Result<Self, stratal_block::Error> {
-        let rows = SortedBlock::parse(plain.clone())?;
+        let rows = SortedBlock::parse(plain)?;
         if rows.is_empty() {
             let what = "a table's block has no rows";
             return Err(stratal_block::Error::Malformed { what, offset: 0 });
         }
-        Ok(Self { plain, rows, heads: None, below: None })
+        Ok(Self { tags: NearTags::of(&rows), rows, fences: None })
     }
 
     /// As one of fences, which will be searched often, in bytewise order or not.
     pub(crate) fn with_fences(self, is_bytewise: bool) -> Self {
         let heads = if is_bytewise { LazyHeads::new(self.rows.len()) } else { None };
-        Self { heads, below: Some(Below::new(&self.rows)), ..self }
+        let fences = Fences { heads, below: Below::new(&self.rows) };
+        Self { fences: Some(Box::new(fences)), ..self }
     }
 
     /// Slots for the partitions of index and filter that rows stand for.
     pub(crate) fn partitions(&self) -> Option<(&Slots<Self>, &Slots<CachedFilter>)> {
-        match &self.below {
-            Some(Below::Partitions { fences, filters }) => Some((fences, filters)),
-            _ => None,
+        match &self.fences.as_ref()?.below {
+            Below::Partitions { fences, filters } => Some((fences, filters)),
+            Below::Blocks(_) => None,
         }
     }
 
     /// Slots for the data blocks that rows stand for.
+    #[inline]
     pub(crate) fn blocks(&self) -> Option<&Slots<Self>> {
-        match &self.below {
-            Some(Below::Blocks(blocks)) => Some(blocks),
-            _ => None,
+        match &self.fences.as_ref()?.below {
+            Below::Blocks(blocks) => Some(blocks),
+            Below::Partitions { .. } => None,
         }
     }
 
@@ -113,7 +158,8 @@ impl CachedBlock {
         scratch: &mut Vec<u8>,
     ) -> usize {
         if comparator.is_bytewise() {
-            let ties = self.heads.as_ref().and_then(|heads| heads.search(&self.rows, key));
+            let heads = self.fences.as_ref().and_then(|fences| fences.heads.as_ref());
+            let ties = heads.and_then(|heads| heads.search(&self.rows, key));
             match ties {
                 Some(ties) => self.seek_within(ties, key, bound),
                 None => self.rows.seek(key, bound),
@@ -152,33 +198,35 @@ impl CachedBlock {
         Version { trailer: self.trailer(i), value: self.value(i) }
     }
 
-    /// Loads what is known of the block, and waits for none of it. Who is about to search several
-    /// blocks does so for each of them first, and then for the [columns](Self::touch_columns) of
-    /// each: they are then on their way from memory at once.
-    pub(crate) fn touch(&self) {
-        black_box((self.plain.len(), self.rows.len(), self.rows.has_tags()));
+    /// The row of the newest version of `key` below `bound`, as [`SortedBlock::find`].
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8], hash: u64, bound: SeqNo) -> Option<usize> {
+        match self.tags.get() {
+            Some(tags) => self.rows.find_by_tags(tags, key, hash, bound),
+            None => self.rows.find(key, hash, bound),
+        }
     }
 
-    /// Loads what a search begins with, the columns in front of the rows, as [`touch`](Self::touch).
-    pub(crate) fn touch_columns(&self) {
-        const LINE_LEN: usize = 64;
-        const COLUMNS_LEN: usize = 512;
-        for line in self.plain.get(..COLUMNS_LEN).unwrap_or(&self.plain).chunks(LINE_LEN) {
-            black_box(line.first().copied());
-        }
+    /// Asks for what is known of the block, and waits for none of it. Who is about to search several
+    /// blocks does so for each of them first, then for the [columns](Self::prefetch_columns) of each,
+    /// and then for the rows: they are then on their way from memory at once.
+    pub(crate) fn prefetch(&self) {
+        prefetch_value(self);
+    }
+
+    /// The row that a search for a key of this hash will most likely look at. Asks for what that
+    /// begins with, as [`prefetch`](Self::prefetch).
+    pub(crate) fn prefetch_columns(&self, hash: u64) -> Option<usize> {
+        let row = self.rows.first_tagged(self.tags.get().unwrap_or(self.rows.tags()), hash)?;
+        self.rows.prefetch_columns(row);
+        Some(row)
     }
 
     /// Loads the count of references that a value of this block adds to, and waits for none of it: it
     /// lies by itself, and would be waited for when the value is found.
     #[inline]
     pub(crate) fn touch_count(&self) {
-        black_box(self.plain.is_unique());
-    }
-
-    /// Loads the row that a search for a key of this hash will most likely look at, as
-    /// [`touch`](Self::touch).
-    pub(crate) fn touch_row(&self, hash: u64) {
-        self.rows.touch(hash);
+        black_box(self.rows.get_ref().is_unique());
     }
 
     /// The key of row `i`, copied.
@@ -200,7 +248,7 @@ impl CachedBlock {
 
     /// `part` of this block's bytes, sharing their memory.
     pub(crate) fn share(&self, part: &[u8]) -> Bytes {
-        if part.is_empty() { Bytes::new() } else { self.plain.slice_ref(part) }
+        if part.is_empty() { Bytes::new() } else { self.rows.get_ref().slice_ref(part) }
     }
 
     /// What row `i` of an index block says of its data block.

@@ -160,7 +160,7 @@ impl Table {
         Ok(self.ask_each(&filter, keys))
     }
 
-    pub(crate) fn ask_each(&self, filter: &CachedFilter, keys: &[(&[u8], u64)]) -> Vec<bool> {
+    fn ask_each(&self, filter: &CachedFilter, keys: &[(&[u8], u64)]) -> Vec<bool> {
         if !filter.has_keys() {
             return keys.iter().map(|&(key, hash)| self.ask(filter, key, hash)).collect();
         }

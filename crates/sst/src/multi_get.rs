@@ -3,7 +3,7 @@
 //! What one lookup waits for, a batch waits for together: filter lines, blocks in memory, and blocks
 //! in the file, which are read in as few pieces as pays.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_cache::Pin;
@@ -28,8 +28,13 @@ const KEYS_AT_ONCE: usize = 64;
 struct Place<'p> {
     /// Which of the keys.
     key: usize,
+    hash: u64,
     fences: &'p CachedBlock,
-    row: usize,
+    /// Of the fences.
+    fence: usize,
+    block: &'p CachedBlock,
+    /// Of the block: the one that the key most likely has.
+    row: Option<usize>,
 }
 
 /// A key for which something must be read.
@@ -100,8 +105,8 @@ impl Table {
     ) -> Result<Vec<Option<Version>>, Error> {
         let mut found = vec![None; keys.len()];
         let mut missed = Vec::new();
-        let all: Vec<usize> = (0..keys.len()).collect();
-        for batch in all.chunks(KEYS_AT_ONCE) {
+        for start in (0..keys.len()).step_by(KEYS_AT_ONCE) {
+            let batch = start..keys.len().min(start.saturating_add(KEYS_AT_ONCE));
             self.look_up_resident(batch, keys, bound, &mut found, &mut missed)?;
         }
         if missed.is_empty() {
@@ -122,10 +127,11 @@ impl Table {
     /// `missed` for which something must be read.
     ///
     /// Each step is taken for all keys before the next is for any, and nothing is waited for in between:
-    /// what a step loads is on its way from memory for all of them at once.
+    /// what a step looks at was asked for by the one before, and is on its way from memory for all of
+    /// them at once.
     fn look_up_resident(
         &self,
-        batch: &[usize],
+        batch: Range<usize>,
         keys: &[(&[u8], u64)],
         bound: SeqNo,
         found: &mut [Option<Version>],
@@ -135,33 +141,21 @@ impl Table {
         let pin = Pin::new();
         let mut places = Vec::with_capacity(batch.len());
         self.resident_places(batch, keys, stored_bound, &pin, &mut places, missed)?;
-        let mut blocks = Vec::with_capacity(places.len());
-        for place in places {
-            match self.resident_block(place.fences, place.row, &pin) {
-                Some(block) => {
-                    block.touch();
-                    blocks.push((place, block));
-                }
-                None => missed.push(Missed { key: place.key, step: Step::Index }),
+        for place in &mut places {
+            place.row = place.block.prefetch_columns(place.hash);
+            place.block.touch_count();
+        }
+        for Place { block, row, .. } in &places {
+            if let Some(row) = row {
+                block.rows().prefetch_row(*row);
             }
         }
-        for (_, block) in &blocks {
-            block.touch_columns();
-        }
-        for (place, block) in &blocks {
-            if let Some(&(_, hash)) = keys.get(place.key) {
-                block.touch_row(hash);
-            }
-        }
-        for (place, block) in blocks {
-            let Some((&(key, hash), found)) = keys.get(place.key).zip(found.get_mut(place.key))
-            else {
-                continue;
-            };
-            match block.rows().find(key, hash, stored_bound) {
+        for Place { key: at, hash, fences, fence, block, .. } in places {
+            let Some((&(key, _), found)) = keys.get(at).zip(found.get_mut(at)) else { continue };
+            match block.find(key, hash, stored_bound) {
                 Some(row) => *found = Some(self.seen(block.version(row))),
-                None if place.fences.rows().key_eq(place.row, key) => {
-                    missed.push(Missed { key: place.key, step: Step::Index });
+                None if fences.rows().key_eq(fence, key) => {
+                    missed.push(Missed { key: at, step: Step::Index });
                 }
                 None => self.note_absent(),
             }
@@ -169,34 +163,41 @@ impl Table {
         Ok(())
     }
 
-    /// Where to look for the keys of a batch that the filter lets through, if what tells it is in memory.
+    /// The blocks in which the keys of a batch must be that the filter lets through, and asks for what
+    /// is known of them.
     fn resident_places<'p>(
         &self,
-        batch: &[usize],
+        batch: Range<usize>,
         keys: &[(&[u8], u64)],
         bound: SeqNo,
         pin: &'p Pin,
         places: &mut Vec<Place<'p>>,
         missed: &mut Vec<Missed>,
     ) -> Result<(), Error> {
-        let mut is_let_through = vec![true; batch.len()];
-        let mut step = Step::Filter;
-        if !self.is_divided() {
-            let asked: Vec<(&[u8], u64)> =
-                batch.iter().filter_map(|&key| keys.get(key)).copied().collect();
-            let Some(answers) = self.may_contain_each_resident(&asked, pin) else {
-                missed.extend(batch.iter().map(|&key| Missed { key, step }));
-                return Ok(());
-            };
-            (is_let_through, step) = (answers, Step::Index);
+        let Some(filter) = self.resident_whole_filter(pin) else {
+            missed.extend(batch.map(|key| Missed { key, step: Step::Filter }));
+            return Ok(());
+        };
+        let asked = keys.get(batch.clone()).unwrap_or_default();
+        if let Some(filter) = filter {
+            asked.iter().for_each(|(_, hash)| filter.prefetch(*hash));
         }
-        for (&at, may) in batch.iter().zip(is_let_through) {
-            let Some(&(key, hash)) = keys.get(at).filter(|_| may) else { continue };
+        // Of a table of two levels the filter is the partition's.
+        let step = if self.is_divided() { Step::Filter } else { Step::Index };
+        for (at, &(key, hash)) in batch.zip(asked) {
+            if filter.is_some_and(|filter| !self.ask(filter, key, hash)) {
+                continue;
+            }
             match self.place_resident(key, hash, bound, step, pin)? {
-                Placed::At { fences, row, .. } if row < fences.len() => {
-                    places.push(Place { key: at, fences, row });
+                Placed::At { fences, row: fence, .. } => {
+                    match self.resident_block(fences, fence, pin) {
+                        Some(block) => {
+                            block.prefetch();
+                            places.push(Place { key: at, hash, fences, fence, block, row: None });
+                        }
+                        None => missed.push(Missed { key: at, step: Step::Index }),
+                    }
                 }
-                Placed::At { .. } => missed.push(Missed { key: at, step: Step::Index }),
                 Placed::Nowhere => {}
                 Placed::Wanted(step) => missed.push(Missed { key: at, step }),
             }
@@ -269,15 +270,19 @@ impl Table {
         // Each loop over everything, and no counting of references in between, so that the processor
         // waits for many blocks at once.
         for block in &blocks {
-            block.touch();
+            block.prefetch();
         }
-        for block in &blocks {
-            block.touch_columns();
+        for (group, block) in groups.iter().zip(&blocks) {
+            for wanted in *group {
+                if let Some(&(_, hash)) = keys.get(wanted.key) {
+                    block.prefetch_columns(hash);
+                }
+            }
         }
         let searched = groups.iter().zip(&blocks).flat_map(|(group, block)| {
             group.iter().filter_map(move |wanted| {
                 let &(key, hash) = keys.get(wanted.key)?;
-                Some((wanted, block, block.rows().find(key, hash, stored_bound)))
+                Some((wanted, block, block.find(key, hash, stored_bound)))
             })
         });
         let searched: Vec<_> = searched.collect();

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedCursor};
+use stratal_simd::Simd;
 use stratal_types::sync::{
     OnceLock,
     atomic::{AtomicU32, Ordering},
@@ -21,7 +22,10 @@ pub(crate) struct LazyHeads {
 #[derive(Debug)]
 struct FenceHeads {
     prefix: Vec<u8>,
-    heads: Vec<u64>,
+    /// Levels, little-endian. The last has the heads of all fences; the one before the last head of
+    /// each group of the next; the first is no longer than a group.
+    levels: Vec<Vec<[u8; 8]>>,
+    simd: Simd,
 }
 
 impl LazyHeads {
@@ -32,14 +36,14 @@ impl LazyHeads {
     const ROWS_MIN: usize = 64;
 
     /// For a block of so many rows; `None` if they would not pay.
-    pub(crate) fn new(rows: usize) -> Option<Box<Self>> {
-        let new = || Box::new(Self { searches: AtomicU32::new(0), heads: OnceLock::new() });
+    pub(crate) fn new(rows: usize) -> Option<Self> {
+        let new = || Self { searches: AtomicU32::new(0), heads: OnceLock::new() };
         (rows >= Self::ROWS_MIN).then(new)
     }
 
-    /// Bytes that the heads of so many rows take, and this.
+    /// Bytes that the heads of so many rows take.
     pub(crate) const fn weight(rows: usize) -> usize {
-        size_of::<Self>() + rows * size_of::<u64>()
+        (rows + rows / (FenceHeads::GROUP_LEN - 1)) * size_of::<u64>()
     }
 
     /// Rows of which one is the first whose key is not before `key`, if it is not the one behind them:
@@ -58,6 +62,9 @@ impl LazyHeads {
 }
 
 impl FenceHeads {
+    /// Heads that are looked at together: some lines side by side, which come at once.
+    const GROUP_LEN: usize = 64;
+
     fn of(rows: &SortedBlock<Bytes>) -> Self {
         let mut cursor = SortedCursor::new(rows.clone());
         cursor.seek_to_last();
@@ -68,30 +75,52 @@ impl FenceHeads {
         let prefix = first.get(..prefix_len).unwrap_or_default().to_vec();
         let mut heads = Vec::with_capacity(rows.len());
         while let Some(entry) = cursor.entry() {
-            heads.push(head_of(entry.key.get(prefix_len..).unwrap_or_default()));
+            let head = head_of(entry.key.get(prefix_len..).unwrap_or_default());
+            heads.push(head.to_le_bytes());
             cursor.advance();
         }
-        Self { prefix, heads }
+        let mut levels = vec![heads];
+        while let Some(lasts) = levels.last().and_then(|level| Self::lasts(level)) {
+            levels.push(lasts);
+        }
+        levels.reverse();
+        Self { prefix, levels, simd: Simd::detect() }
+    }
+
+    /// The last head of each group of a level; `None` if it is a group itself.
+    fn lasts(level: &[[u8; 8]]) -> Option<Vec<[u8; 8]>> {
+        let lasts = || level.chunks(Self::GROUP_LEN).filter_map(|group| group.last()).copied();
+        (level.len() > Self::GROUP_LEN).then(|| lasts().collect())
+    }
+
+    /// The number of heads below `head`.
+    #[inline]
+    fn rank(&self, head: u64) -> usize {
+        self.levels.iter().fold(0, |group, level| {
+            let start = level.len().min(group * Self::GROUP_LEN);
+            let heads = level.get(start..).unwrap_or_default();
+            let heads = heads.get(..Self::GROUP_LEN).unwrap_or(heads);
+            start + self.simd.rank_u64(heads.as_flattened(), head)
+        })
     }
 
     fn search(&self, key: &[u8]) -> Range<usize> {
+        let heads = self.levels.last().map_or(&[][..], |heads| heads);
         // An empty prefix is not compared: its address is no memory, from which some processors take
         // hundreds of nanoseconds to load nothing.
         let rest = match key.split_at_checked(self.prefix.len()) {
             Some((start, rest)) if start.is_empty() || *start == self.prefix[..] => rest,
             _ => {
-                let at = if *key < self.prefix[..] { 0 } else { self.heads.len() };
+                let at = if *key < self.prefix[..] { 0 } else { heads.len() };
                 return at..at;
             }
         };
         let head = head_of(rest);
-        let start = self.heads.partition_point(|&other| other < head);
-        let ties = self.heads.get(start..).unwrap_or_default();
+        let start = self.rank(head);
+        let ties = heads.get(start..).unwrap_or_default();
         // Mostly none, or one.
-        let len = match ties.first() {
-            Some(&other) if other == head => ties.partition_point(|&other| other == head),
-            _ => 0,
-        };
+        let is_tie = |other: &[u8; 8]| u64::from_le_bytes(*other) == head;
+        let len = if ties.first().is_some_and(is_tie) { ties.partition_point(is_tie) } else { 0 };
         start..start + len
     }
 }
@@ -138,9 +167,11 @@ mod tests {
     fn heads_lead_where_keys_do() {
         for shape in KeyShape::ALL {
             let mut rng = Rng::new(3);
-            let mut probes = sorted_keys(shape, 2000, &mut rng);
+            // So many that their heads have three levels.
+            let mut probes = sorted_keys(shape, 14_000, &mut rng);
             let keys: Vec<_> = probes.iter().step_by(3).cloned().collect();
-            for key in &keys {
+            probes = probes.into_iter().step_by(5).collect();
+            for key in keys.iter().step_by(11) {
                 probes.push(key[..key.len() / 2].to_vec());
                 probes.push([&key[..], &[0]].concat());
                 probes.push([&key[..key.len() - 1], &[0xff]].concat());

@@ -145,16 +145,15 @@ impl Table {
         self.inner.shown(fences.blocks()?, row, (TableBlock::Data, at), pin)
     }
 
-    /// What the filter over the whole table says of each key, if it is in memory or there is none.
-    pub(crate) fn may_contain_each_resident(
+    /// The filter over the whole table, if there is one; `None` if it must be read.
+    pub(crate) fn resident_whole_filter<'p>(
         &self,
-        keys: &[(&[u8], u64)],
-        pin: &Pin,
-    ) -> Option<Vec<bool>> {
-        if !self.inner.has_filter() {
-            return Some(vec![true; keys.len()]);
+        pin: &'p Pin,
+    ) -> Option<Option<&'p CachedFilter>> {
+        if self.is_divided() || !self.inner.has_filter() {
+            return Some(None);
         }
-        Some(self.ask_each(self.inner.resident_filter(pin)?, keys))
+        self.inner.resident_filter(pin).map(Some)
     }
 
     /// The filter that tells whether the table has `key`, if that is in memory: for a caller who asks
@@ -192,7 +191,7 @@ impl Table {
                 return Resident::Wanted(Step::Block { partition, row });
             };
             block.touch_count();
-            if let Some(found) = block.rows().find(key, hash, bound) {
+            if let Some(found) = block.find(key, hash, bound) {
                 return Resident::Found(Some(block.version(found)));
             }
             // Versions of a key may go on in the next block only if the fence is the key itself.
@@ -238,7 +237,7 @@ impl Table {
         }
         while index.is_inside() {
             let block = self.inner.data_block(index.handle(self)?, index.fences())?;
-            if let Some(row) = block.rows().find(key, hash, bound) {
+            if let Some(row) = block.find(key, hash, bound) {
                 return Ok(Some(self.seen(block.version(row))));
             }
             if !index.is_fence_of(key) {
