@@ -118,6 +118,8 @@ impl<'a> Outputs<'a> {
             created_at_ms: self.provenance.created_at_ms,
             lineage: self.provenance.lineage.to_vec(),
             judged_to: self.provenance.judged_to,
+            entry_seqno_max: (properties.entry_seqno_max < properties.seqno_max)
+                .then(|| seqno(properties.entry_seqno_max)),
             ..TableMeta::default()
         }
     }

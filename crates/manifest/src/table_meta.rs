@@ -55,6 +55,9 @@ pub struct TableMeta {
     pub expired_at: Option<SeqNo>,
     /// Its values are judged by age up to this number: none below it is older than the tree keeps them.
     pub judged_to: Option<SeqNo>,
+    /// The highest sequence number of an entry, where that is not [`seqno_max`](Self::seqno_max): a range
+    /// tombstone has that one. `None` says nothing.
+    pub entry_seqno_max: Option<SeqNo>,
 }
 
 impl Default for TableMeta {
@@ -78,6 +81,7 @@ impl Default for TableMeta {
             seqno_overlay: None,
             expired_at: None,
             judged_to: None,
+            entry_seqno_max: None,
         }
     }
 }
@@ -85,11 +89,22 @@ impl Default for TableMeta {
 const SEQNO_OVERLAY: u64 = 1;
 const EXPIRED_AT: u64 = 3;
 const JUDGED_TO: u64 = 4;
+const ENTRY_SEQNO_MAX: u64 = 6;
 
 impl TableMeta {
     /// The highest sequence number that a reader sees in the table.
     pub fn visible_seqno_max(&self) -> SeqNo {
         self.seqno_overlay.unwrap_or(self.seqno_max)
+    }
+
+    /// The lowest sequence number that a reader sees in the table.
+    pub fn visible_seqno_min(&self) -> SeqNo {
+        self.seqno_overlay.unwrap_or(self.seqno_min)
+    }
+
+    /// No entry of the table has a higher sequence number for a reader; a range tombstone may.
+    pub fn visible_entry_seqno_max(&self) -> SeqNo {
+        self.seqno_overlay.or(self.entry_seqno_max).unwrap_or(self.seqno_max)
     }
 
     /// Reads a description that ends with `bytes`.
@@ -114,6 +129,7 @@ impl TableMeta {
             seqno_overlay: None,
             expired_at: None,
             judged_to: None,
+            entry_seqno_max: None,
         };
         let mut last = 0;
         while !input.is_empty() {
@@ -122,6 +138,7 @@ impl TableMeta {
                 SEQNO_OVERLAY => &mut meta.seqno_overlay,
                 EXPIRED_AT => &mut meta.expired_at,
                 JUDGED_TO => &mut meta.judged_to,
+                ENTRY_SEQNO_MAX => &mut meta.entry_seqno_max,
                 tag => {
                     skip_unknown(tag, EXPIRED_AT, "table field")?;
                     continue;
@@ -161,6 +178,7 @@ impl TableMeta {
             (SEQNO_OVERLAY, self.seqno_overlay),
             (EXPIRED_AT, self.expired_at),
             (JUDGED_TO, self.judged_to),
+            (ENTRY_SEQNO_MAX, self.entry_seqno_max),
         ];
         for (tag, seqno) in fields {
             if let Some(seqno) = seqno {

@@ -340,6 +340,8 @@ fn check_table(tree: TreeId, table: &TableMeta) -> Result<SeqNo, Error> {
         "a table holds nothing"
     } else if table.seqno_min > table.seqno_max {
         "a table's lowest sequence number is above its highest"
+    } else if table.entry_seqno_max.is_some_and(|newest| newest > table.seqno_max) {
+        "a table's entries have a higher sequence number than it has"
     } else if table.visible_seqno_max() == SeqNo::MAX {
         "a table's sequence number is out of range"
     } else {

@@ -57,6 +57,7 @@ fn v1_expired_tables_and_times() {
     let mut edit = VersionEdit::new();
     let mut judged = table(4, b'a', b'k');
     judged.judged_to = Some(SeqNo::from(3));
+    (judged.range_tombstones, judged.entry_seqno_max) = (1, Some(SeqNo::from(6)));
     edit.add_table(events, run, synced(judged)).unwrap();
     for (seqno, time_ms) in [(5, 1_000), (300, 2_000), (300, 3_000)] {
         edit.mark_time(TimeMark { seqno: SeqNo::from(seqno), time_ms });

@@ -315,6 +315,10 @@ fn unfit() -> Vec<(&'static str, VersionEdit)> {
             adding(place, TableMeta { seqno_min: SeqNo::from(99), ..table(50, 1, 2) }),
         ),
         (
+            "a table's entries have a higher sequence number than it has",
+            adding(place, TableMeta { entry_seqno_max: Some(SeqNo::from(99)), ..table(50, 1, 2) }),
+        ),
+        (
             "a table's sequence number is out of range",
             adding(
                 place,

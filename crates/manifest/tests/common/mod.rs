@@ -83,6 +83,7 @@ pub fn table(number: u64, first: u8, last: u8) -> TableMeta {
         digest: number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         lineage: (0..number % 3).map(|i| FileUid([u8::try_from(i).unwrap(); 16])).collect(),
         seqno_overlay: number.is_multiple_of(5).then(|| SeqNo::new(number + 9).unwrap()),
+        entry_seqno_max: number.is_multiple_of(7).then(|| SeqNo::new(number + 2).unwrap()),
         ..TableMeta::default()
     }
 }
