@@ -168,6 +168,18 @@ impl<C: Cursor> MergingCursor<C> {
         Ok(moved)
     }
 
+    /// Goes to the first entry of another key than `key`, on an entry of which it stands. Going forward,
+    /// only sources that stand on the key are moved: the others are past it.
+    pub(crate) fn leave_key(&mut self, key: &[u8]) -> Result<(), C::Error> {
+        if self.place != Place::On(Direction::Forward) {
+            return self.seek(key, SeqNo::ZERO);
+        }
+        self.move_all(Direction::Forward, |source| match source.entry() {
+            Some(entry) if entry.key == key => source.seek(key, SeqNo::ZERO),
+            _ => Ok(()),
+        })
+    }
+
     /// Goes to the last entry before where [`seek`](Cursor::seek) goes.
     pub(crate) fn seek_before(&mut self, key: &[u8], bound: SeqNo) -> Result<(), C::Error> {
         self.move_all(Direction::Backward, |source| {

@@ -274,7 +274,7 @@ impl<C: Cursor> VisibleCursor<C> {
             self.merged.advance()?;
         }
         if self.merged.entry().is_some_and(|entry| entry.key == self.key) {
-            self.merged.seek(&self.key, SeqNo::ZERO)?;
+            self.merged.leave_key(&self.key)?;
         }
         Ok(())
     }

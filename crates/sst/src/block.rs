@@ -172,6 +172,24 @@ impl CachedBlock {
     /// The first of `rows` at or behind (`key`, `bound`), or the row behind them.
     fn seek_within(&self, rows: Range<usize>, key: &[u8], bound: SeqNo) -> usize {
         let Range { mut start, mut end } = rows;
+        // Of a key with so many versions that they fill blocks, rows are told apart by their numbers.
+        // Both ends are looked at first: there they go who come to the key, and who leave it.
+        let is_of_key = |row| self.rows.compare_key(row, key) == Some(Ordering::Equal);
+        let last = end.saturating_sub(1);
+        if last > start && is_of_key(start) && is_of_key(last) {
+            let is_seen = |row| self.trailer(row).seqno().is_visible_at(bound);
+            if is_seen(start) {
+                return start;
+            }
+            if !is_seen(last) {
+                return end;
+            }
+            while start < end {
+                let middle = start.midpoint(end);
+                if is_seen(middle) { end = middle } else { start = middle.saturating_add(1) }
+            }
+            return start;
+        }
         while start < end {
             let middle = start.midpoint(end);
             let is_before = match self.rows.compare_key(middle, key) {

@@ -280,7 +280,7 @@ fn neighbours(versions: u64, is_held: bool, by: By) {
             let (there, clean) = (moved(then, &there), moved(then, &clean));
             println!("{what}, leave the key: {there:?}, two seeks elsewhere: {clean:?}");
             assert!(there.blocks <= 8 * there.reads, "{what}: {there:?}");
-            assert!(by == By::Blocks || there.nanos <= 5 * clean.nanos, "{what}: {there:?}");
+            assert!(by == By::Blocks || there.nanos <= 3 * clean.nanos, "{what}: {there:?}");
         }
         let (there, clean) = ([middle - 1, middle + 1], [far - 1, far + 1]);
         by.check(&format!("{what}, gets"), gets(then, there), gets(then, clean));
