@@ -1,4 +1,4 @@
-use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryDigest, EntryRef, SeqNo};
+use stratal_types::{BlockCursor, BlockFacts, Cursor, Direction, EntryDigest, EntryRef, SeqNo};
 
 use crate::{Error, source::SourceCursor};
 
@@ -65,6 +65,20 @@ impl Cursor for CheckedCursor {
 
     fn retreat(&mut self) -> Result<(), Error> {
         self.step(Cursor::retreat)
+    }
+
+    fn pass_older(
+        &mut self,
+        direction: Direction,
+        seqno: SeqNo,
+        limit: &[u8],
+    ) -> Result<bool, Error> {
+        let mut has_left = false;
+        self.step(|cursor| {
+            has_left = cursor.pass_older(direction, seqno, limit)?;
+            Ok(())
+        })?;
+        Ok(has_left)
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {

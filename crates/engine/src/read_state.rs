@@ -126,7 +126,8 @@ impl ReadState {
             let tombstones = run.tombstones_at(range, bound)?;
             let numbers = run.tables.get(near.clone()).unwrap_or_default().iter();
             // Of use where tombstones hide entries, and nowhere else.
-            let numbers = numbers.filter(|_| is_masked).map(|table| table.meta.visible_seqno_max());
+            let numbers =
+                numbers.filter(|_| is_masked).map(|table| table.meta.visible_entry_seqno_max());
             let seqno_max = numbers.max().unwrap_or(SeqNo::MAX);
             let cursor = RunCursor::new(run.clone()).within(near, bound).of_prefix(prefix.cloned());
             let cursor = SourceCursor::Run(Box::new(cursor));

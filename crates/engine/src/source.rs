@@ -12,6 +12,8 @@ use stratal_types::{
 
 use crate::{Error, checked::CheckedCursor, files::TableHandle, view::RunView};
 
+mod passing;
+
 /// A cursor over one source.
 #[derive(Debug)]
 pub(crate) enum SourceCursor {
@@ -87,6 +89,19 @@ impl Cursor for SourceCursor {
             Self::Memory(cursor) => cursor.simple_entries(direction, bound, limit),
             Self::Run(cursor) => cursor.simple_entries(direction, bound, limit),
             Self::Checked(cursor) => cursor.simple_entries(direction, bound, limit),
+        }
+    }
+
+    fn pass_older(
+        &mut self,
+        direction: Direction,
+        seqno: SeqNo,
+        limit: &[u8],
+    ) -> Result<bool, Error> {
+        match self {
+            Self::Memory(cursor) => cursor.pass_older(direction, seqno, limit).map_err(never),
+            Self::Run(cursor) => cursor.pass_older(direction, seqno, limit),
+            Self::Checked(cursor) => cursor.pass_older(direction, seqno, limit),
         }
     }
 }
@@ -207,7 +222,10 @@ impl RunCursor {
         let is_there = self.inside.as_ref().is_some_and(|(table, _)| *table == at);
         if !is_there {
             let handle = self.run.tables.get(at).ok_or(Error::CursorFailed)?;
-            if !self.run.shows(handle, self.bound) {
+            // A job takes everything, at bound 0; a read passes over what is newer than it as a whole.
+            let is_newer = self.bound > SeqNo::ZERO
+                && !handle.meta.visible_seqno_min().is_visible_at(self.bound);
+            if is_newer || !self.run.shows(handle, self.bound) {
                 return Ok(None);
             }
             let table = handle.table()?;
@@ -382,6 +400,18 @@ impl Cursor for RunCursor {
 
     fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
         self.table_cursor().map_or(0, |cursor| cursor.simple_entries(direction, bound, limit))
+    }
+
+    fn pass_older(
+        &mut self,
+        direction: Direction,
+        seqno: SeqNo,
+        limit: &[u8],
+    ) -> Result<bool, Error> {
+        match self.try_pass_older(direction, seqno, limit).transpose() {
+            Some(place) => self.stand(place).map(|()| true),
+            None => Ok(false),
+        }
     }
 }
 

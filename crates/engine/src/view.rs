@@ -232,7 +232,12 @@ impl RunView {
         }
         let mut parts = Vec::new();
         for handle in self.tables.iter().filter(|handle| handle.meta.range_tombstones > 0) {
-            if handle.meta.span.overlaps(range, self.comparator()) && self.shows(handle, bound) {
+            let is_newer =
+                bound > SeqNo::ZERO && !handle.meta.visible_seqno_min().is_visible_at(bound);
+            if !is_newer
+                && handle.meta.span.overlaps(range, self.comparator())
+                && self.shows(handle, bound)
+            {
                 let table = handle.table()?;
                 parts.push(table.tombstones().map_err(|source| handle.error(source))?);
             }

@@ -134,32 +134,37 @@ impl<C: Cursor> MergingCursor<C> {
         moved
     }
 
-    /// Moves each source for which `may_pass` holds, and which stands on the near side of `limit`,
-    /// to its first entry with a key at or behind `limit` (forward), or its last before (backward).
-    /// Tells whether any was moved. The caller answers for what is passed unseen.
+    /// Moves each source that stands on the near side of `limit` over entries numbered below `seqno`, to
+    /// its first entry with a key at or behind `limit` (forward), or its last before (backward): at once
+    /// if `is_older` holds for it, and else as far as it [knows](Cursor::pass_older). Tells whether any
+    /// was moved. The caller answers for what is passed unseen.
     pub(crate) fn pass(
         &mut self,
         limit: &[u8],
-        may_pass: impl Fn(usize) -> bool,
+        seqno: SeqNo,
+        is_older: impl Fn(usize) -> bool,
     ) -> Result<bool, C::Error> {
         let Place::On(direction) = self.place else { return Ok(false) };
         let mut moved = false;
         for (number, source) in self.sources.iter_mut().enumerate() {
             let Some(entry) = source.entry() else { continue };
             let is_behind = self.order.keys(entry.key, limit).is_ge();
-            if is_behind == (direction == Direction::Forward) || !may_pass(number) {
+            if is_behind == (direction == Direction::Forward) {
                 continue;
             }
-            moved = true;
             let passed = match direction {
-                Direction::Forward => source.seek(limit, SeqNo::MAX),
+                _ if !is_older(number) => source.pass_older(direction, seqno, limit),
+                Direction::Forward => source.seek(limit, SeqNo::MAX).map(|()| true),
                 Direction::Backward => {
-                    source.seek(limit, SeqNo::MAX).and_then(|()| source.retreat())
+                    source.seek(limit, SeqNo::MAX).and_then(|()| source.retreat()).map(|()| true)
                 }
             };
-            if let Err(error) = passed {
-                self.place = Place::Failed(number);
-                return Err(error);
+            match passed {
+                Ok(has_left) => moved |= has_left,
+                Err(error) => {
+                    self.place = Place::Failed(number);
+                    return Err(error);
+                }
             }
         }
         if moved {

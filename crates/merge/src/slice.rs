@@ -103,4 +103,28 @@ impl Cursor for SliceCursor {
             }
         }
     }
+
+    /// Not over more than 32 at once.
+    fn pass_older(
+        &mut self,
+        direction: Direction,
+        seqno: SeqNo,
+        limit: &[u8],
+    ) -> Result<bool, Infallible> {
+        let before = self.place;
+        for _ in 0..LOOKED_AT_MAX {
+            let is_passed = |entry: EntryRef<'_>| {
+                let is_before = self.comparator.compare(entry.key, limit).is_lt();
+                entry.seqno() < seqno && is_before == (direction == Direction::Forward)
+            };
+            if !self.entry().is_some_and(is_passed) {
+                break;
+            }
+            match direction {
+                Direction::Forward => self.advance()?,
+                Direction::Backward => self.retreat()?,
+            }
+        }
+        Ok(self.place != before)
+    }
 }

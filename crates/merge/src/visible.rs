@@ -28,7 +28,8 @@ pub struct Source<C> {
     /// Its range tombstones. They hold over the entries of every source.
     pub tombstones: Arc<Fragments>,
     /// No *entry* of it has a higher number ([`SeqNo::MAX`] if that is not known). Lets the cursor
-    /// pass over entries under a tombstone that no older source could hold.
+    /// pass over entries under a tombstone that no older source could hold. What is not older as a
+    /// whole is passed over in parts, as far as the cursor [knows](Cursor::pass_older).
     pub seqno_max: SeqNo,
 }
 
@@ -203,7 +204,7 @@ impl<C: Cursor> VisibleCursor<C> {
         let Some(limit) = masks.hidden_to(covered, direction) else { return Ok(()) };
         let all_hidden =
             |source: usize| source > covered.source || seqno_max[source] < covered.seqno;
-        let moved = merged.pass(limit, all_hidden)?;
+        let moved = merged.pass(limit, covered.seqno, all_hidden)?;
         let patience = if moved { MASKED_STEPPED } else { masked.patience.saturating_mul(2) };
         *masked = Masked { count: 0, patience };
         Ok(())

@@ -7,12 +7,12 @@ use stratal_block::{BlockCodec, SortedBlock};
 use stratal_cache::{Resident, Slots};
 use stratal_filter::Filter;
 use stratal_simd::prefetch_value;
-use stratal_types::{Comparator, EntryKind, SeqNo, Trailer};
+use stratal_types::{Comparator, Direction, EntryKind, SeqNo, Trailer};
 
 use crate::{
     Version,
     handle::BlockHandle,
-    index::{BlockFence, LazyHeads, PartitionFence},
+    index::{BlockFence, LazyHeads, LazyPeaks, PartitionFence},
 };
 
 /// A data or index block in memory.
@@ -36,6 +36,8 @@ struct NearTags {
 struct Fences {
     /// If it is searched by them.
     heads: Option<LazyHeads>,
+    /// The highest numbers under them.
+    peaks: LazyPeaks,
     /// What the fences stand for, as long as the cache holds it.
     below: Below,
 }
@@ -101,7 +103,7 @@ impl Fences {
     /// For so many.
     fn weight(&self, rows: usize) -> usize {
         let heads = self.heads.as_ref().map_or(0, |_| LazyHeads::weight(rows));
-        size_of::<Self>() + heads + self.below.weight()
+        size_of::<Self>() + heads + LazyPeaks::weight(rows) + self.below.weight()
     }
 }
 
@@ -119,7 +121,7 @@ impl CachedBlock {
     /// As one of fences, which will be searched often, in bytewise order or not.
     pub(crate) fn with_fences(self, is_bytewise: bool) -> Self {
         let heads = if is_bytewise { LazyHeads::new(self.rows.len()) } else { None };
-        let fences = Fences { heads, below: Below::new(&self.rows) };
+        let fences = Fences { heads, peaks: LazyPeaks::default(), below: Below::new(&self.rows) };
         Self { fences: Some(Box::new(fences)), ..self }
     }
 
@@ -272,6 +274,36 @@ impl CachedBlock {
     /// What row `i` of an index block says of its data block.
     pub(crate) fn fence(&self, i: usize) -> Option<BlockFence> {
         BlockFence::decode(self.rows.value(i)?)
+    }
+
+    /// The highest sequence number, as stored, under row `i` of a block of fences. The highest of all if
+    /// the row makes no sense: who then looks finds that out.
+    pub(crate) fn seqno_max_under(&self, i: usize) -> u64 {
+        let stats = match self.partitions() {
+            Some(_) => self.partition(i).map(|fence| fence.stats),
+            _ => self.fence(i).map(|fence| fence.stats),
+        };
+        stats.map_or(u64::MAX, |stats| stats.seqno_max)
+    }
+
+    /// Of a block of fences, the first in `direction` of `rows` under which there may be an entry numbered
+    /// `since` or higher.
+    pub(crate) fn first_since(
+        &self,
+        rows: Range<usize>,
+        since: SeqNo,
+        direction: Direction,
+    ) -> Option<usize> {
+        let fences = self.fences.as_ref().filter(|_| rows.len() > LazyPeaks::ROWS_MIN);
+        if let Some(Fences { peaks, .. }) = fences.map(Box::as_ref) {
+            return peaks.first(self, rows, since.get(), direction);
+        }
+        let mut rows = rows;
+        let reaches = |row: &usize| self.seqno_max_under(*row) >= since.get();
+        match direction {
+            Direction::Forward => rows.find(reaches),
+            Direction::Backward => rows.rfind(reaches),
+        }
     }
 
     /// What row `i` of the upper level of an index says of its partition.

@@ -11,6 +11,8 @@ use crate::{
     read_ahead::BlockReader,
 };
 
+mod passing;
+
 /// A place among all stored versions of a table. See [`Cursor`] for how it moves.
 ///
 /// It holds what it uses of the index and one data block, also when the cache has dropped them, and
@@ -151,6 +153,20 @@ impl TableCursor {
         if !self.index.is_inside() {
             return Ok(Place::BehindLast);
         }
+        self.seek_in_block(key, bound)
+    }
+
+    /// Goes where (`key`, `bound`) leads in the block that the index stands for, or to the next block.
+    fn seek_in_block(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
+        if self.seek_row(key, bound)?.row().is_some() {
+            return Ok(Place::Inside);
+        }
+        // A fence may stand behind its block's last entry, and the key between the two.
+        self.enter_next_block()
+    }
+
+    /// The rows of that block, at the place sought, which may be behind the last.
+    fn seek_row(&mut self, key: &[u8], bound: SeqNo) -> Result<&mut SortedCursor<Bytes>, Error> {
         let comparator = Arc::clone(&self.table.context().comparator);
         let rows = self.load()?;
         if comparator.is_bytewise() {
@@ -158,11 +174,7 @@ impl TableCursor {
         } else {
             rows.seek_by(key, bound, comparator.as_ref());
         }
-        if rows.row().is_some() {
-            return Ok(Place::Inside);
-        }
-        // A fence may stand behind its block's last entry, and the key between the two.
-        self.enter_next_block()
+        Ok(rows)
     }
 
     fn enter_first_block(&mut self) -> Result<Place, Error> {
@@ -262,6 +274,19 @@ impl Cursor for TableCursor {
             }
         }
         self.retreat_block()
+    }
+
+    fn pass_older(
+        &mut self,
+        direction: Direction,
+        seqno: SeqNo,
+        limit: &[u8],
+    ) -> Result<bool, Error> {
+        let passed = self.try_pass_older(direction, seqno, limit);
+        match passed.transpose() {
+            Some(place) => self.stand(place).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     #[inline]

@@ -16,6 +16,7 @@ mod builder;
 mod partitions;
 mod cursor;
 mod heads;
+mod peaks;
 mod rebuild;
 
 pub(crate) use builder::{IndexBuilder, fence_between};
@@ -23,5 +24,6 @@ pub(crate) use cursor::IndexCursor;
 pub(crate) use fence::{BlockFence, PartitionFence, Stats};
 pub(crate) use heads::LazyHeads;
 pub(crate) use partitions::{Partition, PartitionLimits, Partitions};
+pub(crate) use peaks::LazyPeaks;
 pub(crate) use rebuild::{Frames, rebuilt_partition};
 pub(crate) use sought::Sought;

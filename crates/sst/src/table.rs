@@ -315,6 +315,11 @@ impl Table {
         (seen(seqno_min), seen(seqno_max))
     }
 
+    /// The number at which every entry is seen, if that is not the stored one.
+    pub(crate) fn overlay(&self) -> Option<SeqNo> {
+        self.inner.overlay
+    }
+
     /// The number at which an entry with the number `stored` is seen.
     pub(crate) fn seen_seqno(&self, stored: SeqNo) -> SeqNo {
         self.inner.overlay.unwrap_or(stored)

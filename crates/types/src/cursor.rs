@@ -59,4 +59,24 @@ pub trait Cursor {
         let _ = (direction, bound, limit);
         0
     }
+
+    /// From an entry before `limit` (going backward at it or behind) goes on in `direction`, as far as all
+    /// entries are known to be numbered below `seqno`, to the first at or behind `limit` at the furthest
+    /// (backward to the last before it). Whether it left its entry.
+    ///
+    /// For who knows that a range tombstone of that number hides what is passed. Nothing is read of what
+    /// is passed, and that it stays says nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of a step.
+    fn pass_older(
+        &mut self,
+        direction: Direction,
+        seqno: SeqNo,
+        limit: &[u8],
+    ) -> Result<bool, Self::Error> {
+        let _ = (direction, seqno, limit);
+        Ok(false)
+    }
 }

@@ -181,6 +181,44 @@ fn seeks_after_a_range_delete(count: u64, by: By) {
     check_middle(&bed, count, by, "range delete settled");
 }
 
+/// A snapshot keeps every row that was deleted, in tables that hold the range tombstone too, and newer
+/// rows beside the deleted ones: these are passed by what tables and their blocks know.
+fn seeks_under_held_history(count: u64, by: By) {
+    let bed = Bed::filled(count * 2, count, by);
+    let (from, to) = (count / 4, count / 4 * 3);
+    let snapshot = bed.tree.snapshot();
+    bed.tree.delete_range(&key(from), &key(to)).unwrap();
+    bed.tree.flush().unwrap();
+    bed.tree.compact(true).unwrap();
+    check_middle(&bed, count, by, "range delete under held history");
+    for rest in [0..from, to..count] {
+        bed.write(rest, |batch, number| match number % 7 {
+            0 => batch.put(key(number), b"newer"),
+            _ => batch,
+        });
+    }
+    bed.tree.compact(true).unwrap();
+    check_middle(&bed, count, by, "the same beside newer rows");
+    let stats = bed.tree.stats();
+    let entries: u64 = stats.levels.iter().map(|level| level.entries).sum();
+    assert!(entries > count, "nothing was collected: {stats:?}");
+    let rows = bed.tree.cursor_at::<&[u8]>(.., &snapshot).map(|mut rows| {
+        rows.seek_to(&key(from)).unwrap();
+        rows.key().map(<[u8]>::to_vec)
+    });
+    assert_eq!(rows.unwrap(), Some(key(from)), "who holds history reads it");
+    // A row amid the deleted ones.
+    let middle = count / 2;
+    bed.tree.put(&key(middle), b"newer").unwrap();
+    bed.tree.flush().unwrap();
+    bed.tree.compact(true).unwrap();
+    let clean: Vec<Read> = (0..64).map(|at| seek(at, at)).collect();
+    let reads: Vec<Read> = (0..32)
+        .flat_map(|at| [seek(from + at, middle), seek_back(middle - 1 - at, from - 1)])
+        .collect();
+    by.check("a row amid the deleted", bed.cost(None, &reads), bed.cost(None, &clean));
+}
+
 fn seeks_after_point_deletes(count: u64, by: By) {
     let bed = Bed::filled(count * 2, count, by);
     bed.write(count / 4..count / 4 * 3, |batch, number| batch.delete(key(number)));
@@ -306,6 +344,7 @@ fn neighbours(versions: u64, is_held: bool, by: By) {
 fn a_seek_over_many_deletes_asks_for_few_blocks() {
     seeks_after_a_range_delete(40_000, By::Blocks);
     seeks_after_point_deletes(40_000, By::Blocks);
+    seeks_under_held_history(40_000, By::Blocks);
 }
 
 #[test]
@@ -325,6 +364,7 @@ fn a_key_with_many_versions_does_not_slow_its_neighbours() {
 fn seeks_after_a_million_deletes_take_no_more_than_three_clean_ones() {
     seeks_after_a_range_delete(2_000_000, By::Time);
     seeks_after_point_deletes(2_000_000, By::Time);
+    seeks_under_held_history(2_000_000, By::Time);
 }
 
 #[test]

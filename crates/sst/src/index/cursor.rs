@@ -14,6 +14,8 @@ use crate::{
 
 use super::{BlockFence, PartitionFence, Sought};
 
+mod passing;
+
 /// A place in a table's index: on the fence of one data block, or on none.
 ///
 /// Blocks of the index are loaded when a step first needs them; the upper level and one partition are

@@ -19,6 +19,7 @@ mod prefix;
 mod golden;
 mod whole;
 mod reading;
+mod passing;
 mod overlay;
 mod carry;
 mod seal;

@@ -2,6 +2,7 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use crate::passing::check_passing;
 use crate::support::{
     Entry, backward, context, forward, fragments_of, open, owned, write, write_model,
 };
@@ -119,6 +120,7 @@ fn check(table: &Table, model: &Model, probes: &[Vec<u8>]) {
     check_points(table, model, &entries, probes);
     check_batches(table, probes);
     check_ranges(table, model, probes);
+    check_passing(table, &entries, probes);
     assert_eq!(table.properties().entries, entries.len() as u64);
     assert_eq!(*table.tombstones().unwrap(), fragments_of(model));
     check_span(table, model);
