@@ -1,5 +1,6 @@
 use std::{
     hash::{BuildHasher, RandomState},
+    num::NonZero,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -49,6 +50,7 @@ pub struct Builder {
     background_write_rate: u64,
     shared_limiter: Option<Arc<RateLimiter>>,
     pub(crate) pool: Option<Arc<dyn BlockPool>>,
+    pub(crate) compaction_threads: Option<NonZero<usize>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -81,6 +83,7 @@ impl Builder {
             background_write_rate: 0,
             shared_limiter: None,
             pool: None,
+            compaction_threads: None,
         }
     }
 
@@ -180,6 +183,17 @@ impl Builder {
     /// the pool to become free. Default: none.
     pub fn pool(mut self, pool: Arc<dyn BlockPool>) -> Self {
         self.pool = Some(pool);
+        self
+    }
+
+    /// Threads, the caller's own among them, that a [`compact`](Database::compact) uses, where merges are
+    /// [long enough](TreeOptions::subcompaction_len_min) to be divided. They are those of the
+    /// [`pool`](Self::pool) if there is one, and else begin and end with the merge. Merges in the background
+    /// are [divided](TreeOptions::max_subcompactions) only if that is asked for, so that they leave the
+    /// processors to reads and writes. What is read is the same in any case; where tables end is not.
+    /// Default: as many as there are processors; 1 with [`Executor::Inline`].
+    pub fn compaction_threads(mut self, threads: NonZero<usize>) -> Self {
+        self.compaction_threads = Some(threads);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use stratal_engine::{Store, Tree, TreeId};
+use stratal_engine::{Helpers, Store, Tree, TreeId};
 use stratal_fs::{Fs, Lock};
 use stratal_types::{
     SeqNo,
@@ -121,6 +121,8 @@ pub(crate) struct Inner {
     pub(crate) naming: Mutex<()>,
     /// Held across a merge.
     pub(crate) compacting: Mutex<()>,
+    /// Who helps with a compaction that somebody waits for.
+    pub(crate) helpers: Option<Helpers>,
     /// Held while segments are retired.
     pub(crate) retiring: Mutex<()>,
     /// Segments below are retired.

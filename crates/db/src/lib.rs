@@ -86,6 +86,7 @@ mod commit;
 mod log;
 mod memory;
 mod work;
+mod helpers;
 mod inner;
 mod tree_choice;
 mod verify;

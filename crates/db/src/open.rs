@@ -91,6 +91,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         work: Work::default(),
         naming: Mutex::new(()),
         compacting: Mutex::new(()),
+        helpers: builder.helpers(),
         retiring: Mutex::new(()),
         floor: AtomicU64::new(store.version().wal_floor),
         memory: WriteMemory::new(builder.memory_budget, trees.write_buffer_len()),

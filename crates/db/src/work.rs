@@ -415,7 +415,7 @@ impl Inner {
         if core.is_dropped() {
             return Err(Error::no_keyspace(&core.name));
         }
-        let done = core.tree.compact(true);
+        let done = core.tree.compact_with(true, self.helpers.as_ref());
         core.note_pressure();
         self.work.wake_all();
         done.map(drop).map_err(|error| self.engine_error(error))

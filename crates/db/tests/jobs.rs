@@ -3,10 +3,12 @@
 
 mod common;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
 use common::{DIR, randomness, small_trees};
-use stratal::{BlockPool, Builder, Database, Error, Health, KeyspaceOptions, Origin, TreeOptions};
+use stratal::{
+    BlockPool, Builder, Database, Error, Executor, Health, KeyspaceOptions, Origin, TreeOptions,
+};
 use stratal_fs::{Fs, MemFs};
 
 fn builder(fs: &Arc<MemFs>) -> Builder {
@@ -28,6 +30,27 @@ fn check(database: &Database) {
         let found = keyspace.get(format!("{key:06}").as_bytes()).unwrap();
         assert_eq!(found.unwrap(), format!("value of {key}"));
     }
+}
+
+#[test]
+fn a_compaction_uses_as_many_threads_as_it_is_given() {
+    let options = || TreeOptions { subcompaction_len_min: 1, ..TreeOptions::default() };
+    let of_threads = |threads| {
+        let fs = Arc::new(MemFs::new());
+        let builder = builder(&fs).executor(Executor::Inline).tree_options(options());
+        let threads = NonZero::new(threads).unwrap();
+        let database = builder.compaction_threads(threads).open().unwrap();
+        for _ in 0..2 {
+            write(&database, "default");
+            database.flush().unwrap();
+        }
+        database.compact().unwrap();
+        check(&database);
+        let stats = database.open_keyspace("default").unwrap().stats();
+        stats.levels.iter().map(|level| level.tables).sum::<usize>()
+    };
+    // All of it fits into one table: what more there are was made beside it.
+    assert_eq!([1, 2, 3].map(of_threads), [1, 2, 3]);
 }
 
 #[test]

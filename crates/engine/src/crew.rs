@@ -18,6 +18,15 @@ use std::{
 use stratal_sst::BlockPool;
 use stratal_types::sync::{Condvar, Mutex};
 
+/// Threads that help whoever waits for a job. The job does not wait for any of them to become free.
+#[derive(Clone, Debug)]
+pub struct Helpers {
+    /// How to reach them.
+    pub pool: Arc<dyn BlockPool>,
+    /// How many they are, beside the one that waits.
+    pub count: usize,
+}
+
 /// Something to be done, on any thread.
 pub(crate) type Task<T> = Box<dyn FnOnce() -> T + Send>;
 

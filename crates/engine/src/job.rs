@@ -11,7 +11,7 @@ use std::sync::Arc;
 use stratal_compaction::plan::{Aging, Job, JobKind, Pressure, Shape, Strategy};
 use stratal_types::SeqNo;
 
-use crate::{Error, Tree, removal::Searched, view::View};
+use crate::{Error, Helpers, Tree, removal::Searched, view::View};
 
 /// The jobs of a tree that are under way.
 #[derive(Debug, Default)]
@@ -123,13 +123,17 @@ impl Tree {
     /// is as it was then, and nothing is left behind. The same holds if an operator, filter or comparator
     /// of the caller's panics.
     pub fn run(&self, job: &Job) -> Result<JobSummary, Error> {
+        self.run_with(job, None)
+    }
+
+    fn run_with(&self, job: &Job, helpers: Option<&Helpers>) -> Result<JobSummary, Error> {
         let _clean_up = self.store.files.clean_up();
         let _claim = Claim { tree: self, job };
         match job.kind {
             JobKind::TrivialMove => self.run_move(job),
             JobKind::Drop(_) => self.run_removal(job),
             JobKind::Expire | JobKind::Forget(_) => self.run_expiry(job),
-            _ => self.run_merge(job),
+            _ => self.run_merge(job, helpers),
         }
     }
 
@@ -139,11 +143,27 @@ impl Tree {
     ///
     /// As [`run`](Self::run).
     pub fn compact(&self, major: bool) -> Result<JobSummary, Error> {
+        self.compact_with(major, None)
+    }
+
+    /// As [`compact`](Self::compact), for a caller who has threads that help with it: each merge is done
+    /// in as many parts as there are threads, or
+    /// [`max_subcompactions`](crate::TreeOptions::max_subcompactions) if that is more, as far as it is
+    /// [long enough](crate::TreeOptions::subcompaction_len_min).
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn compact_with(
+        &self,
+        major: bool,
+        helpers: Option<&Helpers>,
+    ) -> Result<JobSummary, Error> {
         let mut all = JobSummary::default();
         // Also if there is nothing to merge: readers may have given files up since the last job.
         self.store.files.remove_unused();
         while let Some(job) = if major { self.plan_major() } else { self.plan() } {
-            let one = self.run(&job)?;
+            let one = self.run_with(&job, helpers)?;
             all.inputs += one.inputs;
             all.outputs += one.outputs;
             all.written_len += one.written_len;

@@ -119,6 +119,7 @@ pub use batch::{Operation, WriteBatch};
 pub use changes::{Change, ChangeOptions, Changes};
 pub use clock::Clock;
 pub use compaction_filters::CompactionFilters;
+pub use crew::Helpers;
 pub use cursor::TreeCursor;
 pub use error::Error;
 pub use estimate::TreeEstimate;

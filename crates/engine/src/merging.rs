@@ -11,7 +11,7 @@ use stratal_manifest::{Place, TableMeta};
 use stratal_types::{Fence, FileUid, Fragments, KeyRange, SeqNo};
 
 use crate::{
-    Error, JobSummary, Tree,
+    Error, Helpers, JobSummary, Tree,
     files::JobLedger,
     job::JobBoard,
     outputs::{JobContext, summary},
@@ -20,7 +20,11 @@ use crate::{
 };
 
 impl Tree {
-    pub(crate) fn run_merge(&self, job: &Job) -> Result<JobSummary, Error> {
+    pub(crate) fn run_merge(
+        &self,
+        job: &Job,
+        helpers: Option<&Helpers>,
+    ) -> Result<JobSummary, Error> {
         let state = self.state.load_full();
         let comparator = self.comparator.as_ref();
         let shape = self.shape(&state.view, &JobBoard::default());
@@ -54,7 +58,8 @@ impl Tree {
             after: self.after(shape, job, keys),
         };
         drop(state);
-        let merged = self.merge_tables(merge, JobContext::new(self, Origin::Merge))?;
+        let context = JobContext::new(self, Origin::Merge).with_helpers(helpers);
+        let merged = self.merge_tables(merge, context)?;
         let summary = merged.summary(job.inputs.len());
         let Merged { tables, ledger, .. } = merged;
         let place = manifest_place(job)?;

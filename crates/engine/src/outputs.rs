@@ -7,7 +7,9 @@ use stratal_manifest::TableMeta;
 use stratal_sst::{Finished, TableFiles, TableIdentity, TableInfo};
 use stratal_types::{Comparator, FileUid, SeqNo};
 
-use crate::{Error, JobSummary, Store, Tree, files::JobLedger, paced_file::PacedFile, stop::Stop};
+use crate::{
+    Error, Helpers, JobSummary, Store, Tree, files::JobLedger, paced_file::PacedFile, stop::Stop,
+};
 
 /// What a job writes with. All of its parts share it.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub(crate) struct JobContext {
     pub(crate) stop: Stop,
     /// What its bytes are written for.
     pub(crate) origin: Origin,
+    /// Threads of whoever waits for it.
+    pub(crate) helpers: Option<Helpers>,
 }
 
 impl JobContext {
@@ -28,7 +32,13 @@ impl JobContext {
             ledger: Arc::new(JobLedger::new(&tree.store.files)),
             stop: tree.stop(),
             origin,
+            helpers: None,
         }
+    }
+
+    /// The same with the help of these threads.
+    pub(crate) fn with_helpers(self, helpers: Option<&Helpers>) -> Self {
+        Self { helpers: helpers.cloned(), ..self }
     }
 
     /// Makes the names of `tables` durable.

@@ -65,10 +65,11 @@ pub(crate) struct PartDone {
     pub(crate) parts: usize,
 }
 
-/// Does a merge in as many parts as it is worth, on the threads that the store has for that and on this
-/// one. The first part that fails ends the others.
+/// Does a merge in as many parts as it is worth, on the threads of whoever waits for it or else on those
+/// that the store has for that, and on this one. The first part that fails ends the others.
 pub(crate) fn do_parts(merging: Merging) -> Result<PartDone, Error> {
-    let pool = merging.context.store.context.pool.clone();
+    let helpers = merging.context.helpers.as_ref().map(|helpers| Arc::clone(&helpers.pool));
+    let pool = helpers.or_else(|| merging.context.store.context.pool.clone());
     let merging = Arc::new(merging);
     let task = |piece: Piece| {
         let merging = Arc::clone(&merging);
@@ -117,9 +118,10 @@ impl Merging {
     /// Where it is cut.
     fn pieces(&self) -> Result<Vec<Piece>, Error> {
         let options = self.spec.options();
+        let threads = self.context.helpers.as_ref().map_or(1, |helpers| helpers.count + 1);
         pieces(
             &self.merge.sources,
-            options.max_subcompactions,
+            options.max_subcompactions.max(threads),
             options.subcompaction_len_min,
             self.context.comparator.as_ref(),
         )

@@ -6,7 +6,7 @@ use std::{
 };
 
 use stratal_engine::{
-    BlockPool, CompactionFilters, EntryRef, Error, Job, JobSummary, Snapshot, Store, Tree,
+    BlockPool, CompactionFilters, EntryRef, Error, Helpers, Job, JobSummary, Snapshot, Store, Tree,
     TreeOptions, TreeSpec, Verdict,
 };
 use stratal_fs::{
@@ -292,4 +292,22 @@ fn a_fault_in_one_of_several_threads_ends_them_all() {
         }
     }
     assert!(undone > 10, "{undone}");
+}
+
+#[test]
+fn a_compaction_that_somebody_waits_for_is_divided_among_those_who_help() {
+    let mut divided_ones = 0;
+    for seed in 0..20 {
+        let disks = [Arc::new(MemFs::new()), Arc::new(MemFs::new())];
+        let [alone, helped] = [0, 1].map(|at| grown(disks[at].clone(), seed, "bytewise", None));
+        let helpers = Helpers { pool: Arc::new(Threads), count: 2 };
+        let by_one = alone.tree.compact(true).unwrap();
+        let by_three = helped.tree.compact_with(true, Some(&helpers)).unwrap();
+        assert!(by_one.parts <= by_three.parts, "seed {seed}");
+        divided_ones += u32::from(by_one.parts < by_three.parts);
+        let found = contents(disks[1].as_ref(), &helped.tree);
+        assert_eq!(contents(disks[0].as_ref(), &alone.tree), found, "seed {seed}");
+        check(&helped.tree, &helped.reference, None, &mut Rng::new(seed), &format!("seed {seed}"));
+    }
+    assert!(divided_ones > 5, "{divided_ones}");
 }
