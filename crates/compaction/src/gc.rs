@@ -35,10 +35,12 @@ mod filter;
 mod tombstones;
 mod summary;
 mod stream;
+mod plain;
 mod carry;
 
 pub use context::{GcContext, ValueSource};
 pub use filter::{CompactionFilter, Verdict};
+pub use plain::BlockStarts;
 pub use stratal_merge::{MergeOperator, OperatorError};
 pub use stream::GcStream;
 pub use summary::GcSummary;

@@ -92,6 +92,10 @@ impl Cursor for CheckedCursor {
 
 /// A block that is taken over whole is not looked at row by row: its digests go with it.
 impl BlockCursor for CheckedCursor {
+    fn begins_block(&self) -> bool {
+        !self.has_failed && self.cursor.begins_block()
+    }
+
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
         !self.has_failed && self.cursor.block_end(last)
     }

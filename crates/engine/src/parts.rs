@@ -2,7 +2,7 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use stratal_compaction::gc::{GcContext, GcStream, GcSummary, JobTombstones};
+use stratal_compaction::gc::{BlockStarts, GcContext, GcStream, GcSummary, JobTombstones};
 use stratal_fs::FileSynced;
 use stratal_manifest::TableMeta;
 use stratal_memtable::Memtable;
@@ -188,6 +188,7 @@ impl Merging {
         let files = self.spec.table_context(&context.store.files, &context.comparator);
         let mut set = TableSetWriter::new(&files, Arc::clone(&self.table), cutter, outputs);
         set.add_tombstones(self.tombstones.kept())?;
+        let starts = if options.carry_blocks { BlockStarts::StopAt } else { BlockStarts::Pass };
         loop {
             if options.carry_blocks && stream.block_follows()? {
                 let merging = stream.input().input();
@@ -198,6 +199,9 @@ impl Merging {
                     stream.take_block()?;
                     continue;
                 }
+            }
+            if stream.pass_puts(starts, |entry| set.add(entry))? {
+                continue;
             }
             stream.advance()?;
             let Some(entry) = stream.entry() else { break };

@@ -134,6 +134,15 @@ impl SourceCursor {
 
 /// In memory there are no blocks.
 impl BlockCursor for SourceCursor {
+    #[inline]
+    fn begins_block(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Run(cursor) => cursor.begins_block(),
+            Self::Checked(cursor) => cursor.begins_block(),
+        }
+    }
+
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
         match self {
             Self::Memory(_) => false,
@@ -416,6 +425,11 @@ impl Cursor for RunCursor {
 }
 
 impl BlockCursor for RunCursor {
+    #[inline]
+    fn begins_block(&self) -> bool {
+        self.table_cursor().is_some_and(BlockCursor::begins_block)
+    }
+
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
         self.table_cursor().is_some_and(|cursor| cursor.block_end(last))
     }

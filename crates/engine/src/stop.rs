@@ -146,6 +146,7 @@ impl<C: Cursor<Error = Error>> Cursor for Watched<C> {
         self.step(C::seek_to_last)
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<(), Error> {
         self.step(C::advance)
     }
@@ -154,6 +155,7 @@ impl<C: Cursor<Error = Error>> Cursor for Watched<C> {
         self.step(C::retreat)
     }
 
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         if self.is_stopped { None } else { self.input.entry() }
     }
@@ -164,6 +166,11 @@ impl<C: Cursor<Error = Error>> Cursor for Watched<C> {
 }
 
 impl<C: BlockCursor<Error = Error>> BlockCursor for Watched<C> {
+    #[inline]
+    fn begins_block(&self) -> bool {
+        !self.is_stopped && self.input.begins_block()
+    }
+
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
         !self.is_stopped && self.input.block_end(last)
     }

@@ -260,7 +260,8 @@ impl<C: Cursor> MergingCursor<C> {
             Place::Start if to == Direction::Forward => self.seek_to_first(),
             Place::Start => Ok(()),
             Place::On(direction) if direction != to => self.turn(to),
-            Place::On(_) if self.entry().is_none() => Ok(()),
+            Place::On(_) if self.sources.is_empty() => Ok(()),
+            // Behind the last entry the winner is a source that is there, too, and stays.
             Place::On(_) => self.go_on(to),
             Place::Failed(number) => one_step(&mut self.sources[number], to),
         }
@@ -343,6 +344,11 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
 }
 
 impl<C: BlockCursor> BlockCursor for MergingCursor<C> {
+    #[inline]
+    fn begins_block(&self) -> bool {
+        self.sources.get(self.tree.winner()).is_some_and(C::begins_block)
+    }
+
     /// The block of one source, before whose last key no other source has anything.
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
         if self.place != Place::On(Direction::Forward) {

@@ -48,6 +48,11 @@ impl TableCursor {
 }
 
 impl BlockCursor for TableCursor {
+    #[inline]
+    fn begins_block(&self) -> bool {
+        self.first_of_block().is_some()
+    }
+
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
         let Some(block) = self.stored_block() else { return false };
         block.rows.key_into(block.rows.len().saturating_sub(1), last);

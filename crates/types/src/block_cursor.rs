@@ -7,6 +7,10 @@ use crate::{Cursor, EntryKind, SeqNo};
 /// Only a block in which every key has one version is offered, and of whose keys no version stands
 /// before or behind it in the cursor's sequence.
 pub trait BlockCursor: Cursor {
+    /// Whether the cursor stands on the first entry of a block, of which it is not known yet whether it can
+    /// be taken over. To be asked of every entry: it costs next to nothing.
+    fn begins_block(&self) -> bool;
+
     /// Whether the cursor stands on the first entry of a block that can be taken over; `last` is made
     /// the key of its last entry then.
     fn block_end(&self, last: &mut Vec<u8>) -> bool;

@@ -31,20 +31,11 @@ impl<C: BlockCursor> GcStream<'_, C> {
     /// Before the middle of a block next to none; before each block a comparison with the entry of every
     /// other source.
     pub fn block_follows(&mut self) -> Result<bool, C::Error> {
-        match self.out {
-            Out::End | Out::Failed => return Ok(false),
-            Out::Chain(at) if at + 1 < self.chain.len() => return Ok(false),
-            _ => self.out = Out::Nothing,
-        }
-        if matches!(self.at, At::Start | At::Lent)
-            && let Err(error) = self.leave()
-        {
-            self.out = Out::Failed;
-            return Err(error);
+        if !self.leave()? {
+            return Ok(false);
         }
         let mut last = std::mem::take(&mut self.block_end);
-        let follows =
-            self.at == At::Key && self.input.block_end(&mut last) && self.stays_whole(&last);
+        let follows = self.input.block_end(&mut last) && self.stays_whole(&last);
         self.block_end = last;
         Ok(follows)
     }
@@ -70,11 +61,23 @@ impl<C: BlockCursor> GcStream<'_, C> {
         &self.input
     }
 
-    fn leave(&mut self) -> Result<(), C::Error> {
-        match self.at {
-            At::Start => self.begin(),
-            _ => self.next_version(),
+    /// Leaves the entry that the stream lends; whether the input then stands before another key, or behind
+    /// the last.
+    pub(super) fn leave(&mut self) -> Result<bool, C::Error> {
+        match self.out {
+            Out::End | Out::Failed => return Ok(false),
+            Out::Chain(at) if at + 1 < self.chain.len() => return Ok(false),
+            _ => self.out = Out::Nothing,
         }
+        let left = match self.at {
+            At::Start => self.begin(),
+            At::Lent => self.next_version(),
+            At::Key | At::Version | At::Covered => Ok(()),
+        };
+        if left.is_err() {
+            self.out = Out::Failed;
+        }
+        left.map(|()| self.at == At::Key)
     }
 
     /// Whether no rule changes an entry of the block that the input stands before, which ends with
@@ -162,6 +165,10 @@ mod tests {
         fn block_facts(&self) -> Option<BlockFacts> {
             let kinds = KindSet::of(&[self.0]);
             Some(BlockFacts { rows: 2, seqno_min: self.1, seqno_max: self.1, kinds })
+        }
+
+        fn begins_block(&self) -> bool {
+            true
         }
 
         fn pass_block(&mut self) -> Result<(), Infallible> {

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, fmt};
 
 use stratal_merge::{Chain, MergeOperator, compose, fold};
-use stratal_types::{Cursor, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer};
+use stratal_types::{Comparator, Cursor, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer};
 
 use super::{CompactionFilter, GcContext, GcSummary, Verdict, tombstones::FragmentFinger};
 use crate::SpanFinger;
@@ -29,14 +29,14 @@ pub struct GcStream<'a, C> {
     pub(super) older: SpanFinger<'a>,
     pub(super) covered_elsewhere: Option<SpanFinger<'a>>,
     pub(super) tombstones: FragmentFinger<'a>,
-    tombstones_kept: FragmentFinger<'a>,
+    pub(super) tombstones_kept: FragmentFinger<'a>,
     pub(super) summary: GcSummary,
 
     /// Where the input stands.
     pub(super) at: At,
     /// What [`entry`](Self::entry) lends.
     pub(super) out: Out,
-    held: Held,
+    pub(super) held: Held,
     /// Newest first.
     pub(super) chain: Chain,
     /// Those of the operands in `chain`.
@@ -45,17 +45,19 @@ pub struct GcStream<'a, C> {
     pub(super) block_end: Vec<u8>,
 
     // Of the current key:
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
     /// The newest fragment below the watermark that covers it.
-    cover: Option<SeqNo>,
-    nothing_older: bool,
-    phase: Phase,
+    pub(super) cover: Option<SeqNo>,
+    pub(super) nothing_older: bool,
+    pub(super) phase: Phase,
     /// Operands are passed on without an attempt to fold.
-    chain_stays: bool,
+    pub(super) chain_stays: bool,
+    /// Of the last version read.
+    pub(super) kind: EntryKind,
     /// Number of the last version read; the same once more is the same entry.
-    last: Option<SeqNo>,
+    pub(super) last: Option<SeqNo>,
     /// The pointer in the last version read, if it was one.
-    last_pointer: Vec<u8>,
+    pub(super) last_pointer: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub(super) enum At {
 
 /// How far the decision about a key has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// No version was judged yet.
     Untouched,
     /// The next version below the watermark is to be judged.
@@ -97,11 +99,11 @@ pub(super) enum Out {
 
 /// An entry of the current key that the stream made or had to keep while it read on.
 #[derive(Debug)]
-struct Held {
-    trailer: Trailer,
-    value: Vec<u8>,
+pub(super) struct Held {
+    pub(super) trailer: Trailer,
+    pub(super) value: Vec<u8>,
     /// The digest of an entry that was kept, and the trailer that it came under.
-    came_with: Option<(EntryDigest, Trailer)>,
+    pub(super) came_with: Option<(EntryDigest, Trailer)>,
 }
 
 impl<'a, C: Cursor> GcStream<'a, C> {
@@ -138,6 +140,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
             nothing_older: false,
             phase: Phase::Untouched,
             chain_stays: false,
+            kind: EntryKind::Put,
             last: None,
             last_pointer: Vec::new(),
         }
@@ -267,6 +270,7 @@ impl<'a, C: Cursor> GcStream<'a, C> {
         self.nothing_older = !self.older.contains(&self.key, comparator);
         self.phase = Phase::Untouched;
         self.chain_stays = false;
+        self.kind = entry.kind();
         self.last = Some(entry.seqno());
         self.last_pointer.clear();
         if entry.kind().is_pointer() {
@@ -278,33 +282,39 @@ impl<'a, C: Cursor> GcStream<'a, C> {
 
     /// Moves the input on by one version and notes where it then stands.
     pub(super) fn next_version(&mut self) -> Result<(), C::Error> {
-        loop {
+        self.input.advance()?;
+        while self.input.entry().is_some_and(|entry| entry.key == self.key) {
+            if self.note_version() {
+                return Ok(());
+            }
             self.input.advance()?;
-            let Some(entry) = self.input.entry() else { break };
-            if entry.key != self.key {
-                break;
-            }
-            self.summary.entries_in += 1;
-            let is_pointer = entry.kind().is_pointer();
-            if self.last == Some(entry.seqno()) {
-                // Equal key and number is the same entry from another source.
-                self.summary.replaced += 1;
-                if is_pointer && entry.value != self.last_pointer {
-                    self.summary.pointers_departed += 1;
-                    (self.departed)(entry.key, entry.value);
-                }
-                continue;
-            }
-            self.last = Some(entry.seqno());
-            self.last_pointer.clear();
-            if is_pointer {
-                self.last_pointer.extend_from_slice(entry.value);
-            }
-            self.at = if is_covered(self.cover, entry.seqno()) { At::Covered } else { At::Version };
-            return Ok(());
         }
         self.at = At::Key;
         Ok(())
+    }
+
+    /// Notes the version of the current key that the input stands on; `false` if it is the same entry as
+    /// the last one, from another source.
+    pub(super) fn note_version(&mut self) -> bool {
+        let Some(entry) = self.input.entry() else { return false };
+        self.summary.entries_in += 1;
+        let is_pointer = entry.kind().is_pointer();
+        if self.last == Some(entry.seqno()) {
+            self.summary.replaced += 1;
+            if is_pointer && entry.value != self.last_pointer {
+                self.summary.pointers_departed += 1;
+                (self.departed)(entry.key, entry.value);
+            }
+            return false;
+        }
+        self.kind = entry.kind();
+        self.last = Some(entry.seqno());
+        self.last_pointer.clear();
+        if is_pointer {
+            self.last_pointer.extend_from_slice(entry.value);
+        }
+        self.at = if is_covered(self.cover, entry.seqno()) { At::Covered } else { At::Version };
+        true
     }
 
     /// Leaves the version the input stands on out of the output.
@@ -315,8 +325,8 @@ impl<'a, C: Cursor> GcStream<'a, C> {
 
     /// Reports the value pointer the input stands on, if it does, as gone.
     fn depart(&mut self) {
-        if let Some(entry) = self.input.entry()
-            && entry.kind().is_pointer()
+        if self.kind.is_pointer()
+            && let Some(entry) = self.input.entry()
         {
             self.summary.pointers_departed += 1;
             (self.departed)(entry.key, entry.value);
@@ -325,14 +335,13 @@ impl<'a, C: Cursor> GcStream<'a, C> {
 
     /// Drops what is left of the key below the watermark; whether that is something which a put
     /// above it must remember.
-    fn drop_rest(&mut self) -> Result<bool, C::Error> {
+    pub(super) fn drop_rest(&mut self) -> Result<bool, C::Error> {
         self.phase = Phase::Settled;
         let mut deletes = false;
         loop {
             match self.at {
                 At::Version => {
-                    let kind = self.input.entry().map(|entry| entry.kind());
-                    deletes |= kind.is_some_and(|kind| kind.is_delete() || is_marked(kind));
+                    deletes |= self.kind.is_delete() || is_marked(self.kind);
                     self.summary.replaced += 1;
                 }
                 At::Covered => self.summary.covered += 1,
@@ -583,17 +592,40 @@ impl<'a, C: Cursor> GcStream<'a, C> {
 
     /// The number of a value that nothing older lies under: zero unless a fragment covers the key.
     fn settle_seqno(&mut self, seqno: SeqNo) -> SeqNo {
-        let Some(elsewhere) = &mut self.covered_elsewhere else { return seqno };
-        let GcContext { comparator, .. } = self.context;
-        if seqno == SeqNo::ZERO
-            || elsewhere.contains(&self.key, comparator)
-            || self.tombstones_kept.covering(&self.key, SeqNo::MAX, comparator).is_some()
-        {
-            return seqno;
-        }
-        self.summary.zeroed += 1;
-        SeqNo::ZERO
+        let settled = settle(
+            &mut self.covered_elsewhere,
+            &mut self.tombstones_kept,
+            self.context.comparator,
+            &self.key,
+            seqno,
+        );
+        self.summary.zeroed += u64::from(settled != seqno);
+        settled
     }
+
+    /// Whether digests that come with entries are kept.
+    pub(super) const fn keeps_digests(&self) -> bool {
+        self.digests
+    }
+}
+
+/// The number of a value of `key` that nothing older lies under: zero unless a fragment covers the key, or
+/// may outside of the inputs.
+pub(super) fn settle(
+    elsewhere: &mut Option<SpanFinger<'_>>,
+    kept: &mut FragmentFinger<'_>,
+    comparator: &dyn Comparator,
+    key: &[u8],
+    seqno: SeqNo,
+) -> SeqNo {
+    let Some(elsewhere) = elsewhere else { return seqno };
+    if seqno == SeqNo::ZERO
+        || elsewhere.contains(key, comparator)
+        || kept.covering(key, SeqNo::MAX, comparator).is_some()
+    {
+        return seqno;
+    }
+    SeqNo::ZERO
 }
 
 /// What came of a chain of operands.

@@ -86,15 +86,17 @@ impl<'a> FragmentFinger<'a> {
 
     /// The newest tombstone below `bound` over `key`, which stands at or behind every key asked for
     /// before.
+    #[inline]
     pub(super) fn covering(
         &mut self,
         key: &[u8],
         bound: SeqNo,
         comparator: &dyn Comparator,
     ) -> Option<SeqNo> {
-        if self.fragments.is_empty() {
-            return None;
-        }
+        if self.fragments.is_empty() { None } else { self.search(key, bound, comparator) }
+    }
+
+    fn search(&mut self, key: &[u8], bound: SeqNo, comparator: &dyn Comparator) -> Option<SeqNo> {
         loop {
             let stretch = self.fragments.stretch(self.position);
             match stretch.end {

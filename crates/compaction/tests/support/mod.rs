@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "every test uses some of it")]
 
 use stratal_compaction::gc::{MergeOperator, OperatorError, ValueSource};
-use stratal_types::{Comparator, Cursor, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer};
+use stratal_types::{
+    BlockCursor, BlockFacts, Comparator, Cursor, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer,
+};
 
 /// A row that is its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +90,25 @@ impl Cursor for RowCursor<'_> {
 
     fn digest(&self) -> Option<EntryDigest> {
         self.entry().map(unlike)
+    }
+}
+
+/// Blocks of three rows, none of which can be taken over.
+impl BlockCursor for RowCursor<'_> {
+    fn begins_block(&self) -> bool {
+        self.at % 3 == 1
+    }
+
+    fn block_end(&self, _last: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn block_facts(&self) -> Option<BlockFacts> {
+        None
+    }
+
+    fn pass_block(&mut self) -> Result<(), Broken> {
+        unreachable!("none was offered")
     }
 }
 
