@@ -6,8 +6,9 @@ use std::{
 
 use crate::{File, FileSynced, Fs};
 
-/// Bytes gathered before they are given to the system. Larger writes go there directly.
-const BUF_LEN: usize = 64 << 10;
+/// Bytes that are given to the system at once, from a multiple of it on: where a write begins or ends within
+/// a page, the system fills the rest of the page with zeros first.
+const BUF_LEN: usize = 128 << 10;
 
 /// A file being written, front to back, once.
 ///
@@ -125,14 +126,20 @@ impl Write for NewFile {
     /// Accepts all of `bytes`, or abandons the file.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.attempt(|this| {
-            if this.buf.len() + bytes.len() > BUF_LEN {
-                this.append_buf()?;
+            let mut rest = bytes;
+            // What a flush wrote may end anywhere.
+            let over = usize::try_from(this.written % BUF_LEN as u64).unwrap_or(0);
+            let mut room = BUF_LEN.saturating_sub(over + this.buf.len());
+            while let Some((piece, behind)) = rest.split_at_checked(room) {
+                if this.buf.is_empty() {
+                    this.append(piece)?;
+                } else {
+                    this.buf.extend_from_slice(piece);
+                    this.append_buf()?;
+                }
+                (rest, room) = (behind, BUF_LEN);
             }
-            if bytes.len() >= BUF_LEN {
-                this.append(bytes)?;
-            } else {
-                this.buf.extend_from_slice(bytes);
-            }
+            this.buf.extend_from_slice(rest);
             Ok(bytes.len())
         })
     }
