@@ -16,6 +16,7 @@ impl<W> Sink<W> {
     }
 
     /// Bytes taken so far.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }

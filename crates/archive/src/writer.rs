@@ -131,6 +131,7 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Offset of the next byte written, from the start of the file.
+    #[inline]
     pub fn position(&self) -> u64 {
         self.sink.position()
     }

@@ -93,7 +93,7 @@ pub use key::{FileKey, FileKeyInfo, KeyRing, RootKey};
 pub use parity::Parity;
 pub use seal::Seal;
 pub use sorted::{
-    EntryView, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
+    EntryView, NewRow, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor, Step,
     annotate_sorted_block,
 };
 pub use spec::{BlockContext, BlockSpec, Limits};

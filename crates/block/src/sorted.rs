@@ -10,7 +10,7 @@ mod block;
 mod cursor;
 
 pub use block::{EntryView, SortedBlock};
-pub use builder::{SortedBlockBuilder, SortedBlockOptions};
+pub use builder::{NewRow, SortedBlockBuilder, SortedBlockOptions, Step};
 pub use cursor::SortedCursor;
 
 use alloc::{

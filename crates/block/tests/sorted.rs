@@ -8,7 +8,7 @@
 )]
 
 use proptest::prelude::*;
-use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
+use stratal_block::{NewRow, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor};
 use stratal_simd::Simd;
 use stratal_testkit::mutate::for_each_mutant;
 use stratal_types::{
@@ -501,9 +501,10 @@ fn a_digest_that_came_with_its_entry_tells_what_happened_to_it_on_its_way() {
     let mut builder = SortedBlockBuilder::new(WITH_DIGESTS);
     for (row, inserted) in [(&a, &a), (&b, &put(b"bbbb", b"3")), (&c, &c)] {
         let digest = EntryDigest::of(EntryRef::new(&inserted.key, row.trailer, &inserted.value));
-        builder
-            .add_with_digest(&row.key, key_hash(&row.key), digest, row.trailer, &row.value)
-            .unwrap();
+        let Row { key, trailer, value } = row;
+        let (key_hash, digest) = (key_hash(key), Some(digest));
+        let new = NewRow { key, key_hash, trailer: *trailer, value, digest, step: None };
+        builder.add_row(&new).unwrap();
     }
     let mut bytes = vec![];
     builder.finish_into(&mut bytes);

@@ -82,6 +82,7 @@ impl Carried {
     }
 
     /// Whether a bound that was not passed stands before `key`, or at it.
+    #[inline]
     pub(crate) fn has_bound_to(&self, key: &[u8], comparator: &dyn Comparator) -> bool {
         self.ahead().is_some_and(|bound| comparator.compare(bound, key).is_le())
     }
@@ -114,6 +115,7 @@ impl Carried {
     /// What tombstones add to the length of the table at hand, as far as it goes: what it has of its own
     /// counts, and so does what it takes over the other way, so that it grows to be worth that. Both stand
     /// twice.
+    #[inline]
     pub(crate) fn add_to(&self, rows_len: u64) -> u64 {
         if rows_len == 0 {
             return 0;
@@ -122,8 +124,10 @@ impl Carried {
         own.saturating_sub(2 * self.taken_len).max(1)
     }
 
+    #[inline]
     fn ahead(&self) -> Option<&[u8]> {
-        self.fragments.stretch(self.next).end
+        // Of most sets there are none.
+        if self.next < self.steps.len() { self.fragments.stretch(self.next).end } else { None }
     }
 
     fn ends_here(&self, aim: u64) -> bool {

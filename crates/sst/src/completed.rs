@@ -64,6 +64,12 @@ impl BlockHashes {
         self.new_of_first = 0;
     }
 
+    /// Takes a hash that the entry before has not, of an entry that is not the first.
+    #[inline]
+    pub(crate) fn push(&mut self, new: u64) {
+        self.new.push(new);
+    }
+
     /// Takes the hashes of an entry that the entry before has not.
     pub(crate) fn add(&mut self, new: impl Iterator<Item = u64>, is_first: bool) {
         self.new.extend(new);

@@ -58,6 +58,7 @@ mod context;
 mod seal;
 mod training;
 mod writer;
+mod counts;
 mod completed;
 mod pool;
 mod seal_queue;

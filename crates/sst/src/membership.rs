@@ -53,6 +53,12 @@ impl FilterHashes {
         self.extractor.as_ref().map_or("", |extractor| extractor.name())
     }
 
+    /// Whether it is the key's hash and nothing else.
+    #[inline]
+    pub(crate) const fn is_of_keys_alone(&self) -> bool {
+        self.extractor.is_none()
+    }
+
     /// What to add for `key`, whose hash is `hash` and which follows `previous`, if anything stands
     /// before it in the same filter: first of its prefix, then of itself.
     pub(crate) fn of_key(

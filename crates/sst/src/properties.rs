@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, ops::Bound};
 use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions};
 use stratal_types::{Comparator, EntryKind, EntryRef, Fragments, KeyRange, SeqNo, Trailer};
 
-use crate::Error;
+use crate::{Error, counts::Counts, index::Stats};
 
 /// What a table says about itself.
 ///
@@ -94,17 +94,27 @@ impl Properties {
 
     /// Counts one more entry; `new_key` if it is the first version of its key.
     pub(crate) fn count(&mut self, entry: EntryRef<'_>, new_key: bool) {
-        self.entries += 1;
-        self.keys += u64::from(new_key);
-        self.key_bytes += entry.key.len() as u64;
-        self.value_bytes += entry.value.len() as u64;
-        self.count_seqno(entry.seqno());
-        self.entry_seqno_max = self.entry_seqno_max.max(entry.seqno().get());
-        let kind = entry.kind();
-        self.deletes += u64::from(kind.is_delete());
-        self.weak_deletes += u64::from(kind == EntryKind::WeakDelete);
-        self.merges += u64::from(kind == EntryKind::Merge);
-        self.pointers += u64::from(kind.is_pointer());
+        let mut counts = Counts::NONE;
+        counts.count(entry, new_key);
+        self.count_block(&counts);
+    }
+
+    /// Adds what was counted of the entries of a data block.
+    pub(crate) fn count_block(&mut self, counts: &Counts) {
+        let Stats { rows, seqno_min, seqno_max } = counts.stats;
+        self.entries += rows;
+        self.keys += counts.keys;
+        self.key_bytes += counts.key_bytes;
+        self.value_bytes += counts.value_bytes;
+        self.seqno_min = self.seqno_min.min(seqno_min);
+        self.seqno_max = self.seqno_max.max(seqno_max);
+        self.entry_seqno_max = self.entry_seqno_max.max(seqno_max);
+        for (kind, count) in counts.kinds() {
+            self.deletes += if kind.is_delete() { count } else { 0 };
+            self.weak_deletes += if kind == EntryKind::WeakDelete { count } else { 0 };
+            self.merges += if kind == EntryKind::Merge { count } else { 0 };
+            self.pointers += if kind.is_pointer() { count } else { 0 };
+        }
     }
 
     /// Counts every range tombstone of `fragments`.

@@ -170,7 +170,9 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
         digest: Option<EntryDigest>,
     ) -> Result<(), F::Error> {
         self.go_on(|set| {
-            set.cut_before(entry)?;
+            if !set.goes_on_before(entry.key) {
+                set.cut_before(entry)?;
+            }
             let added = set.current()?.add_checked(entry, digest);
             added.map_err(|error| set.files.fail(error))
         })
@@ -250,6 +252,7 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     }
 
     /// Takes a step, unless an earlier one failed.
+    #[inline]
     fn go_on<T>(
         &mut self,
         step: impl FnOnce(&mut Self) -> Result<T, F::Error>,
@@ -267,13 +270,29 @@ impl<'a, F: TableFiles> TableSetWriter<'a, F> {
     }
 
     /// The table at hand, begun if there is none. A writer is large: it stays where it is.
+    #[inline]
     fn current(&mut self) -> Result<&mut TableWriter<F::Sink>, F::Error> {
         if self.current.is_none() {
-            let (sink, identity) = self.files.begin()?;
-            let writer = TableWriter::new(&self.ctx, sink, identity, Arc::clone(&self.spec));
-            self.current = Some(writer.map_err(|error| self.files.fail(error))?);
+            self.begin()?;
         }
         self.current.as_mut().ok_or_else(|| self.files.fail(Error::WriterFailed))
+    }
+
+    fn begin(&mut self) -> Result<(), F::Error> {
+        let (sink, identity) = self.files.begin()?;
+        let writer = TableWriter::new(&self.ctx, sink, identity, Arc::clone(&self.spec));
+        self.current = Some(writer.map_err(|error| self.files.fail(error))?);
+        Ok(())
+    }
+
+    /// Whether no table ends before `key`, and nothing has to be noted of it: what is so of almost all
+    /// entries, found out as fast as it can be.
+    #[inline]
+    fn goes_on_before(&self, key: &[u8]) -> bool {
+        let Some(writer) = &self.current else { return false };
+        let len_max = self.tombstones.add_to(writer.len_max());
+        self.cutter.is_far_from_end(key, len_max)
+            && !self.tombstones.has_bound_to(key, self.ctx.comparator.as_ref())
     }
 
     /// Ends tables, if it is time, between the last entry and `entry`.

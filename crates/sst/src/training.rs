@@ -1,7 +1,7 @@
 //! Holds back the first data blocks of a table, and makes a dictionary of them.
 
 use stratal_block::{
-    BlockContext, BlockId, BlockSpec, Compression, Dictionary, SortedBlockBuilder,
+    BlockContext, BlockId, BlockSpec, Compression, Dictionary, NewRow, SortedBlockBuilder,
     SortedBlockOptions,
 };
 use stratal_types::{EntryDigest, EntryRef, FileUid, key_hash};
@@ -47,7 +47,9 @@ impl Training {
         if !self.block.is_empty() && !self.block.has_room_for(len, self.block_len_target) {
             self.close_block();
         }
-        add_entry(&mut self.block, entry, key_hash(entry.key), digest)?;
+        let EntryRef { key, trailer, value } = entry;
+        let key_hash = key_hash(key);
+        self.block.add_row(&NewRow { key, key_hash, trailer, value, digest, step: None })?;
         self.entries += 1;
         Ok(self.len() >= self.sample_len)
     }
@@ -74,20 +76,6 @@ impl Training {
             self.close_block();
         }
         self.blocks
-    }
-}
-
-/// Adds `entry` to `block`, with the digest that it came with if it came with one.
-pub(crate) fn add_entry(
-    block: &mut SortedBlockBuilder,
-    entry: EntryRef<'_>,
-    hash: u64,
-    digest: Option<EntryDigest>,
-) -> Result<(), stratal_block::Error> {
-    let EntryRef { key, trailer, value } = entry;
-    match digest {
-        Some(digest) => block.add_with_digest(key, hash, digest, trailer, value),
-        None => block.add_with_hash(key, hash, trailer, value),
     }
 }
 

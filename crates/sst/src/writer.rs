@@ -1,37 +1,42 @@
+mod counting;
+mod placing;
 mod beside;
 mod carry;
 mod digests;
 
 use std::{
+    cmp::Ordering,
     io::{self, Write as _},
     sync::Arc,
 };
 
 use stratal_archive::{ArchiveHeader, ArchiveWriter, SectionTag, WriteError};
 use stratal_block::{
-    Dictionary, FileKey, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
+    Dictionary, FileKey, NewRow, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
+    Step,
 };
 use stratal_filter::FilterBuilder;
 use stratal_types::{
-    Counter, EntryDigest, EntryKind, EntryRef, FileUid, Fragments, InternalKey, KEY_LEN_MAX, SeqNo,
-    Trailer, VALUE_LEN_MAX, key_hash,
+    Counter, EntryDigest, EntryKind, EntryRef, FileUid, Fragments, KEY_LEN_MAX, SeqNo, Trailer,
+    VALUE_LEN_MAX, key_hash,
 };
 
 use carry::CarryState;
 
 use crate::{
-    Error, FileDigest, Partitioning, Properties, TableContext, TableIdentity, TableSpec,
+    Error, FileDigest, Properties, TableContext, TableIdentity, TableSpec,
     completed::{BlockHashes, Completed},
+    counts::Counts,
     digest::Digesting,
     handle::BlockHandle,
-    index::{BlockFence, IndexBuilder, Partitions, Stats, fence_between},
+    index::{IndexBuilder, Partitions},
     locator::LocatorBuilder,
     membership::FilterHashes,
     options::TableCodecs,
     seal,
     seal_queue::SealQueue,
     section::{self, TableBlock, ordinal},
-    training::{Training, add_entry, train},
+    training::{Training, train},
 };
 
 /// Writes one table. Rotating to the next is a second [`new`](Self::new) with the same spec.
@@ -60,7 +65,8 @@ pub struct TableWriter<W> {
     /// Whether entries in `block` came with digests.
     came_with_digests: bool,
     /// Of the entries in `block`.
-    stats: Stats,
+    counts: Counts,
+    is_bytewise: bool,
     partitions: Partitions,
     /// The upper level of the index, once partitions are written.
     top: IndexBuilder,
@@ -70,10 +76,12 @@ pub struct TableWriter<W> {
     locator: Option<LocatorBuilder>,
     /// Of the entries in `block`.
     hashes: BlockHashes,
+    /// Without the entries in `block`.
     properties: Properties,
     tombstones: Fragments,
-    /// The entry added last.
+    /// The key added last, if `block` has none.
     last_key: Vec<u8>,
+    /// Of the entry added last.
     last_trailer: Trailer,
     /// The block completed last, whose fence waits for the next key.
     unfenced: Option<(Unfenced, Completed)>,
@@ -85,6 +93,15 @@ pub struct TableWriter<W> {
     next_data_ordinal: u64,
     next_partition_ordinal: u64,
     stored: Vec<u8>,
+}
+
+/// How an entry follows the one before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Following {
+    /// Whether it is the first version of its key.
+    new_key: bool,
+    /// The step between the keys, if the entry before is in the block at hand.
+    step: Option<Step>,
 }
 
 /// A block whose fence is not known yet.
@@ -157,7 +174,8 @@ impl<W: io::Write> TableWriter<W> {
         Ok(Self {
             block: SortedBlockBuilder::new(block_options),
             came_with_digests: false,
-            stats: Stats::NONE,
+            counts: Counts::NONE,
+            is_bytewise: heads,
             partitions: Partitions::new(spec.partition_limits(), ctx.comparator.as_ref()),
             top: IndexBuilder::new(ctx.comparator.as_ref()),
             filter: spec
@@ -214,6 +232,7 @@ impl<W: io::Write> TableWriter<W> {
         self.add_checked(entry, None)
     }
 
+    #[inline]
     pub(crate) fn add_checked(
         &mut self,
         entry: EntryRef<'_>,
@@ -221,19 +240,28 @@ impl<W: io::Write> TableWriter<W> {
     ) -> Result<(), Error> {
         check_len("key", entry.key.len(), 1, KEY_LEN_MAX)?;
         check_len("value", entry.value.len(), 0, VALUE_LEN_MAX)?;
-        let new_key = self.check_order(entry)?;
+        let following = self.check_order(entry)?;
         if matches!(self.output, Output::Failed) {
             return Err(Error::WriterFailed);
         }
-        if let Some(training) = &mut self.training {
-            let added = training.add(entry, digest);
-            let is_full = added.map_err(|source| self.abandon_block(TableBlock::Data, source))?;
-            self.last_key.clear();
-            self.last_key.extend_from_slice(entry.key);
-            self.last_trailer = entry.trailer;
-            return if is_full { self.end_training(false) } else { Ok(()) };
+        if self.training.is_some() {
+            return self.add_in_training(entry, digest);
         }
-        self.add_in_order(entry, new_key, digest)
+        self.add_in_order(entry, following, digest)
+    }
+
+    fn add_in_training(
+        &mut self,
+        entry: EntryRef<'_>,
+        digest: Option<EntryDigest>,
+    ) -> Result<(), Error> {
+        let Some(training) = &mut self.training else { return Ok(()) };
+        let added = training.add(entry, digest);
+        let is_full = added.map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(entry.key);
+        self.last_trailer = entry.trailer;
+        if is_full { self.end_training(false) } else { Ok(()) }
     }
 
     /// Makes the dictionary and writes what came before it; `ends` if nothing follows.
@@ -258,54 +286,41 @@ impl<W: io::Write> TableWriter<W> {
             let mut rows = SortedCursor::new(rows);
             rows.seek_to_first();
             while let Some(entry) = rows.entry() {
-                let new_key = self.last_key != entry.key;
+                let following = Following { new_key: self.last_key() != entry.key, step: None };
                 let digest = rows.row().and_then(|row| rows.block().digest(row));
-                self.add_in_order(entry, new_key, digest)?;
+                self.add_in_order(entry, following, digest)?;
                 rows.advance();
             }
         }
         Ok(())
     }
 
-    /// Adds an entry, which is in order; `new_key` if it is the first version of its key.
+    /// Adds an entry, which is in order.
+    #[inline]
     fn add_in_order(
         &mut self,
         entry: EntryRef<'_>,
-        new_key: bool,
+        following: Following,
         digest: Option<EntryDigest>,
     ) -> Result<(), Error> {
-        let len = entry.key.len() + entry.value.len();
+        let EntryRef { key, trailer, value } = entry;
         let target = self.spec.options().block_len_target as usize;
-        if !self.block.is_empty() && !self.block.has_room_for(len, target) {
-            self.complete_block()?;
+        if self.block.is_empty() || !self.block.has_room_for(key.len() + value.len(), target) {
+            self.begin_block(key)?;
         }
-        self.fence_before(Some(entry.key))?;
-
-        let hash = key_hash(entry.key);
-        add_entry(&mut self.block, entry, hash, digest)
-            .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+        let key_hash = key_hash(key);
+        self.count(entry, key_hash, following.new_key);
+        let row = NewRow { key, key_hash, trailer, value, digest, step: following.step };
         self.came_with_digests |= digest.is_some();
-        self.count(entry, hash, new_key);
-        Ok(())
+        self.block.add_row(&row).map_err(|source| self.abandon_block(TableBlock::Data, source))
     }
 
-    /// Notes what filter, locator, fence and properties need to know of an entry of the block at hand.
-    fn count(&mut self, entry: EntryRef<'_>, hash: u64, new_key: bool) {
-        if self.filter.is_some() {
-            self.add_hashes(entry.key, hash, new_key);
+    /// Completes the block at hand, if it has entries, for one that begins with `key`.
+    fn begin_block(&mut self, key: &[u8]) -> Result<(), Error> {
+        if !self.block.is_empty() {
+            self.complete_block()?;
         }
-        let block = self.next_data_ordinal - ordinal::FIRST_DATA;
-        if new_key && self.locator.as_mut().is_some_and(|locator| !locator.add(hash, block)) {
-            self.locator = None;
-        }
-        if self.properties.entries == 0 {
-            self.properties.first_key.extend_from_slice(entry.key);
-        }
-        self.properties.count(entry, new_key);
-        self.stats.count(entry.seqno());
-        self.last_key.clear();
-        self.last_key.extend_from_slice(entry.key);
-        self.last_trailer = entry.trailer;
+        self.fence_before(Some(key))
     }
 
     /// Adds range tombstones to those given before. They may cover keys that the table does not have,
@@ -332,14 +347,24 @@ impl<W: io::Write> TableWriter<W> {
 
     /// Bytes the file would have, roughly, if it were finished now.
     pub fn estimated_len(&self) -> u64 {
+        self.len_with(self.block.estimated_len())
+    }
+
+    /// No less than [`estimated_len`](Self::estimated_len), and sooner known.
+    #[inline]
+    pub(crate) fn len_max(&self) -> u64 {
+        self.len_with(self.block.len_max())
+    }
+
+    #[inline]
+    fn len_with(&self, block_len: usize) -> u64 {
         let written = match &self.output {
             Output::Open(archive) => archive.position(),
             _ => 0,
         };
         let under_way = self.queue.payload_len() + self.unfenced_len();
         let waiting = self.training.as_ref().map_or(0, Training::len);
-        let held = under_way + waiting + self.block.estimated_len();
-        written.saturating_add(held as u64)
+        written.saturating_add((under_way + waiting + block_len) as u64)
     }
 
     fn unfenced_len(&self) -> usize {
@@ -361,13 +386,15 @@ impl<W: io::Write> TableWriter<W> {
     }
 
     /// The key added last; empty before the first.
+    #[inline]
     pub(crate) fn last_key(&self) -> &[u8] {
-        &self.last_key
+        self.block.last_key().unwrap_or(&self.last_key)
     }
 
     /// Entries added so far.
     pub fn entries(&self) -> u64 {
-        self.properties.entries + self.training.as_ref().map_or(0, Training::entries)
+        let in_training = self.training.as_ref().map_or(0, Training::entries);
+        self.properties.entries + self.counts.stats.rows + in_training
     }
 
     /// Writes what is left. A table without entries and range tombstones leaves the sink untouched.
@@ -377,16 +404,15 @@ impl<W: io::Write> TableWriter<W> {
     /// [`Error::Write`] and [`Error::Block`]; the file is then unusable.
     pub fn finish(mut self) -> Result<Finished<W>, Error> {
         self.end_training(true)?;
+        let entries = self.entries();
         match self.output {
-            Output::Untouched(sink)
-                if self.properties.entries == 0 && self.tombstones.is_empty() =>
-            {
+            Output::Untouched(sink) if entries == 0 && self.tombstones.is_empty() => {
                 return Ok(Finished { sink, info: None });
             }
             Output::Failed => return Err(Error::WriterFailed),
             _ => {}
         }
-        if self.properties.entries > 0 {
+        if entries > 0 {
             if !self.block.is_empty() {
                 self.complete_block()?;
             }
@@ -416,137 +442,37 @@ impl<W: io::Write> TableWriter<W> {
         Ok(Finished { sink, info: Some(info) })
     }
 
-    /// Whether `entry` begins a new user key, or an error if it does not stand behind the last one.
-    pub(crate) fn check_order(&self, entry: EntryRef<'_>) -> Result<bool, Error> {
-        if self.last_key.is_empty() {
-            return Ok(true);
-        }
-        let last = InternalKey::new(&self.last_key, self.last_trailer);
-        if last.compare(&entry.internal_key(), self.ctx.comparator.as_ref()).is_lt() {
-            return Ok(self.last_key != entry.key);
-        }
-        Err(Error::OutOfOrder { previous: self.last_key.clone(), key: entry.key.to_vec() })
-    }
-
-    /// Notes what the filter needs to know of an entry of the block at hand.
-    fn add_hashes(&mut self, key: &[u8], hash: u64, new_key: bool) {
-        let is_first = self.stats.rows == 0;
-        if is_first {
-            self.hashes.begin(self.filter_hashes.of_key(key, hash, None));
-        }
-        if new_key {
-            let previous = (self.properties.entries > 0).then_some(&self.last_key[..]);
-            self.hashes.add(self.filter_hashes.of_key(key, hash, previous), is_first);
-        }
-    }
-
-    /// Ends the block at hand. Its fence waits for the key behind it.
-    fn complete_block(&mut self) -> Result<(), Error> {
-        let completed = self.completed()?;
-        let mut plain = self.queue.buffer();
-        self.block.finish_into(&mut plain);
-        if std::mem::take(&mut self.came_with_digests) && self.spec.options().entry_digests {
-            self.check_digests(&plain)?;
-        }
-        self.unfenced = Some((Unfenced::Plain(plain), completed));
-        Ok(())
-    }
-
-    /// What is kept of the block at hand, which takes the next ordinal.
-    fn completed(&mut self) -> Result<Completed, Error> {
-        let ordinal = self.next_data_ordinal;
-        if ordinal >= ordinal::FIRST_PARTITION {
-            let (what, len) = ("number of data blocks", ordinal - ordinal::FIRST_DATA);
-            return Err(Error::Length { what, len, min: 0, max: len });
-        }
-        self.next_data_ordinal += 1;
-        let mut completed = self.spare.pop().unwrap_or(Completed::EMPTY);
-        completed.ordinal = ordinal;
-        completed.stats = std::mem::replace(&mut self.stats, Stats::NONE);
-        completed.keys = self.properties.keys;
-        std::mem::swap(&mut completed.hashes, &mut self.hashes);
-        Ok(completed)
-    }
-
-    /// Puts the fence between the block completed last, if it has none yet, and `next`, and sends the
-    /// block on its way.
-    fn fence_before(&mut self, next: Option<&[u8]>) -> Result<(), Error> {
-        let Some((block, mut completed)) = self.unfenced.take() else { return Ok(()) };
-        let last = InternalKey::new(&self.last_key, self.last_trailer);
-        completed.set_fence(fence_between(last, next, self.ctx.comparator.as_ref()));
-        completed.is_last = next.is_none();
-        let id = TableBlock::Data.id(self.header.uid, completed.ordinal);
-        let plain = match block {
-            Unfenced::Plain(plain) => plain,
-            Unfenced::Sealed(stored) => {
-                while self.place_oldest()? {}
-                let placed = self.place(&stored, completed);
-                self.queue.recycle(stored);
-                return placed;
-            }
+    /// How `entry` follows the one before it, or an error if it does not stand behind that.
+    #[inline]
+    pub(crate) fn check_order(&self, entry: EntryRef<'_>) -> Result<Following, Error> {
+        let step = if self.is_bytewise { self.block.step_to(entry.key) } else { None };
+        let order = match step {
+            Some(step) => step.order(),
+            None => self.compare_last(entry.key),
         };
-        let Some(pool) = self.ctx.pool.clone() else {
-            let mut stored = std::mem::take(&mut self.stored);
-            stored.clear();
-            let sealed = self.codecs.data.seal_into(id, &plain, &mut stored);
-            self.queue.recycle(plain);
-            sealed.map_err(|source| self.abandon_block(TableBlock::Data, source))?;
-            let placed = self.place(&stored, completed);
-            self.stored = stored;
-            return placed;
+        let is_behind = match order {
+            Ordering::Less => true,
+            Ordering::Equal => entry.trailer < self.last_trailer,
+            Ordering::Greater => false,
         };
-        while !self.queue.has_room_for(plain.len(), pool.as_ref()) {
-            self.place_oldest()?;
-        }
-        self.queue.push(pool.as_ref(), &self.codecs.data, id, plain, completed);
-        Ok(())
-    }
-
-    /// Places the oldest of the blocks under way; `false` if there are none.
-    fn place_oldest(&mut self) -> Result<bool, Error> {
-        let Some((sealed, completed)) = self.queue.pop() else { return Ok(false) };
-        match sealed {
-            Some(Ok(stored)) => self.place(&stored, completed).map(|()| true),
-            Some(Err(source)) => Err(self.abandon_block(TableBlock::Data, source)),
-            None => {
-                self.output = Output::Failed;
-                Err(Error::PoolFailed)
-            }
+        if is_behind {
+            Ok(Following { new_key: order.is_lt(), step })
+        } else {
+            Err(self.refuse(entry))
         }
     }
 
-    /// Writes a data block, and all that its place has to be known for.
-    fn place(&mut self, stored: &[u8], completed: Completed) -> Result<(), Error> {
-        if self.properties.data_blocks == 0 {
-            self.begin_section(section::DATA)?;
+    /// The order of the key added last and `key`; without one, that comes first.
+    fn compare_last(&self, key: &[u8]) -> Ordering {
+        match self.last_key() {
+            [] => Ordering::Less,
+            last => self.ctx.comparator.compare(last, key),
         }
-        let handle = self.append(stored, completed.ordinal)?;
-        self.properties.data_blocks += 1;
-        self.properties.data_bytes += u64::from(handle.len);
-        completed.hashes.add_to(&mut self.partitions);
-        self.partitions
-            .add_fence(completed.fence(), BlockFence { handle, stats: completed.stats })
-            .map_err(|source| self.abandon_block(TableBlock::Index, source))?;
-        if !completed.is_last && self.partitions.is_full() {
-            self.partitions.close();
-            if !self.top.is_empty() || self.is_partitioned_with(completed.keys) {
-                self.write_partitions()?;
-            }
-        }
-        self.spare.push(completed);
-        Ok(())
     }
 
-    /// Whether the table, which may not have been divided before, is to be with so many keys.
-    fn is_partitioned_with(&self, keys_so_far: u64) -> bool {
-        match self.spec.options().partitioning {
-            Partitioning::Never => false,
-            Partitioning::Always => true,
-            Partitioning::Auto { keys } => {
-                let waiting = self.partitions.waiting_len() as u64;
-                keys_so_far >= keys || waiting / Partitioning::WAITING_LEN_PER_KEY >= keys
-            }
-        }
+    #[cold]
+    fn refuse(&self, entry: EntryRef<'_>) -> Error {
+        Error::OutOfOrder { previous: self.last_key().to_vec(), key: entry.key.to_vec() }
     }
 
     /// Writes a section of one block, and keeps its second copy for the end of the file.
@@ -657,9 +583,12 @@ fn write_error(error: WriteError) -> Error {
     }
 }
 
+#[inline]
 fn check_len(what: &'static str, len: usize, min: usize, max: usize) -> Result<(), Error> {
-    if (min..=max).contains(&len) {
-        return Ok(());
-    }
-    Err(Error::Length { what, len: len as u64, min: min as u64, max: max as u64 })
+    if (min..=max).contains(&len) { Ok(()) } else { Err(out_of_range(what, len, min, max)) }
+}
+
+#[cold]
+fn out_of_range(what: &'static str, len: usize, min: usize, max: usize) -> Error {
+    Error::Length { what, len: len as u64, min: min as u64, max: max as u64 }
 }

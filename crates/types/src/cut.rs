@@ -121,6 +121,13 @@ impl<'a> OutputCutter<'a> {
         None
     }
 
+    /// Whether [`before`](Self::before) would let the current output go on, and note nothing, whatever
+    /// its length up to `len_max`: for who would have to work a length out.
+    #[inline]
+    pub fn is_far_from_end(&self, key: &[u8], len_max: u64) -> bool {
+        self.last_key.is_none() && len_max < self.options.table_len && !self.has_fence_to(key)
+    }
+
     /// Whether a table of the level below begins behind the key that was asked about last, and at or
     /// before `key`: who writes what lies between without asking passes a good place to cut.
     pub fn has_fence_to(&self, key: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// Shared bytes beyond the prefix that are told apart when thresholds are weighed.
-const DEPTHS: usize = 128;
+pub(super) const DEPTHS: usize = 128;
 
 /// Rows from `start` to the next group, whose keys have their first `shared_len` bytes in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

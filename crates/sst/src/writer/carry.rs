@@ -84,14 +84,17 @@ impl<W: io::Write> TableWriter<W> {
         rows.seek_to_first();
         self.fence_before(rows.entry().map(|entry| entry.key))?;
         while let Some(entry) = rows.entry() {
-            let new_key = match self.check_order(entry) {
-                Ok(new_key) => new_key,
+            let following = match self.check_order(entry) {
+                Ok(following) => following,
                 Err(error) => {
                     self.output = super::Output::Failed;
                     return Err(error);
                 }
             };
-            self.count(entry, key_hash(entry.key), new_key);
+            self.count(entry, key_hash(entry.key), following.new_key);
+            // No row is added, so that the block at hand has no last key.
+            self.last_key.clear();
+            self.last_key.extend_from_slice(entry.key);
             rows.advance();
         }
         self.carry.rows = Some(rows);

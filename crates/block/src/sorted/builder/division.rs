@@ -6,7 +6,7 @@ use super::{Shape, SortedBlockBuilder, SortedBlockOptions};
 use crate::sorted::{
     groups::{self, GroupStart, Thresholds},
     header::{Groups, Header, REST_BY_VALUE, Sections, start_width},
-    words::{byte_width, head_of},
+    words::head_of,
 };
 
 /// What is left of the keys once they are divided.
@@ -77,6 +77,11 @@ impl SortedBlockBuilder {
         let Shape { prefix_len, key_len_min, key_len_max, .. } = self.shape;
         let start_width = start_width(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
         let rows = self.neighbours();
+        // Where keys share too little, no threshold saves enough.
+        let shared = self.shape.shared_beyond_prefix(self.rows.len(), groups::DEPTHS);
+        if shared <= saving_min as u64 / 2 {
+            return best;
+        }
         let mut thresholds =
             Thresholds::weigh(rows.clone(), prefix_len, key_len_min, start_width, saving_min);
         if key_len_min == key_len_max {
@@ -125,12 +130,12 @@ impl SortedBlockBuilder {
             head_width,
             offset_width: 0,
             rest_width,
-            seqno_width: byte_width(shape.seqno_max - shape.seqno_min),
-            kind: shape.kind,
+            seqno_width: shape.seqno_width(),
+            kind: shape.kind(),
             count: u32::try_from(self.rows.len()).unwrap_or(u32::MAX),
             prefix_len: shape.prefix_len,
             rest_len,
-            seqno_base: shape.seqno_min,
+            seqno_base: shape.seqno_min(),
             groups: division.groups,
         };
         let in_row = usize::from(header.rest_width_in_row());
@@ -176,20 +181,23 @@ impl SortedBlockBuilder {
     }
 
     /// How wide the heads are: eight bytes where four leave many keys undecided that eight tell
-    /// apart, if every key has them.
-    pub(super) fn head_width(&self, division: &Division, groups: &[GroupStart]) -> u8 {
+    /// apart, if every key has them. Of keys that have eight, `heads` then has those.
+    pub(super) fn head_width(
+        &self,
+        division: &Division,
+        groups: &[GroupStart],
+        heads: &mut Vec<u64>,
+    ) -> u8 {
+        heads.clear();
         let narrow = self.head_width_min(division);
         if narrow < 4 || division.rest_len_min < 8 {
             return narrow;
         }
-        let (mut ties, mut wide_ties, mut before) = (0usize, 0usize, None);
-        for ((_, key, _), shared_len) in self.rows().zip(self.shared_lens(groups)) {
-            let head = head_of(key.get(shared_len.into()..).unwrap_or_default(), 8);
-            if let Some(before) = before {
-                ties += usize::from(head >> 32 == before >> 32);
-                wide_ties += usize::from(head == before);
-            }
-            before = Some(head);
+        heads.extend(self.rests(groups).map(|rest| head_of(rest, 8)));
+        let (mut ties, mut wide_ties) = (0usize, 0usize);
+        for (before, head) in heads.iter().zip(heads.iter().skip(1)) {
+            ties += usize::from(head >> 32 == before >> 32);
+            wide_ties += usize::from(head == before);
         }
         if ties > wide_ties + self.rows.len() / 8 { 8 } else { 4 }
     }
