@@ -88,6 +88,7 @@ mod point;
 mod read_state;
 mod multi_get;
 mod folding;
+mod span_heads;
 mod view;
 mod source;
 mod checked;

@@ -36,104 +36,89 @@ enum Asked {
     LetsThrough,
     /// The table is asked for its range tombstones alone.
     Rejects,
+    /// The run cannot have the key, nor a range tombstone over it.
+    Nothing,
 }
 
 /// The candidates of a view, in search order, [`AT_ONCE`] runs at a time: the filters of so many are on
 /// their way from memory before the first is asked. Nothing is done before the first is wanted, for the
 /// memtables may know the key.
-pub(crate) struct Candidates<'a, R> {
-    runs: R,
+pub(crate) struct Candidates<'a> {
+    /// Those that were not come to.
+    runs: &'a [RunView],
     key: &'a [u8],
     bound: SeqNo,
     hash: Option<u64>,
-    /// The first `len` of them were gathered last; those that cannot have the key are taken out again.
-    found: [Option<Candidate<'a>>; AT_ONCE],
-    len: usize,
-    next: usize,
-    /// Whether there are no more runs.
-    is_over: bool,
+    /// What the filters of the next runs said. Those that were asked stand at the end.
+    asked: [Asked; AT_ONCE],
+    /// How many were asked.
+    ahead: usize,
 }
 
 /// More than most trees have runs.
 const AT_ONCE: usize = 8;
 
 /// The tables of `view` that may have `key` for a read at `bound`.
-pub(crate) fn candidates<'a>(
-    view: &'a View,
-    key: &'a [u8],
-    bound: SeqNo,
-) -> impl Iterator<Item = Candidate<'a>> {
-    let runs = view.levels.iter().flatten();
-    let found = [None; AT_ONCE];
-    Candidates { runs, key, bound, hash: None, found, len: 0, next: 0, is_over: false }
+pub(crate) fn candidates<'a>(view: &'a View, key: &'a [u8], bound: SeqNo) -> Candidates<'a> {
+    let asked = [Asked::Not; AT_ONCE];
+    Candidates { runs: view.in_order(), key, bound, hash: None, asked, ahead: 0 }
 }
 
-impl<'a, R: Iterator<Item = &'a RunView>> Candidates<'a, R> {
-    /// Finds the tables of the next runs and asks their filters. Whether there was one.
-    fn gather(&mut self) -> bool {
-        if self.is_over {
-            return false;
-        }
-        let hash = *self.hash.get_or_insert_with(|| key_hash(self.key));
-        (self.next, self.len) = (0, 0);
-        for place in &mut self.found {
-            // A run without the key takes no place.
-            let found = self.runs.find_map(|run| {
-                let handle = run.table_of(self.key, self.bound)?;
-                Some(Candidate { run, handle, hash, filter: Asked::Not })
-            });
-            if found.is_none() {
-                self.is_over = true;
-                break;
-            }
-            *place = found;
-            self.len += 1;
-        }
-        // One table's filter is asked by its lookup, and waited for there.
-        if self.len > 1 {
-            self.ask_filters();
-        }
-        self.len > 0
-    }
-
-    fn ask_filters(&mut self) {
+impl<'a> Candidates<'a> {
+    /// Asks the filters of the next runs.
+    #[inline(never)]
+    fn ask_ahead(&mut self, hash: u64) {
+        let runs = self.runs.get(..AT_ONCE).unwrap_or(self.runs);
+        let start = AT_ONCE.saturating_sub(runs.len());
+        self.ahead = runs.len();
         let pin = Pin::new();
-        let gathered = self.found.get_mut(..self.len).unwrap_or_default();
         let mut filters = [const { None }; AT_ONCE];
-        for (filter, candidate) in filters.iter_mut().zip(gathered.iter().flatten()) {
-            let table = candidate.handle.opened();
-            *filter = table.and_then(|table| table.resident_filter(self.key, &pin));
-            if let Some(filter) = filter {
-                filter.prefetch(candidate.hash);
+        let places = self.asked.iter_mut().zip(&mut filters).skip(start);
+        for (run, (asked, filter)) in runs.iter().zip(places) {
+            *asked = Asked::Nothing;
+            let Some(handle) = run.table_of(self.key, self.bound) else { continue };
+            *asked = Asked::Not;
+            let resident = handle.opened().and_then(|table| table.resident_filter(self.key, &pin));
+            if let Some(resident) = resident {
+                resident.prefetch(hash);
+                *filter = Some((resident, handle.meta.range_tombstones > 0));
             }
         }
-        for (place, filter) in gathered.iter_mut().zip(filters) {
-            let (Some(candidate), Some(filter)) = (place.as_mut(), filter) else { continue };
-            if filter.may_contain(self.key, candidate.hash) {
-                candidate.filter = Asked::LetsThrough;
-            } else if candidate.handle.meta.range_tombstones > 0 {
-                candidate.filter = Asked::Rejects;
-            } else {
-                *place = None;
-            }
+        for (asked, filter) in self.asked.iter_mut().zip(filters) {
+            let Some((filter, has_tombstones)) = filter else { continue };
+            *asked = match filter.may_contain(self.key, hash) {
+                true => Asked::LetsThrough,
+                false if has_tombstones => Asked::Rejects,
+                false => Asked::Nothing,
+            };
         }
     }
 }
 
-impl<'a, R: Iterator<Item = &'a RunView>> Iterator for Candidates<'a, R> {
+impl<'a> Iterator for Candidates<'a> {
     type Item = Candidate<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Candidate<'a>> {
         loop {
-            while self.next < self.len {
-                let place = self.found.get(self.next).copied().flatten();
-                self.next += 1;
-                if place.is_some() {
-                    return place;
-                }
-            }
-            if !self.gather() {
+            if self.runs.is_empty() {
                 return None;
+            }
+            let hash = *self.hash.get_or_insert_with(|| key_hash(self.key));
+            // One table's filter is asked by its lookup, and waited for there.
+            if self.ahead == 0 && self.runs.len() > 1 {
+                self.ask_ahead(hash);
+            }
+            let (run, runs) = self.runs.split_first()?;
+            self.runs = runs;
+            let at = AT_ONCE.saturating_sub(self.ahead);
+            let filter = self.asked.get(at).copied().unwrap_or(Asked::Not);
+            self.ahead = self.ahead.saturating_sub(1);
+            if filter == Asked::Nothing {
+                continue;
+            }
+            if let Some(handle) = run.table_of(self.key, self.bound) {
+                return Some(Candidate { run, handle, hash, filter });
             }
         }
     }
@@ -144,6 +129,7 @@ impl Candidate<'_> {
         self.handle.table()
     }
 
+    #[inline]
     fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
         if self.handle.meta.range_tombstones == 0 {
             return Ok(None);
@@ -153,11 +139,12 @@ impl Candidate<'_> {
         Ok(tombstones.covering(key, bound, self.run.comparator()))
     }
 
+    #[inline]
     fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
         let found = match self.filter {
             Asked::Not => self.table()?.lookup_hashed(key, self.hash, bound),
             Asked::LetsThrough => self.table()?.lookup_past_filter(key, self.hash, bound),
-            Asked::Rejects => return Ok(None),
+            Asked::Rejects | Asked::Nothing => return Ok(None),
         };
         let found = found.map_err(|source| self.handle.error(source))?;
         Ok(found.map(|version| (version.trailer, version.value)))
@@ -168,6 +155,7 @@ impl PointSource for Point<'_> {
     type Value = Bytes;
     type Error = Error;
 
+    #[inline]
     fn covering(&self, key: &[u8], bound: SeqNo) -> Result<Option<SeqNo>, Error> {
         match self {
             Self::Memory(memtable) => Ok(memtable.covering(key, bound)),
@@ -175,6 +163,7 @@ impl PointSource for Point<'_> {
         }
     }
 
+    #[inline]
     fn newest(&self, key: &[u8], bound: SeqNo) -> Result<Option<(Trailer, Bytes)>, Error> {
         match self {
             Self::Memory(memtable) => Ok(memtable.get(key, bound)),

@@ -48,7 +48,9 @@ impl ReadState {
         bound: SeqNo,
         folding: &Arc<Folding>,
     ) -> Result<Option<Bytes>, Error> {
-        let memory = self.memtables().map(|memtable| Point::Memory(memtable));
+        // What a memtable that is empty now gains later, the read does not see.
+        let memory = self.memtables().filter(|memtable| !memtable.is_empty());
+        let memory = memory.map(|memtable| Point::Memory(memtable));
         let tables = candidates(&self.view, key, bound).map(Point::Table);
         let mut chain = Chain::default();
         match resolve(key, bound, memory.chain(tables), &mut chain, OPERANDS_LOOKED_UP)? {

@@ -8,13 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use stratal_compaction::plan;
-use stratal_manifest::TreeVersion;
+use stratal_manifest::{TableMeta, TreeVersion};
 use stratal_types::{Comparator, Fragments, KeyRange, SeqNo, Trailer, key_hash};
 
 use crate::{
     Error,
     files::{Files, TableHandle},
     multi_get::Found,
+    span_heads::SpanHeads,
 };
 
 /// The tables of a tree at one moment, in search order. Immutable.
@@ -23,6 +24,8 @@ pub(crate) struct View {
     pub(crate) version: Arc<TreeVersion>,
     /// By level, then newest first.
     pub(crate) levels: Vec<Vec<RunView>>,
+    /// The same runs, in search order: most levels have none.
+    in_order: Vec<RunView>,
     /// The highest bounds at which reads find tables that have expired, by number.
     expired: Arc<Expired>,
 }
@@ -34,6 +37,8 @@ type Expired = BTreeMap<u64, SeqNo>;
 pub(crate) struct RunView {
     pub(crate) age: u64,
     pub(crate) tables: Arc<[Arc<TableHandle>]>,
+    /// In bytewise order.
+    heads: Option<Arc<SpanHeads>>,
     comparator: Arc<dyn Comparator>,
     has_tombstones: bool,
     /// As the view has it; `None` if nothing has expired.
@@ -57,7 +62,7 @@ impl View {
         let expired: Arc<Expired> = Arc::new(expired.collect());
         let shown = (!expired.is_empty()).then_some(&expired);
         let comparator = &version.comparator;
-        let handle = |meta: &Arc<stratal_manifest::TableMeta>| match known.get(&meta.number) {
+        let handle = |meta: &Arc<TableMeta>| match known.get(&meta.number) {
             Some(handle) => Arc::clone(handle),
             None => Arc::new(TableHandle::new(
                 Arc::clone(meta),
@@ -68,13 +73,14 @@ impl View {
         let run = |run: &stratal_manifest::Run| RunView {
             age: run.age,
             tables: run.tables.iter().map(handle).collect(),
+            heads: heads_of(run.tables.iter(), comparator.as_ref()),
             comparator: Arc::clone(comparator),
             has_tombstones: run.tables.iter().any(|table| table.range_tombstones > 0),
             expired: shown.cloned(),
         };
         let levels =
             version.levels.iter().map(|level| level.runs.iter().map(run).collect()).collect();
-        Self { version, levels, expired }
+        Self::of(version, levels, expired)
     }
 
     /// The same, but that reads above `at` do not find the tables numbered `numbers`.
@@ -87,7 +93,17 @@ impl View {
         let expired = Arc::new(expired);
         let shown = |run: &RunView| RunView { expired: Some(Arc::clone(&expired)), ..run.clone() };
         let levels = self.levels.iter().map(|runs| runs.iter().map(shown).collect()).collect();
-        Self { version: Arc::clone(&self.version), levels, expired }
+        Self::of(Arc::clone(&self.version), levels, expired)
+    }
+
+    fn of(version: Arc<TreeVersion>, levels: Vec<Vec<RunView>>, expired: Arc<Expired>) -> Self {
+        let in_order = levels.iter().flatten().cloned().collect();
+        Self { version, levels, in_order, expired }
+    }
+
+    /// Every run, in search order.
+    pub(crate) fn in_order(&self) -> &[RunView] {
+        &self.in_order
     }
 
     /// The highest bound at which a read finds any of the tables numbered `numbers`, which have expired.
@@ -132,11 +148,21 @@ impl View {
     }
 }
 
+/// Of spans in bytewise order.
+fn heads_of<'m>(
+    tables: impl Iterator<Item = &'m Arc<TableMeta>> + Clone,
+    comparator: &dyn Comparator,
+) -> Option<Arc<SpanHeads>> {
+    let heads = || Arc::new(SpanHeads::of(tables.map(|table| &table.span)));
+    comparator.is_bytewise().then(heads)
+}
+
 impl RunView {
     /// The tables of this run for which `wanted` holds.
     pub(crate) fn filtered(&self, wanted: impl Fn(&TableHandle) -> bool) -> Self {
-        let tables = self.tables.iter().filter(|table| wanted(table)).cloned().collect();
-        Self { tables, ..self.clone() }
+        let tables: Arc<[_]> = self.tables.iter().filter(|table| wanted(table)).cloned().collect();
+        let heads = heads_of(tables.iter().map(|table| &table.meta), self.comparator());
+        Self { tables, heads, ..self.clone() }
     }
 
     pub(crate) fn comparator(&self) -> &dyn Comparator {
@@ -145,7 +171,20 @@ impl RunView {
 
     /// The number of the first table that is not wholly before `key`.
     pub(crate) fn position(&self, key: &[u8]) -> usize {
-        self.tables.partition_point(|table| table.meta.span.is_before(key, self.comparator()))
+        match &self.heads {
+            Some(heads) => self.position_among(heads.ends_at(heads.head(key)), key),
+            None => self.position_among(0..self.tables.len(), key),
+        }
+    }
+
+    /// The same, where all tables that stand before `unknown` are before `key`, and none behind.
+    #[inline]
+    fn position_among(&self, unknown: Range<usize>, key: &[u8]) -> usize {
+        let tables = self.tables.get(unknown.clone()).unwrap_or_default();
+        let is_before =
+            |table: &Arc<TableHandle>| table.meta.span.is_before(key, self.comparator());
+        let found = if tables.is_empty() { 0 } else { tables.partition_point(is_before) };
+        unknown.start + found
     }
 
     /// The numbers of the tables that may have keys in `range`, and perhaps of one more at either end.
@@ -178,10 +217,20 @@ impl RunView {
 
     /// The table that a read at `reader` asks for `key`.
     pub(crate) fn table_of(&self, key: &[u8], reader: SeqNo) -> Option<&Arc<TableHandle>> {
-        let table = self.tables.get(self.position(key))?;
-        let is_asked =
-            !table.meta.span.is_after(key, self.comparator()) && self.shows(table, reader);
-        is_asked.then_some(table)
+        let (at, is_behind) = match &self.heads {
+            Some(heads) => {
+                let head = heads.head(key);
+                let at = self.position_among(heads.ends_at(head), key);
+                (at, heads.begins_behind(at, head))
+            }
+            None => (self.position(key), None),
+        };
+        if is_behind == Some(true) {
+            return None;
+        }
+        let table = self.tables.get(at)?;
+        let is_behind = is_behind.is_none() && table.meta.span.is_after(key, self.comparator());
+        (!is_behind && self.shows(table, reader)).then_some(table)
     }
 
     /// For each key and its [`key_hash`], ascending, the newest version below `bound`. A table is asked
@@ -191,7 +240,7 @@ impl RunView {
         keys: &[(&[u8], u64)],
         bound: SeqNo,
     ) -> Result<Vec<Found>, Error> {
-        let mut found = Vec::with_capacity(keys.len());
+        let mut found = Vec::new();
         let mut rest = keys;
         while let Some((first, _)) = rest.first() {
             let position = self.position(first);
@@ -200,17 +249,20 @@ impl RunView {
             // Those that stand before the table are in none.
             let before = rest.partition_point(|(key, _)| span.is_after(key, self.comparator()));
             let to = rest.partition_point(|(key, _)| !span.is_before(key, self.comparator()));
-            found.resize(found.len() + before, None);
             let here = rest.get(before..to).unwrap_or_default();
-            if !here.is_empty() && !self.shows(handle, bound) {
-                found.resize(found.len() + here.len(), None);
-            } else if !here.is_empty() {
-                let versions = handle.table()?.multi_lookup(here, bound);
-                let versions = versions.map_err(|source| handle.error(source))?;
-                let versions = versions.into_iter();
-                found.extend(versions.map(|found| found.map(|found| (found.trailer, found.value))));
-            }
             rest = rest.get(to..).unwrap_or_default();
+            found.resize(found.len() + before, None);
+            if here.is_empty() || !self.shows(handle, bound) {
+                found.resize(found.len() + here.len(), None);
+                continue;
+            }
+            let versions = handle.table()?.multi_lookup(here, bound);
+            let versions = versions.map_err(|source| handle.error(source))?;
+            if found.is_empty() {
+                found = versions;
+            } else {
+                found.extend(versions);
+            }
         }
         found.resize(keys.len(), None);
         Ok(found)
