@@ -1,9 +1,14 @@
-//! Memory for rows: chunks that are only ever appended to.
+//! Memory for rows and nodes: chunks that are only ever appended to.
+//!
+//! A memtable that grows takes its memory in few long chunks, of which the system gives what is written
+//! to: the allocator has a mapping of its own for each, and gives it back as a whole when the memtable
+//! goes, whichever thread that is. Chunks of medium length would come out of the writing thread's heap
+//! and stay there.
 //!
 //! The `SAFETY` comments of this crate refer to these invariants:
 //!
 //! * **A1 append-only**: what was pushed is neither written again, moved nor freed before the arena
-//!   is dropped.
+//!   is dropped. (A node is [dropped](Arena::place) in place before that.)
 //! * **A2 one owner**: each pointer in `chunks` and `values` came from one `Box` and is listed once.
 
 use std::{mem::MaybeUninit, ptr::NonNull};
@@ -13,12 +18,19 @@ use stratal_types::{EntryDigest, EntryRef};
 
 use crate::row::{Header, VALUE_INLINE_MAX, digest_at, shared_at};
 
-/// Length of the first chunk, in words of 8 bytes. Each further one is twice as long as the one
+/// Words of 8 bytes that are taken into use at first. Each further step is twice as long as the one
 /// before.
-const WORDS_MIN: usize = 512;
+const STEP_MIN: usize = 512;
 
-/// Longest chunk that several rows share, in words.
-const WORDS_MAX: usize = 32 << 10;
+/// Longest step that several rows share, in words.
+const STEP_MAX: usize = 32 << 10;
+
+/// Once as many bytes are in use, chunks are long.
+const LONG_FROM: usize = 1 << 20;
+
+/// Length of a long chunk, in words: 33 MiB, for which every allocator asks the system. The one of glibc
+/// does so for less only until such a chunk is freed for the first time.
+const LONG: usize = (33 << 20) / WORD;
 
 const WORD: usize = size_of::<u64>();
 
@@ -32,8 +44,10 @@ pub(crate) struct Arena {
     free: *mut u64,
     /// Words that are free there.
     free_len: usize,
-    /// Words of the chunk opened last.
-    words: usize,
+    /// Words behind those, which are not in use yet.
+    rest_len: usize,
+    /// Words that were taken into use last.
+    step: usize,
     memory: usize,
 }
 
@@ -47,12 +61,13 @@ impl Arena {
             values: Vec::new(),
             free: std::ptr::null_mut(),
             free_len: 0,
-            words: 0,
+            rest_len: 0,
+            step: 0,
             memory: 0,
         }
     }
 
-    /// Bytes allocated.
+    /// Bytes in use.
     pub(crate) const fn memory(&self) -> usize {
         self.memory
     }
@@ -96,15 +111,23 @@ impl Arena {
         row.cast()
     }
 
+    /// Moves something to where it stays until the arena goes. It is the caller's to drop.
+    pub(crate) fn place<T>(&mut self, value: T) -> NonNull<T> {
+        let spare = align_of::<T>().saturating_sub(WORD) / WORD;
+        let room = self.take(size_of::<T>().div_ceil(WORD) + spare).cast::<u8>();
+        // SAFETY: `take` gave room for the value and as much as it takes to align it, that nothing else
+        // points to yet. What is aligned already needs none of that.
+        unsafe {
+            let place = room.add(room.align_offset(align_of::<T>())).cast::<T>();
+            place.write(value);
+            place
+        }
+    }
+
     /// Takes `len` words.
     fn take(&mut self, len: usize) -> NonNull<u64> {
         if len > self.free_len {
-            self.words = (self.words * 2).clamp(WORDS_MIN, WORDS_MAX);
-            let chunk = Box::into_raw(Box::<[u64]>::new_uninit_slice(self.words.max(len)));
-            self.memory += chunk.len() * WORD;
-            self.free = chunk.cast();
-            self.free_len = chunk.len();
-            self.chunks.extend(NonNull::new(chunk));
+            self.step_on(len);
         }
         let taken = self.free;
         self.free_len -= len;
@@ -114,6 +137,24 @@ impl Arena {
             self.free = taken.add(len);
             NonNull::new_unchecked(taken)
         }
+    }
+
+    /// Takes words into use, so that at least `len` are free.
+    #[cold]
+    fn step_on(&mut self, len: usize) {
+        self.step = (self.step * 2).clamp(STEP_MIN, STEP_MAX);
+        let step = self.step.max(len);
+        if self.rest_len < step {
+            let chunk_len = if self.memory < LONG_FROM { step } else { step.max(LONG) };
+            let chunk = Box::into_raw(Box::<[u64]>::new_uninit_slice(chunk_len));
+            self.free = chunk.cast();
+            self.free_len = 0;
+            self.rest_len = chunk.len();
+            self.chunks.extend(NonNull::new(chunk));
+        }
+        self.free_len += step;
+        self.rest_len -= step;
+        self.memory += step * WORD;
     }
 
     fn keep(&mut self, value: Bytes) -> NonNull<Bytes> {

@@ -167,9 +167,9 @@ impl Node {
         before: Option<&Self>,
         lower: Option<Row<'_>>,
         upper: Option<Row<'_>>,
-    ) -> Box<Self> {
+    ) -> Self {
         let child = parts.first().and_then(|part| part.child);
-        let mut node = Box::new(Self {
+        let mut node = Self {
             state: AtomicU32::new(State { count: 0, sorted: 0, order: 0 }.pack()),
             prefix_len: 0,
             prefix: [0; PREFIX_NEAR],
@@ -180,7 +180,7 @@ impl Node {
             heads: array::from_fn(|_| AtomicU64::new(0)),
             rows: array::from_fn(|_| AtomicPtr::default()),
             orders: array::from_fn(|_| no_order()),
-        });
+        };
         let prefix_before = before.map_or(&[][..], Self::prefix);
         let mut keys = parts.iter().filter_map(|part| part.row);
         if order.is_bytewise
@@ -211,9 +211,9 @@ impl Node {
         }
     }
 
-    /// Bytes that it takes.
-    pub(crate) fn memory(&self) -> usize {
-        size_of::<Self>() + self.inner.as_deref().map_or(0, size_of_val)
+    /// Bytes that it has elsewhere.
+    pub(crate) fn memory_elsewhere(&self) -> usize {
+        self.inner.as_deref().map_or(0, size_of_val)
     }
 
     pub(crate) fn state(&self) -> State {

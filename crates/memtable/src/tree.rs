@@ -42,8 +42,9 @@ pub(crate) struct Tree {
 #[derive(Debug)]
 pub(crate) struct Writer {
     arena: Arena,
-    /// Every node that was ever made.
+    /// Every node that was ever made. Each was placed in the arena once, and is listed once.
     nodes: Vec<NonNull<Node>>,
+    /// Bytes that they have elsewhere.
     nodes_memory: usize,
     /// Above the number of every row; 0 while there is none.
     next: u64,
@@ -53,8 +54,8 @@ pub(crate) struct Writer {
     is_run: bool,
 }
 
-// SAFETY: A2, and of nodes the same: the pointers are those of boxes, each listed once; nothing is
-// written through them.
+// SAFETY: A2; nodes belong to the writer as the arena does, and nothing is written through these pointers
+// before they are dropped.
 unsafe impl Send for Writer {}
 
 /// What became of an insert.
@@ -274,9 +275,9 @@ impl Writer {
         })
     }
 
-    fn keep(&mut self, node: Box<Node>) -> NonNull<Node> {
-        self.nodes_memory += node.memory();
-        let node = NonNull::from(Box::leak(node));
+    fn keep(&mut self, node: Node) -> NonNull<Node> {
+        self.nodes_memory += node.memory_elsewhere();
+        let node = self.arena.place(node);
         self.nodes.push(node);
         node
     }
@@ -289,8 +290,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         for node in self.nodes.drain(..) {
-            // SAFETY: each came from one box, and is listed once.
-            drop(unsafe { Box::from_raw(node.as_ptr()) });
+            // SAFETY: each was placed once, and is listed once. The arena is still there, and readers are
+            // not: they borrow the tree.
+            unsafe { node.drop_in_place() };
         }
     }
 }
