@@ -1,6 +1,6 @@
-use stratal_types::{EntryDigest, KEY_LEN_MAX, VALUE_LEN_MAX};
+use stratal_types::EntryDigest;
 
-use crate::Error;
+use crate::{Error, OperationRef};
 
 /// Changes that become visible together. They happen in order: of several puts and deletes of a key the
 /// last wins, and operands are applied to what is before them.
@@ -135,36 +135,6 @@ impl Operation {
     ///
     /// [`Error::TooLarge`], naming what has the wrong length.
     pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Put { key, value } => {
-                check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
-                check_key("key", key)
-            }
-            Self::Merge { key, operand } => {
-                check_len("operand", operand.len(), 0, VALUE_LEN_MAX)?;
-                check_key("key", key)
-            }
-            Self::Delete { key } | Self::WeakDelete { key } => check_key("key", key),
-            Self::DeleteRange { from, to } => {
-                check_key("start of the range", from)?;
-                check_key("end of the range", to)
-            }
-        }
+        OperationRef::from(self).check()
     }
-}
-
-pub(crate) fn check_key(what: &'static str, key: &[u8]) -> Result<(), Error> {
-    check_len(what, key.len(), 1, KEY_LEN_MAX)
-}
-
-pub(crate) fn check_len(
-    what: &'static str,
-    len: usize,
-    min: usize,
-    max: usize,
-) -> Result<(), Error> {
-    if (min..=max).contains(&len) {
-        return Ok(());
-    }
-    Err(Error::TooLarge { what, len: len as u64, min: min as u64, max: max as u64 })
 }

@@ -7,9 +7,9 @@
 //! ```
 
 use stratal_memtable::Memtable;
-use stratal_types::{EntryDigest, EntryKind, EntryRef, SeqNo, Trailer, sync::atomic::Ordering};
+use stratal_types::{EntryDigest, EntryRef, SeqNo, Trailer, sync::atomic::Ordering};
 
-use crate::{Clock, Error, Operation, Tree};
+use crate::{Clock, Error, Operation, OperationRef, Tree};
 
 impl Operation {
     /// The digest of the entry that this is, as long as it has no number: under number 0. Of a range
@@ -25,19 +25,7 @@ impl Operation {
     /// assert_eq!(numbered, EntryDigest::of(entry));
     /// ```
     pub fn digest(&self) -> EntryDigest {
-        EntryDigest::of(self.entry(SeqNo::ZERO))
-    }
-
-    /// The entry under a number. Of a range delete, one that stands for it.
-    pub(crate) fn entry(&self, seqno: SeqNo) -> EntryRef<'_> {
-        let (key, kind, value): (_, _, &[u8]) = match self {
-            Self::Put { key, value } => (key, EntryKind::Put, value),
-            Self::Delete { key } => (key, EntryKind::Delete, &[]),
-            Self::WeakDelete { key } => (key, EntryKind::WeakDelete, &[]),
-            Self::Merge { key, operand } => (key, EntryKind::Merge, operand),
-            Self::DeleteRange { from, to } => (from, EntryKind::Delete, to),
-        };
-        EntryRef::new(key, Trailer::new(seqno, kind), value)
+        OperationRef::from(self).digest()
     }
 }
 
@@ -66,24 +54,24 @@ impl Tree {
         if operations.len() != digests.len() {
             return Err(Error::InvalidArgument("digests of other operations".into()));
         }
-        let all = operations.iter().zip(digests.iter().copied().map(Some));
-        self.apply_all(all, first)
+        let digests = digests.iter().copied().map(Some);
+        self.apply_each(operations.iter().map(OperationRef::from).zip(digests), first)
     }
 }
 
 /// Puts one operation into a memtable, with its digest under number 0 if that was taken.
 pub(crate) fn apply_to(
     memtable: &Memtable,
-    operation: &Operation,
+    operation: OperationRef<'_>,
     digest: Option<EntryDigest>,
     seqno: SeqNo,
 ) -> Result<(), Error> {
     let EntryRef { key, trailer, value } = operation.entry(seqno);
     let applied = match (operation, digest) {
-        (Operation::DeleteRange { .. }, Some(digest)) if digest != operation.digest() => {
+        (OperationRef::DeleteRange { .. }, Some(digest)) if digest != operation.digest() => {
             return Err(Error::Damaged { key: key.to_vec() });
         }
-        (Operation::DeleteRange { from, to }, _) => memtable.delete_range(from, to, seqno),
+        (OperationRef::DeleteRange { from, to }, _) => memtable.delete_range(from, to, seqno),
         (_, None) => memtable.apply(key, trailer, value),
         (_, Some(digest)) => {
             let digest = digest.moved(Trailer::new(SeqNo::ZERO, trailer.kind()), trailer);

@@ -12,7 +12,7 @@ use stratal_types::{
 
 use crate::{
     Error, IngestSummary, Operation, Tree,
-    batch::{check_key, check_len},
+    operation_ref::{check_key, check_len},
     outputs::{JobContext, Outputs, Provenance},
     ready_tables::ReadyTables,
 };

@@ -8,13 +8,13 @@ use stratal_types::{
     Comparator, EntryDigest, KeyRange, SeqNo,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use crate::{
-    Error, KeptOptions, OperandStats, Operation, Snapshot, Store, TreeRange, TreeSettings,
-    TreeSpec, Ttl, WriteBatch,
+    Error, KeptOptions, OperandStats, Operation, OperationRef, Snapshot, Store, TreeRange,
+    TreeSettings, TreeSpec, Ttl, WriteBatch,
     current::Current,
     entry_digests::{Applying, apply_to},
     folding::Folding,
@@ -58,6 +58,8 @@ pub struct Tree {
     pub(crate) applied: AtomicU64,
     /// As the spec says.
     pub(crate) takes_digests: AtomicBool,
+    /// As the spec says.
+    write_buffer_len: AtomicUsize,
 }
 
 impl Tree {
@@ -92,6 +94,7 @@ impl Tree {
             store: Arc::clone(store),
             id,
             takes_digests: AtomicBool::new(spec.options().digests_at_insert),
+            write_buffer_len: AtomicUsize::new(spec.options().write_buffer_len),
             spec: Current::new(spec),
             applied: AtomicU64::new(version.flushed.get()),
             comparator,
@@ -174,6 +177,7 @@ impl Tree {
             || {
                 let takes_digests = spec.options().digests_at_insert;
                 self.takes_digests.store(takes_digests, Ordering::Relaxed);
+                self.write_buffer_len.store(spec.options().write_buffer_len, Ordering::Relaxed);
                 self.spec.store(Arc::new(spec));
             },
         )
@@ -193,15 +197,30 @@ impl Tree {
     pub fn write(&self, batch: &WriteBatch) -> Result<SeqNo, Error> {
         let taken: Option<Vec<_>> = (batch.digests().is_none() && self.takes_digests())
             .then(|| batch.operations().iter().map(Operation::digest).collect());
-        let digests = batch.digests().or(taken.as_deref());
-        self.check(batch.operations())?;
+        let mut digests = batch.digests().or(taken.as_deref()).map(<[_]>::iter);
+        let operations = batch.operations();
+        self.check(operations)?;
+        let mut digest = |_| digests.as_mut().and_then(Iterator::next).copied();
+        let all = operations.iter().map(|operation| (operation.into(), digest(operation)));
+        self.write_each(all, batch.len() as u64)
+    }
+
+    /// A batch of one change, without the batch.
+    fn write_one(&self, operation: OperationRef<'_>) -> Result<SeqNo, Error> {
+        let digest = self.takes_digests().then(|| operation.digest());
+        self.check_one(operation)?;
+        self.write_each(std::iter::once((operation, digest)), 1)
+    }
+
+    fn write_each<'a>(
+        &self,
+        operations: impl Iterator<Item = (OperationRef<'a>, Option<EntryDigest>)>,
+        count: u64,
+    ) -> Result<SeqNo, Error> {
         let _turn = self.writer.lock();
         let clock = self.store.clock();
-        let first = clock.allocate(batch.len() as u64)?;
-        match digests {
-            Some(digests) => self.apply_with_digests(batch.operations(), digests, first)?,
-            None => self.apply(batch.operations(), first)?,
-        }
+        let first = clock.allocate(count)?;
+        self.apply_each(operations, first)?;
         let bound = clock.next();
         clock.publish(bound);
         if self.is_full() {
@@ -216,7 +235,7 @@ impl Tree {
     ///
     /// As [`write`](Self::write).
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<SeqNo, Error> {
-        self.write(WriteBatch::new().put(key, value))
+        self.write_one(OperationRef::Put { key, value })
     }
 
     /// Takes the value of `key` away.
@@ -225,7 +244,7 @@ impl Tree {
     ///
     /// As [`write`](Self::write).
     pub fn delete(&self, key: &[u8]) -> Result<SeqNo, Error> {
-        self.write(WriteBatch::new().delete(key))
+        self.write_one(OperationRef::Delete { key })
     }
 
     /// Takes the value of every key from `from` up to, and without, `to` away.
@@ -234,7 +253,7 @@ impl Tree {
     ///
     /// As [`write`](Self::write).
     pub fn delete_range(&self, from: &[u8], to: &[u8]) -> Result<SeqNo, Error> {
-        self.write(WriteBatch::new().delete_range(from, to))
+        self.write_one(OperationRef::DeleteRange { from, to })
     }
 
     /// Lets the tree's merge operator apply `operand` to the value of `key`, or to nothing.
@@ -243,7 +262,7 @@ impl Tree {
     ///
     /// As [`write`](Self::write).
     pub fn merge(&self, key: &[u8], operand: &[u8]) -> Result<SeqNo, Error> {
-        self.write(WriteBatch::new().merge(key, operand))
+        self.write_one(OperationRef::Merge { key, operand })
     }
 
     /// Whether every one of `operations` can be applied to this tree.
@@ -253,12 +272,19 @@ impl Tree {
     /// Those of [`Operation::check`]; [`Error::NoOperator`] for an operand if there is no merge
     /// operator, or none that is known here.
     pub fn check(&self, operations: &[Operation]) -> Result<(), Error> {
-        operations.iter().try_for_each(|operation| {
-            if matches!(operation, Operation::Merge { .. }) {
-                self.folding.needed()?;
-            }
-            operation.check()
-        })
+        operations.iter().try_for_each(|operation| self.check_one(operation.into()))
+    }
+
+    /// Whether a change can be applied to this tree.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_one(&self, operation: OperationRef<'_>) -> Result<(), Error> {
+        if matches!(operation, OperationRef::Merge { .. }) {
+            self.folding.needed()?;
+        }
+        operation.check()
     }
 
     /// Applies `operations` with the numbers from `first` on, without making them visible: that is the
@@ -275,20 +301,27 @@ impl Tree {
     /// memory, the store goes on as [`Error::Torn`] says.
     pub fn apply(&self, operations: &[Operation], first: SeqNo) -> Result<(), Error> {
         let takes_digests = self.takes_digests();
-        let digest = |operation: &Operation| takes_digests.then(|| operation.digest());
-        self.apply_all(operations.iter().map(|operation| (operation, digest(operation))), first)
+        let digest = |operation: OperationRef<'_>| takes_digests.then(|| operation.digest());
+        let operations = operations.iter().map(OperationRef::from);
+        self.apply_each(operations.map(|operation| (operation, digest(operation))), first)
     }
 
-    pub(crate) fn apply_all<'a>(
+    /// [Applies](Self::apply) operations one after the other as they come, each with its
+    /// [digest](Operation::digest), if that was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply); [`Error::Damaged`] for an operation that does not fit its digest.
+    pub fn apply_each<'a>(
         &self,
-        operations: impl Iterator<Item = (&'a Operation, Option<EntryDigest>)>,
+        operations: impl Iterator<Item = (OperationRef<'a>, Option<EntryDigest>)>,
         first: SeqNo,
     ) -> Result<(), Error> {
         let mut applying = Applying::new(self.store.clock());
         let last = self.applied.load(Ordering::Acquire);
-        let flushed = self.flushed();
-        let mut seqno = first;
         let state = self.state.load();
+        let flushed = state.view.version.flushed;
+        let mut seqno = first;
         for (operation, digest) in operations {
             let given = seqno;
             seqno = seqno.next().ok_or(Error::OutOfSeqNos)?;
@@ -310,7 +343,7 @@ impl Tree {
 
     /// Whether the active memtable holds as much as it may.
     pub fn is_full(&self) -> bool {
-        self.state.load().active.memory_used() >= self.spec.load().options().write_buffer_len
+        self.state.load().active.memory_used() >= self.write_buffer_len.load(Ordering::Relaxed)
     }
 
     /// Lets a new memtable take the writes; the old one waits to be flushed. Not while a write is under
