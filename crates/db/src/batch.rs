@@ -1,7 +1,6 @@
-use stratal_engine::Operation;
-use stratal_types::sync::Arc;
+use stratal_engine::{Operation, OperationRef};
 
-use crate::{Database, Durability, Error, Keyspace, Ticket, commit::Part};
+use crate::{Database, Durability, Error, Keyspace, Ticket, draft::Draft};
 
 /// Changes to any keyspaces of a database that happen together: visible whole or not at all, durable
 /// whole or not at all. They happen in the order in which they were added: of several puts and deletes
@@ -12,7 +11,7 @@ use crate::{Database, Durability, Error, Keyspace, Ticket, commit::Part};
 #[must_use = "a batch does nothing until it is committed"]
 pub struct Batch {
     database: Database,
-    parts: Vec<Part>,
+    draft: Draft,
     durability: Durability,
     /// Why the batch cannot be committed.
     refused: Option<Error>,
@@ -20,28 +19,28 @@ pub struct Batch {
 
 impl Batch {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, parts: Vec::new(), durability: Durability::default(), refused: None }
+        Self { database, draft: Draft::default(), durability: Durability::default(), refused: None }
     }
 
     /// Gives `key` a value.
     pub fn put(
         &mut self,
         keyspace: &Keyspace,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
     ) -> &mut Self {
-        self.push(keyspace, Operation::Put { key: key.into(), value: value.into() })
+        self.push(keyspace, OperationRef::Put { key: key.as_ref(), value: value.as_ref() })
     }
 
     /// Takes the value of `key` away.
-    pub fn delete(&mut self, keyspace: &Keyspace, key: impl Into<Vec<u8>>) -> &mut Self {
-        self.push(keyspace, Operation::Delete { key: key.into() })
+    pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> &mut Self {
+        self.push(keyspace, OperationRef::Delete { key: key.as_ref() })
     }
 
     /// Takes the value of `key` away, which was put exactly once since its last delete. If it was put
     /// more often, an older value may show again.
-    pub fn weak_delete(&mut self, keyspace: &Keyspace, key: impl Into<Vec<u8>>) -> &mut Self {
-        self.push(keyspace, Operation::WeakDelete { key: key.into() })
+    pub fn weak_delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> &mut Self {
+        self.push(keyspace, OperationRef::WeakDelete { key: key.as_ref() })
     }
 
     /// Takes the value of every key from `from` up to, and without, `to` away. Costs the same for any
@@ -49,10 +48,10 @@ impl Batch {
     pub fn delete_range(
         &mut self,
         keyspace: &Keyspace,
-        from: impl Into<Vec<u8>>,
-        to: impl Into<Vec<u8>>,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
     ) -> &mut Self {
-        self.push(keyspace, Operation::DeleteRange { from: from.into(), to: to.into() })
+        self.push(keyspace, OperationRef::DeleteRange { from: from.as_ref(), to: to.as_ref() })
     }
 
     /// Lets the keyspace's merge operator apply `operand` to the value of `key`, or to nothing, when it is
@@ -60,10 +59,10 @@ impl Batch {
     pub fn merge(
         &mut self,
         keyspace: &Keyspace,
-        key: impl Into<Vec<u8>>,
-        operand: impl Into<Vec<u8>>,
+        key: impl AsRef<[u8]>,
+        operand: impl AsRef<[u8]>,
     ) -> &mut Self {
-        self.push(keyspace, Operation::Merge { key: key.into(), operand: operand.into() })
+        self.push(keyspace, OperationRef::Merge { key: key.as_ref(), operand: operand.as_ref() })
     }
 
     /// Takes the value of every key away that begins with `prefix`: of all, if that is empty. Costs the
@@ -73,8 +72,8 @@ impl Batch {
         let comparator = keyspace.core().tree.comparator().as_ref();
         match Operation::delete_prefix(prefix.as_ref(), comparator) {
             Ok(operations) => {
-                for operation in operations {
-                    self.push(keyspace, operation);
+                for operation in &operations {
+                    self.push(keyspace, operation.into());
                 }
             }
             Err(error) => {
@@ -98,12 +97,12 @@ impl Batch {
 
     /// Number of changes.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.operations.len()).sum()
+        usize::try_from(self.draft.count()).unwrap_or(usize::MAX)
     }
 
     /// Whether there is no change.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.draft.count() == 0
     }
 
     /// Makes the changes, and returns when they are visible and have reached the batch's durability.
@@ -116,35 +115,24 @@ impl Batch {
     /// an operand for a keyspace without a merge operator: nothing was changed.
     /// [`Error::UnknownOutcome`] if the disk failed: see there.
     pub fn commit(&mut self) -> Result<Ticket, Error> {
-        let parts = std::mem::take(&mut self.parts);
+        let draft = std::mem::take(&mut self.draft);
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
-        let committed = self.database.inner().commit(parts, self.durability)?;
+        let committed = self.database.inner().commit(draft, self.durability)?;
         Ok(Ticket::new(self.database.clone(), committed))
     }
 
-    fn push(&mut self, keyspace: &Keyspace, operation: Operation) -> &mut Self {
-        if !keyspace.is_of(&self.database) {
-            let what = "a keyspace of the batch belongs to another database";
-            self.refused.get_or_insert_with(|| Error::invalid(what));
+    fn push(&mut self, keyspace: &Keyspace, operation: OperationRef<'_>) -> &mut Self {
+        if self.refused.is_some() {
+            return self;
         }
-        let core = keyspace.core();
-        let digest = core.tree.takes_digests().then(|| operation.digest());
-        let takes = |part: &&mut Part| {
-            Arc::ptr_eq(&part.core, core) && part.digests.is_some() == digest.is_some()
+        let pushed = if keyspace.is_of(&self.database) {
+            self.draft.push(keyspace.core(), operation)
+        } else {
+            Err(Error::invalid("a keyspace of the batch belongs to another database"))
         };
-        match self.parts.last_mut().filter(takes) {
-            Some(part) => {
-                part.operations.push(operation);
-                part.digests.iter_mut().for_each(|digests| digests.extend(digest));
-            }
-            None => self.parts.push(Part {
-                core: Arc::clone(core),
-                operations: vec![operation],
-                digests: digest.map(|digest| vec![digest]),
-            }),
-        }
+        self.refused = pushed.err();
         self
     }
 }

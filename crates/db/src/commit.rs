@@ -7,15 +7,15 @@
 
 use std::collections::VecDeque;
 
-use stratal_engine::{Operation, TreeId};
 use stratal_types::{
-    EntryDigest, SeqNo, key_hash,
+    SeqNo, key_hash,
     sync::{Arc, Condvar, Mutex, atomic::Ordering},
 };
-use stratal_wal::{AppendMode, Lsn, PAYLOAD_LEN_MAX};
+use stratal_wal::{AppendMode, Lsn};
 
 use crate::{
     Durability, Error, Executor, Health,
+    draft::{Draft, changed_in_memory, too_large},
     inner::{Core, Inner},
     log::Log,
     record,
@@ -28,25 +28,11 @@ const GROUP_LEN: usize = 1 << 20;
 /// Groups after which the leader looks at how much all memtables hold together.
 const GROUPS_PER_LOOK: u64 = 64;
 
-/// Bytes of payload that a batch may have: what a record holds, less what stands before the batch.
-const BATCH_LEN_MAX: usize = PAYLOAD_LEN_MAX as usize - 64;
-
-/// Consecutive operations on one keyspace.
-#[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) core: Arc<Core>,
-    pub(crate) operations: Vec<Operation>,
-    /// Their digests, if the keyspace checks entries from when they are written on.
-    pub(crate) digests: Option<Vec<EntryDigest>>,
-}
-
 /// A batch that can be committed.
 struct Prepared {
-    parts: Vec<Part>,
+    draft: Draft,
     count: u64,
-    /// The operations as they stand in the log.
-    body: Vec<u8>,
-    /// A check of `body`, if any of the operations has a digest.
+    /// A check of its body, if any of the operations has a digest.
     body_hash: Option<u64>,
     durability: Durability,
 }
@@ -93,26 +79,12 @@ struct QueueState {
     has_leader: bool,
 }
 
-impl Part {
-    fn apply(&self, first: SeqNo) -> Result<(), stratal_engine::Error> {
-        let Self { core, operations, digests } = self;
-        match digests {
-            Some(digests) => core.tree.apply_with_digests(operations, digests, first),
-            None => core.tree.apply(operations, first),
-        }
-    }
-}
-
 impl Prepared {
     /// Whether what is to be logged has changed since it was checked against the operations' digests. The
     /// log would take it for whole, and so would whoever reads it again.
     fn has_changed(&self) -> bool {
-        self.body_hash.is_some_and(|hash| hash != key_hash(&self.body))
+        self.body_hash.is_some_and(|hash| hash != key_hash(self.draft.body()))
     }
-}
-
-fn changed_in_queue() -> Error {
-    Error::MemoryDamage { what: "a batch has changed in memory before it was logged".into() }
 }
 
 impl Queue {
@@ -133,7 +105,7 @@ impl Queue {
         let mut state = self.0.lock();
         let (mut group, mut len) = (Vec::new(), 0usize);
         while let Some(next) = state.waiting.front() {
-            len = len.saturating_add(next.batch.body.len());
+            len = len.saturating_add(next.batch.draft.body().len());
             if !group.is_empty() && len > GROUP_LEN {
                 break;
             }
@@ -199,23 +171,22 @@ impl Drop for Group<'_> {
 
 impl Inner {
     /// Commits a batch, and returns when it has reached `durability`.
-    pub(crate) fn commit(
-        &self,
-        parts: Vec<Part>,
-        durability: Durability,
-    ) -> Result<Committed, Error> {
+    pub(crate) fn commit(&self, draft: Draft, durability: Durability) -> Result<Committed, Error> {
         self.check_writable()?;
-        let count = parts.iter().map(|part| part.operations.len() as u64).sum();
+        let count = draft.count();
         if count == 0 {
             let end = self.log.lock().end();
             let committed = Committed { seqno: self.store.clock().visible(), end };
             return Ok(committed);
         }
-        let body = encode_body(&parts)?;
-        let has_digests = parts.iter().any(|part| part.digests.is_some());
-        let body_hash = has_digests.then(|| key_hash(&body));
-        self.pace(&parts, count, body.len() as u64)?;
-        let batch = Prepared { parts, count, body, body_hash, durability };
+        if u32::try_from(count).is_err() {
+            let what = "number of operations in a batch";
+            return Err(Error::TooLarge { what, len: count, min: 1, max: u32::MAX.into() });
+        }
+        let body_hash = draft.body_hash()?;
+        let len = draft.body().len() as u64;
+        self.pace(&draft.parts().map(|part| part.core.as_ref()), count, len)?;
+        let batch = Prepared { draft, count, body_hash, durability };
         let committed =
             if self.queue.try_lead() { self.lead_alone(&batch) } else { self.wait(batch) }?;
         if durability == Durability::Sync {
@@ -271,10 +242,10 @@ impl Inner {
     /// Commits `batches`, and says of each what became of it.
     fn commit_group(&self, log: &mut Log, batches: &[&Prepared], outcomes: &mut [Outcome]) {
         for (batch, outcome) in batches.iter().zip(outcomes.iter_mut()) {
-            let gone = batch.parts.iter().find(|part| part.core.is_dropped());
+            let gone = batch.draft.parts().find(|part| part.core.is_dropped());
             *outcome = gone
                 .map(|part| Err(Error::no_keyspace(&part.core.name)))
-                .or_else(|| batch.has_changed().then(|| Err(changed_in_queue())));
+                .or_else(|| batch.has_changed().then(|| Err(changed_in_memory())));
         }
         let some;
         let accepted = if outcomes.iter().all(Option::is_none) {
@@ -329,7 +300,7 @@ impl Inner {
         heads.push(record::VERSION);
         let appended = if let [batch] = accepted {
             record::encode_batch_head(first, batch.count, heads);
-            wal.append(operations, &[heads, &batch.body], mode)
+            wal.append(operations, &[heads, batch.draft.body()], mode)
         } else {
             let mut cuts = Vec::with_capacity(accepted.len());
             for batch in accepted {
@@ -341,7 +312,7 @@ impl Inner {
             let mut from = 0;
             for (batch, &to) in accepted.iter().zip(&cuts) {
                 parts.push(heads.get(from..to).unwrap_or_default());
-                parts.push(&batch.body);
+                parts.push(batch.draft.body());
                 from = to;
             }
             wal.append(operations, &parts, mode)
@@ -354,7 +325,7 @@ impl Inner {
                 let mut end = first;
                 for batch in accepted {
                     end = behind(end, batch.count);
-                    for part in &batch.parts {
+                    for part in batch.draft.parts() {
                         log.note_need(part.core.id, appended.segment, end);
                     }
                 }
@@ -378,19 +349,18 @@ impl Inner {
         first: SeqNo,
     ) -> Result<(), Failure> {
         let mut seqno = first;
-        for part in accepted.iter().flat_map(|batch| &batch.parts) {
-            if let Err(error) = part.apply(seqno) {
+        for batch in accepted {
+            seqno = batch.draft.apply(seqno).map_err(|error| {
                 // The record is in the log, so that the next open has it. This process has not.
                 let why = format!("a logged batch could not be applied: {error}");
                 self.fail(&why);
-                return Err(Failure::Unknown(why));
-            }
-            seqno = behind(seqno, part.operations.len() as u64);
+                Failure::Unknown(why)
+            })?;
         }
         self.store.clock().publish(seqno);
         log.groups += 1;
         log.batches += accepted.len() as u64;
-        for part in accepted.iter().flat_map(|batch| &batch.parts) {
+        for part in accepted.iter().flat_map(|batch| batch.draft.parts()) {
             if self.memory.note(&part.core) {
                 self.seal_if_full(&part.core);
             }
@@ -465,7 +435,12 @@ impl Inner {
     /// Slows a writer of `count` operations, `len` bytes in the log, as far as memory is full, or as a
     /// keyspace it writes to is behind with its flushes or merges; lets him wait while they are too far
     /// behind.
-    pub(crate) fn pace(&self, parts: &[Part], count: u64, len: u64) -> Result<(), Error> {
+    pub(crate) fn pace<'a>(
+        &self,
+        cores: &(impl Iterator<Item = &'a Core> + Clone),
+        count: u64,
+        len: u64,
+    ) -> Result<(), Error> {
         if self.executor == Executor::Inline {
             return Ok(());
         }
@@ -474,14 +449,13 @@ impl Inner {
             let _log = self.log.lock();
             self.seal_if_crowded();
         }
-        self.slow_down(&parts.iter().map(|part| part.core.as_ref()), count, len);
+        self.slow_down(cores, count, len);
         // A database that has failed flushes nothing any more: the commit will say so.
         self.stand_still(|| {
             // Nothing is flushed any more of a keyspace that was dropped: the commit will say so too.
             let is_stalled =
                 |core: &Core| core.is_stalled.load(Ordering::Acquire) && !core.is_dropped();
-            let is_behind =
-                self.memory.is_full() || parts.iter().any(|part| is_stalled(&part.core));
+            let is_behind = self.memory.is_full() || cores.clone().any(is_stalled);
             is_behind && !self.is_failed()
         })
     }
@@ -505,61 +479,6 @@ impl Failure {
             Self::Refused(why) => Error::ReadOnly { why: why.clone() },
             Self::TooLarge { len, limit } => too_large(*len, *limit),
             Self::Unknown(why) => Error::UnknownOutcome { why: why.clone() },
-        }
-    }
-}
-
-fn too_large(len: u64, max: u64) -> Error {
-    Error::TooLarge { what: "the batch", len, min: 1, max }
-}
-
-/// Checks the operations and puts them down as they stand in the log.
-fn encode_body(parts: &[Part]) -> Result<Vec<u8>, Error> {
-    let count: u64 = parts.iter().map(|part| part.operations.len() as u64).sum();
-    if u32::try_from(count).is_err() {
-        let what = "number of operations in a batch";
-        return Err(Error::TooLarge { what, len: count, min: 1, max: u32::MAX.into() });
-    }
-    let operations = parts.iter().flat_map(|part| &part.operations);
-    let room = operations.map(record::operation_len_max).fold(0, usize::saturating_add);
-    // No more than a batch may be long: one that is longer is refused when it has grown to that.
-    let mut body = Vec::with_capacity(room.min(BATCH_LEN_MAX));
-    for part in parts {
-        let tree: TreeId = part.core.id;
-        for (number, operation) in part.operations.iter().enumerate() {
-            // Once it is logged it is too late to find out.
-            part.core.tree.check(std::slice::from_ref(operation))?;
-            let at = body.len();
-            if !record::encode_operation(tree, operation, &mut body) {
-                return Err(Error::invalid("the log has no form for this operation"));
-            }
-            let digest = part.digests.as_ref().and_then(|digests| digests.get(number));
-            let logged = || record::digest_of(body.get(at..).unwrap_or_default());
-            if digest.is_some_and(|digest| logged() != Some(*digest)) {
-                return Err(changed_in_queue());
-            }
-        }
-        if body.len() > BATCH_LEN_MAX {
-            return Err(too_large(body.len() as u64, BATCH_LEN_MAX as u64));
-        }
-    }
-    Ok(body)
-}
-
-#[cfg(all(test, not(any(shuttle, loom))))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_that_changes_while_it_waits_is_noticed_if_its_operations_are_checked() {
-        for is_checked in [true, false] {
-            let body = b"a batch as it stands in the log".to_vec();
-            let body_hash = is_checked.then(|| key_hash(&body));
-            let (parts, durability) = (Vec::new(), Durability::Os);
-            let mut batch = Prepared { parts, count: 1, body, body_hash, durability };
-            assert!(!batch.has_changed());
-            batch.body[7] ^= 1;
-            assert_eq!(batch.has_changed(), is_checked);
         }
     }
 }

@@ -3,7 +3,6 @@ use stratal_types::sync::Arc;
 
 use crate::{
     Error, Keyspace,
-    commit::Part,
     inner::{Core, Inner},
     log::Log,
     work::Role,
@@ -142,8 +141,7 @@ impl Inner {
     /// Gives `tables` their place among the commits.
     fn ingest(&self, core: &Arc<Core>, tables: ReadyTables) -> Result<IngestSummary, Error> {
         self.check_writable()?;
-        let part = Part { core: Arc::clone(core), operations: Vec::new(), digests: None };
-        self.pace(&[part], 0, 0)?;
+        self.pace(&std::iter::once(core.as_ref()), 0, 0)?;
         if core.tree.is_in_memory(&tables) {
             // Most of what is older, while others may still commit.
             self.flush(core, true)?;

@@ -2,12 +2,14 @@ use std::{ops::RangeBounds, time::Duration};
 
 use bytes::Bytes;
 use stratal_engine::{
-    Debt, Pressure, Snapshot, TableStats, TreeEstimate, TreeOptions, TreeRange, TreeStats,
+    Debt, OperationRef, Pressure, Snapshot, TableStats, TreeEstimate, TreeOptions, TreeRange,
+    TreeStats,
 };
 use stratal_types::sync::Arc;
 
 use crate::{
-    Database, Error, Ticket,
+    Database, Durability, Error, Ticket,
+    draft::Draft,
     inner::{Core, Inner},
     work::Role,
 };
@@ -93,8 +95,8 @@ impl Keyspace {
     /// # Errors
     ///
     /// As [`Batch::commit`](crate::Batch::commit).
-    pub fn put(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Result<Ticket, Error> {
-        self.database.batch().put(self, key, value).commit()
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ticket, Error> {
+        self.write(OperationRef::Put { key: key.as_ref(), value: value.as_ref() })
     }
 
     /// Another name for [`put`](Self::put).
@@ -102,11 +104,7 @@ impl Keyspace {
     /// # Errors
     ///
     /// As [`Batch::commit`](crate::Batch::commit).
-    pub fn insert(
-        &self,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
-    ) -> Result<Ticket, Error> {
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ticket, Error> {
         self.put(key, value)
     }
 
@@ -115,8 +113,8 @@ impl Keyspace {
     /// # Errors
     ///
     /// As [`Batch::commit`](crate::Batch::commit).
-    pub fn delete(&self, key: impl Into<Vec<u8>>) -> Result<Ticket, Error> {
-        self.database.batch().delete(self, key).commit()
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Ticket, Error> {
+        self.write(OperationRef::Delete { key: key.as_ref() })
     }
 
     /// Lets the keyspace's merge operator apply `operand` to the value of `key`, or to nothing, when it is
@@ -125,12 +123,8 @@ impl Keyspace {
     /// # Errors
     ///
     /// As [`Batch::commit`](crate::Batch::commit).
-    pub fn merge(
-        &self,
-        key: impl Into<Vec<u8>>,
-        operand: impl Into<Vec<u8>>,
-    ) -> Result<Ticket, Error> {
-        self.database.batch().merge(self, key, operand).commit()
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<Ticket, Error> {
+        self.write(OperationRef::Merge { key: key.as_ref(), operand: operand.as_ref() })
     }
 
     /// Takes the value of every key away that begins with `prefix`.
@@ -159,10 +153,10 @@ impl Keyspace {
     /// As [`Batch::commit`](crate::Batch::commit).
     pub fn delete_range(
         &self,
-        from: impl Into<Vec<u8>>,
-        to: impl Into<Vec<u8>>,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
     ) -> Result<Ticket, Error> {
-        self.database.batch().delete_range(self, from, to).commit()
+        self.write(OperationRef::DeleteRange { from: from.as_ref(), to: to.as_ref() })
     }
 
     /// Takes the value of every key from `from` up to, and without, `to` away, and removes the tables
@@ -187,8 +181,8 @@ impl Keyspace {
     /// values are gone all the same.
     pub fn drop_range(
         &self,
-        from: impl Into<Vec<u8>>,
-        to: impl Into<Vec<u8>>,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
     ) -> Result<Ticket, Error> {
         let ticket = self.delete_range(from, to)?;
         self.flush()?;
@@ -215,6 +209,13 @@ impl Keyspace {
     /// For how long values are kept; `None` for ever.
     pub fn ttl(&self) -> Option<Duration> {
         self.core.tree.ttl()
+    }
+
+    fn write(&self, operation: OperationRef<'_>) -> Result<Ticket, Error> {
+        let mut draft = Draft::default();
+        draft.push(&self.core, operation)?;
+        let committed = self.inner().commit(draft, Durability::Os)?;
+        Ok(Ticket::new(self.database.clone(), committed))
     }
 
     // Reads.

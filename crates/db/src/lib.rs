@@ -82,6 +82,7 @@ mod changes;
 mod batch;
 mod ingestion;
 mod ticket;
+mod draft;
 mod commit;
 mod log;
 mod memory;

@@ -58,18 +58,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         clear_unfinished_creation(fs.as_ref(), &dir)?;
     }
     check_manifest_is_there(&names, &dir)?;
-    let mut context = StoreContext::new(
-        Arc::clone(&fs),
-        &dir,
-        builder.memory_budget / 2,
-        Arc::clone(&builder.randomness),
-    );
-    context.comparators = Arc::new(stratal_types::comparator_named);
-    context.operators = builder.operators();
-    context.prefix_extractors = builder.extractors();
-    context.metrics = Arc::clone(&builder.metrics);
-    context.limiter = builder.limiter_of();
-    context.pool.clone_from(&builder.pool);
+    let context = store_context(builder);
     let opened =
         if builder.read_only { Store::open_existing(context) } else { Store::open(context) };
     let (store, report) = opened.map_err(|error| match error {
@@ -148,6 +137,22 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
     }
     let has_threads = builder.executor == Executor::Threads && !builder.read_only;
     Ok(Database::new(inner, has_threads))
+}
+
+fn store_context(builder: &Builder) -> StoreContext {
+    let mut context = StoreContext::new(
+        Arc::clone(&builder.fs),
+        &builder.dir,
+        builder.memory_budget / 2,
+        Arc::clone(&builder.randomness),
+    );
+    context.comparators = Arc::new(stratal_types::comparator_named);
+    context.operators = builder.operators();
+    context.prefix_extractors = builder.extractors();
+    context.metrics = Arc::clone(&builder.metrics);
+    context.limiter = builder.limiter_of();
+    context.pool.clone_from(&builder.pool);
+    context
 }
 
 fn not_found(dir: &Path) -> Error {

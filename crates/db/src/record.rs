@@ -9,8 +9,8 @@
     clippy::expect_used
 )]
 
-use stratal_engine::{Operation, TreeId};
-use stratal_types::{EntryDigest, KEY_LEN_MAX, SeqNo, VALUE_LEN_MAX, dump::Dump, varint};
+use stratal_engine::{Operation, OperationRef, TreeId};
+use stratal_types::{KEY_LEN_MAX, SeqNo, VALUE_LEN_MAX, dump::Dump, varint};
 
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
@@ -67,7 +67,7 @@ impl Error {
 
 /// Appends an operation, as it stands in a batch. Returns `false`, and appends nothing, if this
 /// version has no form for it.
-pub fn encode_operation(tree: TreeId, operation: &Operation, out: &mut Vec<u8>) -> bool {
+pub fn encode_operation(tree: TreeId, operation: OperationRef<'_>, out: &mut Vec<u8>) -> bool {
     let mut put = |tag, fields: [Option<&[u8]>; 2]| {
         out.push(tag);
         varint::put(out, tree.0);
@@ -78,24 +78,24 @@ pub fn encode_operation(tree: TreeId, operation: &Operation, out: &mut Vec<u8>) 
         true
     };
     match operation {
-        Operation::Put { key, value } => put(tag::PUT, [Some(key), Some(value)]),
-        Operation::Delete { key } => put(tag::DELETE, [Some(key), None]),
-        Operation::WeakDelete { key } => put(tag::WEAK_DELETE, [Some(key), None]),
-        Operation::DeleteRange { from, to } => put(tag::DELETE_RANGE, [Some(from), Some(to)]),
-        Operation::Merge { key, operand } => put(tag::MERGE, [Some(key), Some(operand)]),
+        OperationRef::Put { key, value } => put(tag::PUT, [Some(key), Some(value)]),
+        OperationRef::Delete { key } => put(tag::DELETE, [Some(key), None]),
+        OperationRef::WeakDelete { key } => put(tag::WEAK_DELETE, [Some(key), None]),
+        OperationRef::DeleteRange { from, to } => put(tag::DELETE_RANGE, [Some(from), Some(to)]),
+        OperationRef::Merge { key, operand } => put(tag::MERGE, [Some(key), Some(operand)]),
         _ => false,
     }
 }
 
 /// Bytes that an operation takes, at most, as it stands in a batch.
-pub(crate) fn operation_len_max(operation: &Operation) -> usize {
+pub(crate) fn operation_len_max(operation: OperationRef<'_>) -> usize {
     // The tag, the tree, and the lengths of both fields.
     const BESIDE: usize = 1 + 10 + 5 + 5;
     let (a, b): (&[u8], &[u8]) = match operation {
-        Operation::Put { key, value } => (key, value),
-        Operation::Merge { key, operand } => (key, operand),
-        Operation::DeleteRange { from, to } => (from, to),
-        Operation::Delete { key } | Operation::WeakDelete { key } => (key, &[]),
+        OperationRef::Put { key, value } => (key, value),
+        OperationRef::Merge { key, operand } => (key, operand),
+        OperationRef::DeleteRange { from, to } => (from, to),
+        OperationRef::Delete { key } | OperationRef::WeakDelete { key } => (key, &[]),
         _ => (&[], &[]),
     };
     BESIDE.saturating_add(a.len()).saturating_add(b.len())
@@ -113,7 +113,7 @@ pub fn encode(batches: &[LoggedBatch]) -> Vec<u8> {
     for batch in batches {
         encode_batch_head(batch.first, batch.operations.len() as u64, &mut out);
         for (tree, operation) in &batch.operations {
-            encode_operation(*tree, operation, &mut out);
+            encode_operation(*tree, operation.into(), &mut out);
         }
     }
     out
@@ -132,27 +132,27 @@ pub fn decode(payload: &[u8]) -> Result<Vec<LoggedBatch>, Error> {
         let mut operations = Vec::new();
         for _ in 0..count {
             let fields = reader.operation()?;
-            operations.push((fields.1, operation_of(fields)));
+            operations.push((fields.1, operation_of(fields).to_operation()));
         }
         batches.push(LoggedBatch { first, operations });
     }
     Ok(batches)
 }
 
-/// The [digest](Operation::digest) of the operation that `bytes` begin with, as it stands there.
-pub(crate) fn digest_of(bytes: &[u8]) -> Option<EntryDigest> {
+/// Operations as they stand in a batch, one after the other, without what stands before them. Ends where
+/// there is none.
+pub(crate) fn operations(bytes: &[u8]) -> impl Iterator<Item = OperationRef<'_>> {
     let mut reader = Reader { payload: bytes, rest: bytes, next: 0 };
-    reader.operation().ok().map(|fields| operation_of(fields).digest())
+    std::iter::from_fn(move || reader.operation().ok().map(operation_of))
 }
 
-fn operation_of((tag, _, a, b): Fields<'_>) -> Operation {
-    let key = a.to_vec();
+fn operation_of((tag, _, key, second): Fields<'_>) -> OperationRef<'_> {
     match tag {
-        tag::PUT => Operation::Put { key, value: b.to_vec() },
-        tag::DELETE => Operation::Delete { key },
-        tag::WEAK_DELETE => Operation::WeakDelete { key },
-        tag::MERGE => Operation::Merge { key, operand: b.to_vec() },
-        _ => Operation::DeleteRange { from: key, to: b.to_vec() },
+        tag::PUT => OperationRef::Put { key, value: second },
+        tag::DELETE => OperationRef::Delete { key },
+        tag::WEAK_DELETE => OperationRef::WeakDelete { key },
+        tag::MERGE => OperationRef::Merge { key, operand: second },
+        _ => OperationRef::DeleteRange { from: key, to: second },
     }
 }
 

@@ -27,37 +27,6 @@ fn can_flip() -> bool {
 }
 
 #[test]
-fn a_batch_that_changed_before_it_was_logged_is_refused() {
-    if !can_flip() {
-        return;
-    }
-    let fs = Arc::new(MemFs::new());
-    for is_asked in [true, false] {
-        let db = open(&fs, if is_asked { options() } else { small_trees() });
-        let places = db.open_keyspace("default").unwrap();
-        for in_key in [true, false] {
-            let (key, value) = (b"AD/Vila".to_vec(), b"1418".to_vec());
-            // They are not copied before they are logged.
-            let place = if in_key { key.as_ptr().addr() + 3 } else { value.as_ptr().addr() + 3 };
-            let mut batch = db.batch();
-            batch.put(&places, "AD/Canillo", "3292").put(&places, key, value);
-            flip_in_memory(place, 1).unwrap();
-            let committed = batch.commit();
-            if is_asked {
-                assert!(matches!(committed, Err(Error::MemoryDamage { .. })), "{committed:?}");
-                assert_eq!(places.len().unwrap(), 0, "nothing of the batch");
-            } else {
-                committed.unwrap();
-            }
-        }
-        assert_eq!(db.health(), Health::Healthy);
-        places.put("AD/Encamp", "11223").unwrap();
-        places.clear().unwrap();
-        db.close().unwrap();
-    }
-}
-
-#[test]
 fn a_row_that_changed_in_memory_is_found_in_the_log_as_it_was() {
     if !can_flip() {
         return;
