@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use stratal_fs::{Access, FileSynced, NewFile, Origin};
+use stratal_archive::ArchiveHeader;
+use stratal_fs::{FileSynced, Origin, ReopenedFile};
 use stratal_manifest::TableMeta;
 use stratal_sst::{FileSource, OpenOptions, Table};
 use stratal_types::SeqNo;
@@ -117,11 +118,12 @@ impl Tree {
     /// Opens a table that may become part of the tree, and reads all of it.
     fn open_apart(&self, path: &Path) -> Result<Table, Error> {
         let fail = |source| Error::Table { path: path.to_owned(), source };
-        let file = self.store.files.fs.open(path, Access::Read).and_then(FileSource::new);
-        let source = file.map_err(|error| Error::io("open", path, error))?;
+        let files = &self.store.files;
+        let source = FileSource::reopened(&files.open, &files.fs, path)
+            .map_err(|error| Error::io("open", path, error))?;
         // Refused if a number is not 0.
         let options = OpenOptions { overlay: Some(SeqNo::ZERO), ..OpenOptions::default() };
-        let context = self.store.files.context(&self.comparator);
+        let context = files.context(&self.comparator);
         let table = Table::open_with(&context, Arc::new(source), options);
         let table = table.map_err(|error| match error {
             error @ stratal_sst::Error::OverlayRefused { .. } => refused(path, &error.to_string()),
@@ -154,18 +156,18 @@ impl Tree {
     }
 
     fn copy(&self, from: &Path, to: &Path, context: &JobContext) -> Result<FileSynced, Error> {
-        let fs = self.store.files.fs.as_ref();
+        let files = &self.store.files;
         let read = |error| Error::io("read", from, error);
-        let source = fs.open(from, Access::Read).map_err(read)?;
-        let len = source.len().map_err(read)?;
-        let file = NewFile::create(fs, to).map_err(|error| Error::io("create", to, error))?;
-        let mut file = PacedFile::new(file, context);
+        let source = ReopenedFile::open(&files.open, &files.fs, from, ArchiveHeader::LEN);
+        let source = source.map_err(read)?;
+        let len = source.len();
+        let mut file = PacedFile::create(to, context)?;
         let mut piece = vec![0; COPY_LEN];
         let mut at = 0;
         while at < len {
             let here = usize::try_from(len - at).unwrap_or(COPY_LEN).min(COPY_LEN);
             let piece = piece.get_mut(..here).unwrap_or_default();
-            source.read_exact_at(piece, at).map_err(read)?;
+            source.read(|file| file.read_exact_at(piece, at)).map_err(read)?;
             file.write_all(piece).map_err(|error| Error::io("write", to, error))?;
             at += here as u64;
         }

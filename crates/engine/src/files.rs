@@ -5,23 +5,25 @@ use std::{
     sync::Arc,
 };
 
-use stratal_fs::{Access, Fs};
+use stratal_fs::{FileReplaced, Fs, OpenFiles};
 use stratal_manifest::{FileName, TableMeta};
-use stratal_sst::{FileSource, OpenOptions, Table, TableContext};
+use stratal_sst::{OpenOptions, Table, TableContext};
 use stratal_types::{
     Comparator, PrefixExtractor,
     sync::{
         Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
-use crate::{Error, PrefixExtractors};
+use crate::{Error, PrefixExtractors, table_file::TableFile};
 
 /// The files of a database.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) fs: Arc<dyn Fs>,
+    /// Which tables are open.
+    pub(crate) open: OpenFiles,
     dir: PathBuf,
     /// Without a comparator: each tree brings its own.
     context: TableContext,
@@ -43,7 +45,7 @@ impl std::fmt::Debug for Extractors {
 
 impl Files {
     pub(crate) fn new(
-        fs: Arc<dyn Fs>,
+        (fs, open): (Arc<dyn Fs>, OpenFiles),
         dir: PathBuf,
         context: TableContext,
         extractors: PrefixExtractors,
@@ -51,6 +53,7 @@ impl Files {
     ) -> Self {
         Self {
             fs,
+            open,
             dir,
             context,
             extractors: Extractors(extractors),
@@ -131,11 +134,9 @@ impl Drop for CleanUp<'_> {
 #[derive(Debug)]
 pub(crate) struct TableHandle {
     pub(crate) meta: Arc<TableMeta>,
-    files: Arc<Files>,
+    file: Arc<TableFile>,
     comparator: Arc<dyn Comparator>,
     table: OnceLock<Table>,
-    /// No version that will ever be current has it.
-    is_doomed: AtomicBool,
 }
 
 impl TableHandle {
@@ -144,16 +145,17 @@ impl TableHandle {
         files: Arc<Files>,
         comparator: Arc<dyn Comparator>,
     ) -> Self {
-        Self { meta, files, comparator, table: OnceLock::new(), is_doomed: AtomicBool::new(false) }
+        let file = Arc::new(TableFile::new(files, meta.number));
+        Self { meta, file, comparator, table: OnceLock::new() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.files.table_path(self.meta.number)
+        self.file.path()
     }
 
     /// Lets the file go as soon as nobody reads it.
     pub(crate) fn doom(&self) {
-        self.is_doomed.store(true, Ordering::Relaxed);
+        self.file.doom();
     }
 
     /// The table, opened and compared with what the manifest says about it.
@@ -173,21 +175,29 @@ impl TableHandle {
 
     /// Adds the file to what a table says.
     pub(crate) fn error(&self, source: stratal_sst::Error) -> Error {
-        Error::Table { path: self.path(), source }
+        let path = self.path();
+        match source {
+            stratal_sst::Error::Read { source, .. } if is_missing(&source) => {
+                Error::Missing { path }
+            }
+            stratal_sst::Error::Read { source, .. } if FileReplaced::is(&source) => {
+                Error::Mismatch { path, what: "it is another file than was there before" }
+            }
+            source => Error::Table { path, source },
+        }
     }
 
     fn open(&self) -> Result<Table, Error> {
         let path = self.path();
-        let source = match self.files.fs.open(&path, Access::Read).and_then(FileSource::new) {
+        let source = match self.file.source() {
             Ok(source) => source,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::Missing { path });
-            }
+            Err(error) if is_missing(&error) => return Err(Error::Missing { path }),
             Err(error) => return Err(Error::io("open", path, error)),
         };
-        let context = self.files.context(&self.comparator);
+        let files = &self.file.files;
+        let context = files.context(&self.comparator);
         let options = OpenOptions { overlay: self.meta.seqno_overlay, ..OpenOptions::default() };
-        let named = |name: &str| self.files.extractor_named(name);
+        let named = |name: &str| files.extractor_named(name);
         let table = Table::open_named(&context, Arc::new(source), options, named);
         let table = table.map_err(|source| self.error(source))?;
         let info = table.info();
@@ -202,12 +212,9 @@ impl TableHandle {
     }
 }
 
-impl Drop for TableHandle {
-    fn drop(&mut self) {
-        if self.is_doomed.load(Ordering::Relaxed) {
-            self.files.give_up(self.path());
-        }
-    }
+/// Whether there is no such file.
+fn is_missing(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
 }
 
 /// Owns the files that a running job makes, all of its parts together, until they are part of a

@@ -21,7 +21,8 @@
 //!   so. A job's files belong to its ledger until the edit is durable; what ends the job early removes
 //!   them. If nobody knows whether the edit is durable they stay until somebody does.
 //! * **A file goes when nobody can read it any more**: it is in no current version, and the last read
-//!   state that has it is gone.
+//!   state that has it is gone. Until then it keeps its name: whether it is open does not matter, since
+//!   of all tables no more than [so many](StoreContext::open_files) are.
 //! * **Flushes install in the order of sealing**, and move the flushed bound in the same edit.
 //! * **No lock that a reader takes is held across I/O.** Readers take none; the swap of a read state
 //!   takes a leaf lock for the swap alone.
@@ -112,6 +113,7 @@ mod removal;
 mod drop_range;
 mod expiry;
 mod files;
+mod table_file;
 pub mod identity;
 mod error;
 #[cfg(all(test, loom))]
@@ -146,7 +148,7 @@ pub use stratal_compaction::plan::{
     Debt, FifoOptions, Job, LazyLeveledOptions, LeveledOptions, Pressure, StrategyOptions,
     TieredOptions,
 };
-pub use stratal_fs::{Origin, RateLimiter};
+pub use stratal_fs::{OpenFileStats, OpenFiles, Origin, RateLimiter};
 pub use stratal_manifest::TreeId;
 pub use stratal_merge::{MergeOperator, OperatorError, operator_named};
 pub use stratal_sst::BlockPool;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use stratal_fs::{FileSynced, NewFile, Origin, Synced, sync_dirs};
+use stratal_fs::{FileSynced, Origin, Synced, sync_dirs};
 use stratal_manifest::TableMeta;
 use stratal_sst::{Finished, TableFiles, TableIdentity, TableInfo};
 use stratal_types::{Comparator, FileUid, SeqNo};
@@ -81,11 +81,8 @@ impl TableFiles for Outputs<'_> {
 
     fn begin(&mut self) -> Result<(PacedFile, TableIdentity), Error> {
         self.current = self.context.ledger.next_table();
-        let path = &self.current.1;
-        let store = &self.context.store;
-        let file = NewFile::create(store.files.fs.as_ref(), path)
-            .map_err(|error| Error::io("create", path, error))?;
-        Ok((PacedFile::new(file, &self.context), store.new_identity()))
+        let file = PacedFile::create(&self.current.1, &self.context)?;
+        Ok((file, self.context.store.new_identity()))
     }
 
     fn end(&mut self, finished: Finished<PacedFile>) -> Result<(), Error> {

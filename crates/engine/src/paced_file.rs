@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     sync::Arc,
 };
 
-use stratal_fs::{FileSynced, NewFile, Origin, RateLimiter};
+use stratal_fs::{FileSynced, HeldPlace, NewFile, Origin, RateLimiter};
 
-use crate::{outputs::JobContext, stop::Stop};
+use crate::{Error, outputs::JobContext, stop::Stop};
 
 /// Bytes that are written between two payments.
 const CHARGE_LEN: u64 = 64 << 10;
@@ -21,17 +22,24 @@ pub(crate) struct PacedFile {
     origin: Origin,
     /// Bytes of the file that are charged.
     charged: u64,
+    /// Given back when the file is closed.
+    _place: HeldPlace,
 }
 
 impl PacedFile {
-    pub(crate) fn new(file: NewFile, context: &JobContext) -> Self {
-        Self {
+    pub(crate) fn create(path: &Path, context: &JobContext) -> Result<Self, Error> {
+        let files = &context.store.files;
+        let place = files.open.hold();
+        let file = NewFile::create(files.fs.as_ref(), path)
+            .map_err(|error| Error::io("create", path, error))?;
+        Ok(Self {
             file,
             limiter: Arc::clone(&context.store.context.limiter),
             stop: context.stop.clone(),
             origin: context.origin,
             charged: 0,
-        }
+            _place: place,
+        })
     }
 
     /// As [`NewFile::finish`].

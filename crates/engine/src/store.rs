@@ -6,7 +6,7 @@ use std::{
 
 use stratal_archive::ArchiveHeader;
 use stratal_cache::Cache;
-use stratal_fs::{Access, Fs, RateLimiter, create_dir_synced};
+use stratal_fs::{Access, Fs, OpenFiles, RateLimiter, create_dir_synced};
 use stratal_manifest::{
     FileName, Manifest, ManifestContext, ManifestOptions, NewTree, Orphan, RecoveryMode,
     RecoveryReport, Timeline, TreeId, Version, VersionEdit, last_number, orphans,
@@ -71,6 +71,10 @@ pub struct StoreContext {
     /// Counts what flushes, merges and ingestions write, and keeps them to a rate. Other stores may have
     /// the same. Default: no limit.
     pub limiter: Arc<RateLimiter>,
+    /// How many table files are open at once, for reading and for writing, of all trees. Other stores may
+    /// have the same. A table that is not open is opened again when something has to be read from it
+    /// that the cache does not hold. Default [`OpenFiles::MAX_DEFAULT`].
+    pub open_files: OpenFiles,
 }
 
 impl StoreContext {
@@ -94,6 +98,7 @@ impl StoreContext {
             time: Arc::new(system_time_ms),
             pool: None,
             limiter: Arc::new(RateLimiter::new(0)),
+            open_files: OpenFiles::default(),
         }
     }
 }
@@ -205,7 +210,8 @@ impl Store {
             db_id,
             ..TableContext::default()
         };
-        let (fs, dir) = (Arc::clone(&context.fs), context.dir.clone());
+        let fs = (Arc::clone(&context.fs), context.open_files.clone());
+        let dir = context.dir.clone();
         let store = Self {
             clock: Arc::new(clock),
             files: Arc::new(Files::new(
@@ -424,6 +430,7 @@ impl Store {
     fn is_ours(&self, path: &Path) -> Result<bool, Error> {
         let mut header = [0; ArchiveHeader::LEN];
         let fs = self.context.fs.as_ref();
+        let _place = self.files.open.hold();
         let read = fs.open(path, Access::Read).and_then(|file| {
             let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(header.len());
             file.read_exact_at(&mut header[..len], 0)
@@ -455,6 +462,11 @@ impl Store {
     /// What counts and limits what jobs write.
     pub fn limiter(&self) -> &Arc<RateLimiter> {
         &self.context.limiter
+    }
+
+    /// Which table files are open, and how many may be.
+    pub fn open_files(&self) -> &OpenFiles {
+        &self.context.open_files
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -96,6 +96,13 @@ impl OpenFiles {
         HeldPlace { _place: self.pool.hold() }
     }
 
+    /// How many files the system lets this process have open, of any sort; `None` for any number. What
+    /// else is open counts too: leave room.
+    pub fn system_max() -> Option<usize> {
+        let max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+        Some(usize::try_from(max).unwrap_or(usize::MAX))
+    }
+
     /// What is open, and what was done.
     pub fn stats(&self) -> OpenFileStats {
         let counts = self.pool.counts();

@@ -1,7 +1,8 @@
-use std::{fmt::Debug, io, ops::Range};
+use std::{fmt::Debug, io, ops::Range, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use stratal_fs::{File, ReadPart};
+use stratal_archive::ArchiveHeader;
+use stratal_fs::{File, Fs, OpenFiles, ReadPart, ReopenedFile};
 
 use crate::handle::BlockHandle;
 
@@ -49,15 +50,50 @@ impl ReadAt for Bytes {
 /// A table in a file.
 #[derive(Debug)]
 pub struct FileSource {
-    file: Box<dyn File>,
+    file: Opened,
     len: u64,
+}
+
+#[derive(Debug)]
+enum Opened {
+    /// For as long as the source is there.
+    Always(Box<dyn File>),
+    /// While there is room for it.
+    Sometimes(ReopenedFile),
 }
 
 impl FileSource {
     /// Takes over an open file and looks up its length.
     pub fn new(file: Box<dyn File>) -> io::Result<Self> {
         let len = file.len()?;
-        Ok(Self { file, len })
+        Ok(Self { file: Opened::Always(file), len })
+    }
+
+    /// Opens the file at `path`, which counts among `open` and may be closed for others at any time, and
+    /// is opened again when something is read from it. What the cache holds of the table is there all
+    /// the while.
+    ///
+    /// The file must keep its name. When it is opened again it must have the same length and the same
+    /// header, which names its identity, or reads fail with a
+    /// [`FileReplaced`](stratal_fs::FileReplaced).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ReopenedFile::open`].
+    pub fn reopened(
+        open: &OpenFiles,
+        fs: &Arc<dyn Fs>,
+        path: impl Into<PathBuf>,
+    ) -> io::Result<Self> {
+        let file = ReopenedFile::open(open, fs, path, ArchiveHeader::LEN)?;
+        Ok(Self { len: file.len(), file: Opened::Sometimes(file) })
+    }
+
+    fn with_file<T>(&self, read: impl FnOnce(&dyn File) -> io::Result<T>) -> io::Result<T> {
+        match &self.file {
+            Opened::Always(file) => read(file.as_ref()),
+            Opened::Sometimes(file) => file.read(read),
+        }
     }
 }
 
@@ -69,7 +105,7 @@ impl ReadAt for FileSource {
     fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
         let (start, end) = checked_range(&range, self.len)?;
         let mut bytes = vec![0; end - start];
-        self.file.read_exact_at(&mut bytes, range.start)?;
+        self.with_file(|file| file.read_exact_at(&mut bytes, range.start))?;
         Ok(bytes.into())
     }
 
@@ -82,7 +118,7 @@ impl ReadAt for FileSource {
         let parts = ranges.iter().zip(&mut bufs);
         let mut parts: Vec<_> =
             parts.map(|(range, buf)| ReadPart { offset: range.start, buf }).collect();
-        self.file.read_exact_each(&mut parts)?;
+        self.with_file(|file| file.read_exact_each(&mut parts))?;
         Ok(bufs.into_iter().map(Bytes::from).collect())
     }
 }

@@ -32,4 +32,5 @@ mod ttl;
 mod deletes;
 mod overlapping;
 mod threads;
+mod open_files;
 mod invariants;
