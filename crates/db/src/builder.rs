@@ -9,7 +9,7 @@ use std::{
 };
 
 use stratal_engine::{
-    BlockPool, MergeOperator, Operators, PrefixExtractors, Randomness, RateLimiter,
+    BlockPool, MergeOperator, OpenFiles, Operators, PrefixExtractors, Randomness, RateLimiter,
     StrategyOptions, TreeOptions, operator_named,
 };
 use stratal_fs::{Access, Fs, StdFs};
@@ -49,6 +49,8 @@ pub struct Builder {
     prefix_extractors: Vec<Arc<dyn PrefixExtractor>>,
     background_write_rate: u64,
     shared_limiter: Option<Arc<RateLimiter>>,
+    max_open_files: Option<usize>,
+    shared_open_files: Option<OpenFiles>,
     pub(crate) pool: Option<Arc<dyn BlockPool>>,
     pub(crate) compaction_threads: Option<NonZero<usize>>,
 }
@@ -82,6 +84,8 @@ impl Builder {
             prefix_extractors: Vec::new(),
             background_write_rate: 0,
             shared_limiter: None,
+            max_open_files: None,
+            shared_open_files: None,
             pool: None,
             compaction_threads: None,
         }
@@ -178,6 +182,24 @@ impl Builder {
         self
     }
 
+    /// How many table files may be open at once, those that are written among them; 0 for any number. One
+    /// that was closed for others is opened again when something is read from it that is not in the cache.
+    /// The log and the manifest do not count: they are some few files. Can be
+    /// [changed](Database::set_max_open_files) at any time. Default 1000, or half of what the system lets
+    /// the process have open if that is less.
+    pub fn max_open_files(mut self, files: usize) -> Self {
+        self.max_open_files = Some(files);
+        self
+    }
+
+    /// Lets no more table files be open at once, together with those of all others that have the same
+    /// `open_files`, than these allow: for several databases in one process.
+    /// [`max_open_files`](Self::max_open_files) is of no account then.
+    pub fn open_files(mut self, open_files: OpenFiles) -> Self {
+        self.shared_open_files = Some(open_files);
+        self
+    }
+
     /// Threads that help with flushes and merges: they compress blocks, and do parts of merges that are
     /// large, if [`TreeOptions::max_subcompactions`] allows several. A job never waits for a thread of
     /// the pool to become free. Default: none.
@@ -220,6 +242,16 @@ impl Builder {
     pub(crate) fn limiter_of(&self) -> Arc<RateLimiter> {
         let own = || Arc::new(RateLimiter::new(self.background_write_rate));
         self.shared_limiter.clone().unwrap_or_else(own)
+    }
+
+    /// Which table files are open.
+    pub(crate) fn open_files_of(&self) -> OpenFiles {
+        let own = || match (self.max_open_files, OpenFiles::system_max()) {
+            (Some(max), _) => OpenFiles::new(max),
+            (None, Some(most)) => OpenFiles::new(OpenFiles::MAX_DEFAULT.min((most / 2).max(1))),
+            (None, None) => OpenFiles::default(),
+        };
+        self.shared_open_files.clone().unwrap_or_else(own)
     }
 
     /// Merge operators by name.

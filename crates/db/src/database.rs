@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use stratal_engine::{Origin, Snapshot, Store, Tree, TreeSettings, TreeStats};
+use stratal_engine::{OpenFileStats, Origin, Snapshot, Store, Tree, TreeSettings, TreeStats};
 use stratal_types::{
     SeqNo, comparator_named,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -78,6 +78,9 @@ pub struct DatabaseStats {
     pub log_floor: u64,
     /// Why the last flush or merge failed, if none has succeeded since.
     pub job_failure: Option<String>,
+    /// Table files that are open, and how often they were opened, by all who
+    /// [share](Builder::open_files) the cap.
+    pub open_files: OpenFileStats,
     /// For how long writers were slowed because flushes or merges were behind, all of them together.
     pub writers_slowed: Duration,
     /// For how long writers stood still because flushes or merges were too far behind, all of them
@@ -327,6 +330,7 @@ impl Database {
             log_unsynced_len: log.wal.as_ref().map_or(0, stratal_wal::Wal::unsynced_len),
             log_floor: inner.floor.load(Ordering::Acquire),
             job_failure: inner.work.failure(),
+            open_files: inner.store.open_files().stats(),
         }
     }
 
@@ -354,6 +358,12 @@ impl Database {
     /// for any number. If the limiter is [shared](Builder::limiter), this goes for all who share it.
     pub fn set_background_write_rate(&self, bytes_per_second: u64) {
         self.inner().store.limiter().set_rate(bytes_per_second);
+    }
+
+    /// How many table files may be open at once from now on; 0 for any number. What is too much is closed.
+    /// If the cap is [shared](Builder::open_files), this goes for all who share it.
+    pub fn set_max_open_files(&self, files: usize) {
+        self.inner().store.open_files().set_max(files);
     }
 
     /// Bytes a second that flushes, merges and ingestions may write; 0 for any number.

@@ -107,10 +107,10 @@ pub use keyspace::{Keyspace, KeyspaceInfo, KeyspaceOptions, Range};
 pub use reader::KeyspaceReader;
 pub use stratal_engine::{
     BlockPool, Change, ChangeOptions, Debt, FifoOptions, FilterPolicy, IngestSummary,
-    LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator, OperandStats, Operation,
-    OperatorError, Origin, Pressure, Randomness, RateLimiter, Snapshot, StrategyOptions,
-    TableDetails, TableStats, TieredOptions, TrafficStats, TreeEstimate, TreeOptions, TreeStats,
-    operator_named,
+    LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator, OpenFileStats, OpenFiles,
+    OperandStats, Operation, OperatorError, Origin, Pressure, Randomness, RateLimiter, Snapshot,
+    StrategyOptions, TableDetails, TableStats, TieredOptions, TrafficStats, TreeEstimate,
+    TreeOptions, TreeStats, operator_named,
 };
 pub use stratal_types::{
     Counter, Counters, CutOptions, DelimitedPrefix, FixedPrefix, Metrics, PrefixExtractor,

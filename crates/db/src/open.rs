@@ -151,6 +151,7 @@ fn store_context(builder: &Builder) -> StoreContext {
     context.prefix_extractors = builder.extractors();
     context.metrics = Arc::clone(&builder.metrics);
     context.limiter = builder.limiter_of();
+    context.open_files = builder.open_files_of();
     context.pool.clone_from(&builder.pool);
     context
 }

@@ -189,7 +189,7 @@ impl Inner {
         report: &mut VerifyReport,
     ) -> Result<(), Error> {
         let path = self.dir.join(FileName::Table(meta.number).to_string());
-        let source = self.fs.open(&path, Access::Read).and_then(FileSource::new);
+        let source = FileSource::reopened(self.store.open_files(), &self.fs, &path);
         let source = source.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing { file: path.clone() },
             _ => Error::io("open", &path, error),
