@@ -176,31 +176,29 @@ impl Cache {
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         let shard = self.shard_of(key);
-        if let Some(value) = self.find(shard, key) {
+        // Whoever has slots has looked there, and finds nothing by the key either, but for what came by
+        // somebody who has no slots, or has others.
+        let is_hidden = slot.is_some_and(|(slots, at)| !slots.shows(at));
+        if !is_hidden && let Some(value) = self.find(shard, key) {
             shard.count_hit();
-            // It came by somebody who has no slots, or has others.
+            return Ok(value);
+        }
+        let (found, turn) = match shard.claim(key) {
+            Claim::Found(held) => (held.downcast(), None),
+            // Whoever had the turn before may have put the value there.
+            Claim::Mine(turn) => match self.find_large(key) {
+                Some(value) => (Some(value), None),
+                None => (None, Some(turn)),
+            },
+        };
+        if let Some(value) = found {
+            shard.count_hit();
+            // Whoever loaded it just now may have shown it.
             if slot.is_some_and(|(slots, at)| !slots.shows(at)) {
                 self.insert_in(slot, key, priority, &value);
             }
             return Ok(value);
         }
-        let turn = match shard.claim(key) {
-            Claim::Found(held) => {
-                if let Some(value) = held.downcast() {
-                    shard.count_hit();
-                    return Ok(value);
-                }
-                None
-            }
-            Claim::Mine(turn) => {
-                // Whoever had the turn before may have put the value there.
-                if let Some(value) = self.find_large(key) {
-                    shard.count_hit();
-                    return Ok(value);
-                }
-                Some(turn)
-            }
-        };
         shard.count_miss();
         let value = Arc::new(load()?);
         match turn {
