@@ -87,7 +87,9 @@ impl<E: Engine> Bench<E> {
 
     fn reads_of_everything_cached(&mut self) -> Res<()> {
         let (n, q) = (self.keys.n, self.reads);
-        self.opts.cache_bytes = self.opts.cache_bytes.max(4 * n * self.pair());
+        // Four times the data is enough for every engine. Of the largest ones so much must do.
+        let most = (meter::memory_len() / 3 * 2).min(4 * n * self.pair());
+        self.opts.cache_bytes = self.opts.cache_bytes.max(most);
         self.reopen("reopen_cached", false)?;
         self.warm(q, 0, n)?;
         self.reads("get_cached", q * 2, 0, n, false)?;
@@ -114,18 +116,26 @@ impl<E: Engine> Bench<E> {
         self.full_scan("blob_readseq_after_major", false, Some(n))
     }
 
-    /// For profilers: a compacted tree, then only hot reads for `dur`.
-    pub(super) fn suite_hot(&mut self, dur: Duration) -> Res<()> {
+    /// For profilers: a compacted tree, then one kind of read for `dur`, of so many percent of the keys.
+    pub(super) fn suite_hot(&mut self, what: &str, percent: u64, dur: Duration) -> Res<()> {
         let n = self.keys.n;
-        self.open()?;
+        let span = (n / 100 * percent).clamp(1, n);
+        let lo = if span <= n / 2 { n / 4 } else { 0 };
         let perm = std::mem::take(&mut self.perm);
+        self.open()?;
         self.fill("fillrandom", n, 0, |j| u64::from(perm[j as usize]))?;
+        drop(perm);
         self.major("major", n)?;
+        self.warm(self.reads / 2, lo, span)?;
         let t0 = Instant::now();
-        let mut x = 0;
         while t0.elapsed() < dur {
-            self.reads("readhot", self.reads, n / 4, n / 10, x == 0)?;
-            x += 1;
+            match what {
+                "get" => self.reads("hot_get", self.reads, lo, span, false)?,
+                "missing" => self.missing("hot_missing", self.reads)?,
+                "seek" => self.seeks("hot_seek", self.reads / 10, true)?,
+                "scan" => self.full_scan("hot_scan", false, Some(n))?,
+                other => return Err(format!("--what={other}: get, missing, seek or scan").into()),
+            }
         }
         Ok(())
     }
