@@ -51,6 +51,7 @@ mod fs;
 mod file;
 mod lock;
 mod new_file;
+mod sync_behind;
 mod synced;
 mod std_fs;
 mod small_writes;

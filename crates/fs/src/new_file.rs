@@ -2,9 +2,10 @@ use std::{
     error::Error,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::{File, FileSynced, Fs};
+use crate::{File, FileSynced, Fs, sync_behind::SyncBehind};
 
 /// Bytes that are given to the system at once, from a multiple of it on: where a write begins or ends within
 /// a page, the system fills the rest of the page with zeros first.
@@ -33,11 +34,13 @@ const BUF_LEN: usize = 128 << 10;
 /// ```
 #[derive(Debug)]
 pub struct NewFile {
-    file: Box<dyn File>,
+    file: Arc<dyn File>,
     path: PathBuf,
     buf: Vec<u8>,
     /// Bytes given to the system, which are those before `buf`.
     written: u64,
+    /// The sync that is under way, or was the last.
+    behind: Option<Arc<SyncBehind>>,
     abandoned: Option<io::ErrorKind>,
 }
 
@@ -62,8 +65,8 @@ impl NewFile {
     /// Creates the file, which must not exist.
     pub fn create(fs: &dyn Fs, path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        let file = fs.create(&path)?;
-        Ok(Self { file, path, buf: Vec::new(), written: 0, abandoned: None })
+        let file = Arc::from(fs.create(&path)?);
+        Ok(Self { file, path, buf: Vec::new(), written: 0, behind: None, abandoned: None })
     }
 
     /// Bytes accepted so far, buffered ones among them: where the next byte will stand.
@@ -89,13 +92,44 @@ impl NewFile {
     /// Makes what was accepted so far durable, but not the file's name.
     pub fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.attempt(|this| this.file.sync_data())
+        self.attempt(|this| {
+            this.end_sync()?;
+            this.file.sync_data()
+        })
+    }
+
+    /// Begins to make what the system was given so far durable, as a job that `spawn` runs on another
+    /// thread, and does not wait for it: so that [`finish`](Self::finish) has less left to wait for. If
+    /// the job begun before is still at work, nothing happens. A job that is dropped, or is not begun
+    /// by the time that the file is finished, was for nothing and does no harm.
+    ///
+    /// # Errors
+    ///
+    /// That of the job begun before, which abandons the file.
+    pub fn sync_behind(&mut self, spawn: &dyn Fn(Box<dyn FnOnce() + Send>)) -> io::Result<()> {
+        self.attempt(|this| {
+            match this.behind.as_ref().map(|behind| behind.outcome()) {
+                Some(None) => return Ok(()),
+                Some(Some(outcome)) => outcome?,
+                None => {}
+            }
+            this.behind = Some(SyncBehind::begin(&this.file, spawn));
+            Ok(())
+        })
+    }
+
+    /// Ends the sync that is under way, and says what came of the last.
+    fn end_sync(&mut self) -> io::Result<()> {
+        Ok(self.behind.take().map_or(Ok(()), |behind| behind.end())?)
     }
 
     /// Writes what is buffered, and makes the file durable, but not its name.
     pub fn finish(mut self) -> io::Result<FileSynced> {
         self.flush()?;
-        self.attempt(|this| this.file.sync_all())?;
+        self.attempt(|this| {
+            this.end_sync()?;
+            this.file.sync_all()
+        })?;
         Ok(FileSynced::new(self.path, self.written))
     }
 
