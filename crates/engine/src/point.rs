@@ -64,7 +64,7 @@ pub(crate) fn candidates<'a>(view: &'a View, key: &'a [u8], bound: SeqNo) -> Can
     Candidates { runs: view.in_order(), key, bound, hash: None, asked, ahead: 0 }
 }
 
-impl<'a> Candidates<'a> {
+impl Candidates<'_> {
     /// Asks the filters of the next runs.
     #[inline(never)]
     fn ask_ahead(&mut self, hash: u64) {

@@ -109,7 +109,11 @@ mod tests {
     }
 
     fn bound(at: usize, key: &[u8]) -> Bound<Vec<u8>> {
-        if at % 2 == 0 { Bound::Included(key.to_vec()) } else { Bound::Excluded(key.to_vec()) }
+        if at.is_multiple_of(2) {
+            Bound::Included(key.to_vec())
+        } else {
+            Bound::Excluded(key.to_vec())
+        }
     }
 
     proptest! {

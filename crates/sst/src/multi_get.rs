@@ -174,13 +174,18 @@ impl Table {
         places: &mut Vec<Place<'p>>,
         missed: &mut Vec<Missed>,
     ) -> Result<(), Error> {
-        let Some(filter) = self.resident_whole_filter(pin) else {
-            missed.extend(batch.map(|key| Missed { key, step: Step::Filter }));
-            return Ok(());
+        let filter = match self.resident_whole_filter(pin) {
+            Ok(filter) => filter,
+            Err(step) => {
+                missed.extend(batch.map(|key| Missed { key, step }));
+                return Ok(());
+            }
         };
         let asked = keys.get(batch.clone()).unwrap_or_default();
         if let Some(filter) = filter {
-            asked.iter().for_each(|(_, hash)| filter.prefetch(*hash));
+            for (_, hash) in asked {
+                filter.prefetch(*hash);
+            }
         }
         // Of a table of two levels the filter is the partition's.
         let step = if self.is_divided() { Step::Filter } else { Step::Index };

@@ -145,15 +145,19 @@ impl Table {
         self.inner.shown(fences.blocks()?, row, (TableBlock::Data, at), pin)
     }
 
-    /// The filter over the whole table, if there is one; `None` if it must be read.
+    /// The filter over the whole table, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The step that it takes, if it must be read.
     pub(crate) fn resident_whole_filter<'p>(
         &self,
         pin: &'p Pin,
-    ) -> Option<Option<&'p CachedFilter>> {
+    ) -> Result<Option<&'p CachedFilter>, Step> {
         if self.is_divided() || !self.inner.has_filter() {
-            return Some(None);
+            return Ok(None);
         }
-        self.inner.resident_filter(pin).map(Some)
+        self.inner.resident_filter(pin).map(Some).ok_or(Step::Filter)
     }
 
     /// The filter that tells whether the table has `key`, if that is in memory: for a caller who asks
