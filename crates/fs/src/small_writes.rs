@@ -2,7 +2,8 @@
 //!
 //! A part of the file, the *window*, is mapped into memory and shared with the system: what is copied
 //! there is in the file at once, for every reader, and stays when the process ends. Durable it becomes as
-//! other writes do. The window moves with the writes.
+//! other writes do. The window moves with the writes. What it has left stays mapped until a sync, which is
+//! another thread's business more often than not: to end a mapping takes as long as hundreds of writes.
 //!
 //! A copy cannot fail as a write can: where the file has no space for it, the system ends the process.
 //! Hence only what was allocated is written so, and only on file systems that keep what they allocated:
@@ -38,6 +39,14 @@ impl SmallWrites {
         }
     }
 
+    /// Ends what is mapped and not written to any more. Takes time.
+    pub(crate) fn let_go(&self) {
+        if self.is_on.load(Ordering::Acquire) {
+            let left = self.mapped.lock().as_mut().map(mapped::Mapped::take_left);
+            drop(left);
+        }
+    }
+
     /// Writes `bytes`, whole; `false`, and nothing written, if the system has to do it.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> bool {
         self.is_on.load(Ordering::Acquire)
@@ -47,7 +56,7 @@ impl SmallWrites {
 
 #[cfg(target_os = "linux")]
 mod mapped {
-    use std::{fs::File, sync::Arc};
+    use std::{collections::VecDeque, fs::File, sync::Arc};
 
     use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory};
 
@@ -57,6 +66,9 @@ mod mapped {
 
     /// Windows begin at multiples of this: no system has longer pages.
     const PAGE_LEN_MAX: u64 = 64 << 10;
+
+    /// Windows that are kept when they were left, at most.
+    const LEFT_MAX: usize = 8;
 
     /// Longest write for which a system call counts beside the copy.
     const SMALL: usize = 64 << 10;
@@ -70,10 +82,12 @@ mod mapped {
         /// Bytes of the file that are allocated. 0 after something failed.
         len: u64,
         window: Option<Window>,
+        /// Those before, oldest first.
+        left: VecDeque<Window>,
     }
 
     #[derive(Debug)]
-    struct Window {
+    pub(super) struct Window {
         start: u64,
         region: MmapRegion,
     }
@@ -83,7 +97,12 @@ mod mapped {
             let kind = rustix::fs::fstatfs(file).ok()?.f_type;
             SPACE_IS_KEPT.contains(&u64::try_from(kind).ok()?).then_some(())?;
             let len = file.metadata().ok()?.len();
-            Some(Self { file: Arc::new(file.try_clone().ok()?), len, window: None })
+            Some(Self {
+                file: Arc::new(file.try_clone().ok()?),
+                len,
+                window: None,
+                left: VecDeque::new(),
+            })
         }
 
         pub(super) fn write(&mut self, bytes: &[u8], offset: u64) -> bool {
@@ -92,6 +111,10 @@ mod mapped {
                 return false;
             }
             if !self.window.as_ref().is_some_and(|window| window.covers(offset, end)) {
+                if self.left.len() >= LEFT_MAX {
+                    self.left.pop_front();
+                }
+                self.left.extend(self.window.take());
                 self.window = Window::new(&self.file, offset, self.len);
             }
             let is_written = self.window.as_ref().is_some_and(|window| window.write(bytes, offset));
@@ -99,6 +122,11 @@ mod mapped {
                 self.len = 0;
             }
             is_written
+        }
+
+        /// The windows that were left.
+        pub(super) fn take_left(&mut self) -> VecDeque<Window> {
+            std::mem::take(&mut self.left)
         }
     }
 
@@ -137,6 +165,10 @@ mod mapped {
         }
 
         pub(super) fn write(&mut self, _: &[u8], _: u64) -> bool {
+            match *self {}
+        }
+
+        pub(super) fn take_left(&mut self) {
             match *self {}
         }
     }

@@ -182,10 +182,12 @@ impl File for StdFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.small_writes.let_go();
         self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        self.small_writes.let_go();
         self.file.sync_all()
     }
 
