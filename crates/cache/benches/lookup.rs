@@ -17,7 +17,7 @@ impl Resident for Block {
 
 const LOOKUPS: usize = 1 << 18;
 
-fn filled(capacity: u64, file: FileId, blocks: u64, priority: Priority) -> Cache {
+fn filled(capacity: u64, file: FileId, blocks: u64, priority: Priority<'_>) -> Cache {
     let cache = Cache::new(capacity);
     for block in 0..blocks {
         cache.insert(&key(file, block), priority, &Arc::new(Block(block)));

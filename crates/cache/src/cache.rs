@@ -6,7 +6,7 @@ use stratal_types::sync::{
 };
 
 use crate::{
-    CacheKey, FileId, Pin, Priority, Resident, Slots,
+    CacheKey, FileId, Lease, Pin, Priority, Resident, Slots,
     held::Held,
     hits::Hits,
     shard::{Claim, Shard, Turn},
@@ -26,6 +26,8 @@ pub struct CacheStats {
     pub used: u64,
     /// Bytes held that have high priority and are protected for it.
     pub protected: u64,
+    /// Bytes held that are pinned, of those.
+    pub pinned: u64,
     /// Bytes that may be held.
     pub capacity: u64,
 }
@@ -125,7 +127,7 @@ impl Cache {
     pub fn get_or_load<T: Resident, E>(
         &self,
         key: &CacheKey,
-        priority: Priority,
+        priority: Priority<'_>,
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         self.get_or_load_in(None, key, priority, load)
@@ -162,7 +164,7 @@ impl Cache {
         &self,
         (slots, at): (&Slots<T>, usize),
         key: &CacheKey,
-        priority: Priority,
+        priority: Priority<'_>,
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         self.get_or_load_in(Some((slots, at)), key, priority, load)
@@ -172,7 +174,7 @@ impl Cache {
         &self,
         slot: Option<(&Slots<T>, usize)>,
         key: &CacheKey,
-        priority: Priority,
+        priority: Priority<'_>,
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         let shard = self.shard_of(key);
@@ -213,7 +215,7 @@ impl Cache {
     ///
     /// Several values of one key should be interchangeable: if they are put in at the same time,
     /// any of them may remain.
-    pub fn insert<T: Resident>(&self, key: &CacheKey, priority: Priority, value: &Arc<T>) {
+    pub fn insert<T: Resident>(&self, key: &CacheKey, priority: Priority<'_>, value: &Arc<T>) {
         self.insert_in(None, key, priority, value);
     }
 
@@ -222,7 +224,7 @@ impl Cache {
         &self,
         (slots, at): (&Slots<T>, usize),
         key: &CacheKey,
-        priority: Priority,
+        priority: Priority<'_>,
         value: &Arc<T>,
     ) {
         self.insert_in(Some((slots, at)), key, priority, value);
@@ -232,7 +234,7 @@ impl Cache {
         &self,
         slot: Option<(&Slots<T>, usize)>,
         key: &CacheKey,
-        priority: Priority,
+        priority: Priority<'_>,
         value: &Arc<T>,
     ) {
         let mut held = Held::new(value);
@@ -248,12 +250,28 @@ impl Cache {
             }
             Place::Large => {
                 self.shard_of(key).remove(key);
-                self.insert_large(key, held);
+                self.insert_large(key, held, priority);
             }
             Place::Nowhere => {
                 self.remove(key);
             }
         }
+    }
+
+    /// Pins the value of `key` under `lease`, if there is one, as if it had been put in so; whether there
+    /// is. Others may miss it while this is done.
+    pub fn pin(&self, key: &CacheKey, lease: &Lease) -> bool {
+        if self.shard_of(key).pin(key, lease) {
+            self.undo_if_closed(key);
+            return true;
+        }
+        if self.large_used.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let _turn = self.balance.lock();
+        let is_there = self.large.pin(key, lease);
+        self.settle();
+        is_there
     }
 
     /// Forgets the value of `key`; whether there was one. A load that is under way may still put
@@ -337,6 +355,7 @@ impl Cache {
             entries: self.len(),
             used: self.used(),
             protected: self.all_shards().map(Shard::protected).sum(),
+            pinned: self.all_shards().map(Shard::pinned).sum(),
             capacity: self.capacity(),
         }
     }
@@ -389,7 +408,7 @@ impl Cache {
         slot: Option<(&Slots<T>, usize)>,
         key: &CacheKey,
         value: &Arc<T>,
-        priority: Priority,
+        priority: Priority<'_>,
     ) {
         let mut held = Held::new(value);
         let shard = self.shard_of(key);
@@ -407,7 +426,7 @@ impl Cache {
             Place::Large => {
                 // Before those who come later may take a turn of their own.
                 let handed_over = held.to_hand_over();
-                self.insert_large(key, held);
+                self.insert_large(key, held, priority);
                 shard.fulfil(turn, key, handed_over, Priority::Normal);
             }
             Place::Nowhere => {
@@ -419,7 +438,7 @@ impl Cache {
 
     /// Keeps a heavy value: takes its room from the shards first, so that the sum never exceeds the
     /// capacity, and gives back what was not needed.
-    fn insert_large(&self, key: &CacheKey, held: Held) {
+    fn insert_large(&self, key: &CacheKey, held: Held, priority: Priority<'_>) {
         let _turn = self.balance.lock();
         let capacity = self.capacity();
         if held.weight() > capacity / 2 {
@@ -427,7 +446,10 @@ impl Cache {
         }
         let large_used = (self.large.used() + held.weight()).min(capacity / 2);
         self.share_among_shards(capacity - large_used);
-        self.large.insert(*key, held, Priority::Normal);
+        // There it is as heavy as all that could be protected.
+        let is_high = matches!(priority, Priority::High);
+        let priority = if is_high { Priority::Normal } else { priority };
+        self.large.insert(*key, held, priority);
         self.settle();
     }
 

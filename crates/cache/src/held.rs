@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use quick_cache::{Lifecycle, Weighter};
 use stratal_types::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::{CacheKey, Slots, slots::Shown};
+use crate::{CacheKey, Lease, Slots, lease::Reservation, slots::Shown};
 
 /// Something that can be kept in a [`Cache`](crate::Cache).
 ///
@@ -22,14 +22,16 @@ impl Resident for Vec<u8> {
 }
 
 /// How hard the cache tries to keep a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Priority {
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Priority<'a> {
     /// It stays as long as it is used more than others are. Data blocks.
     #[default]
     Normal,
     /// It outlives values of normal priority that are used as often, while such values take no more
     /// than half of the capacity. Indexes and filters: every read of their file needs them.
     High,
+    /// As high, and it is not evicted before the lease ends, as far as that may be: see [`Lease`].
+    Pinned(&'a Lease),
 }
 
 /// A value and what it weighs.
@@ -104,6 +106,16 @@ impl Held {
         self.protection = Protection::reserve(budget, self.weight);
     }
 
+    /// Pins it, or if that cannot be protects it, if `budget` has room.
+    pub(crate) fn pin(&mut self, budget: &Arc<ProtectedBytes>, lease: &Lease) {
+        // What it took before is free for what it takes now.
+        self.protection = None;
+        self.protection = match lease.reserve(budget, self.weight) {
+            Some(reservation) => Some(Protection::pinned(reservation)),
+            None => Protection::reserve(budget, self.weight),
+        };
+    }
+
     /// The value, if it is a `T`.
     pub(crate) fn downcast<T: Resident>(self) -> Option<Arc<T>> {
         Arc::downcast(self.value.into_value()).ok()
@@ -122,14 +134,36 @@ impl Clone for Held {
 /// How many bytes of one shard are protected, and may be.
 #[derive(Debug, Default)]
 pub(crate) struct ProtectedBytes {
+    /// What is pinned included.
     used: AtomicU64,
+    pinned: AtomicU64,
+    /// Of either.
     max: AtomicU64,
 }
 
 impl ProtectedBytes {
     /// Bytes protected now.
     pub(crate) fn effective(&self) -> u64 {
-        if self.is_exceeded() { 0 } else { self.used.load(Ordering::Relaxed) }
+        if self.is_exceeded() { self.pinned() } else { self.used.load(Ordering::Relaxed) }
+    }
+
+    /// Bytes pinned now.
+    pub(crate) fn pinned(&self) -> u64 {
+        if self.keeps_pinned() { self.pinned.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Whether what is pinned stays: it does not while there is more of it than `max`.
+    pub(crate) fn keeps_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Relaxed) <= self.max.load(Ordering::Relaxed)
+    }
+
+    /// Pins so much more, if it may be.
+    pub(crate) fn pin(&self, bytes: u64) -> bool {
+        add_below(&self.pinned, bytes, self.max.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn unpin(&self, bytes: u64) {
+        self.pinned.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// If more is protected than `max`, nothing is until so much is gone.
@@ -142,19 +176,23 @@ impl ProtectedBytes {
     }
 
     fn reserve(&self, bytes: u64) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
-        let add = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= max);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+        add_below(&self.used, bytes, self.max.load(Ordering::Relaxed))
     }
 }
 
-/// Keeps one value from eviction for some passes of the hand since it was last used, and counts
-/// against the shard's budget for as long as it exists.
+/// Adds `bytes` to `used` if that is at most `max` then.
+fn add_below(used: &AtomicU64, bytes: u64, max: u64) -> bool {
+    let add = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= max);
+    used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+/// Keeps one value from eviction, and counts against the shard's budget for as long as it exists.
 #[derive(Debug)]
-struct Protection {
-    budget: Arc<ProtectedBytes>,
-    bytes: u64,
-    passes_left: AtomicU8,
+enum Protection {
+    /// For some passes of the hand since it was last used.
+    Used { budget: Arc<ProtectedBytes>, bytes: u64, passes_left: AtomicU8 },
+    /// For as long as the reservation holds, and then in the same way.
+    Pinned { reservation: Arc<Reservation>, passes_left: AtomicU8 },
 }
 
 impl Protection {
@@ -164,27 +202,50 @@ impl Protection {
 
     fn reserve(budget: &Arc<ProtectedBytes>, bytes: u64) -> Option<Self> {
         let budget = budget.reserve(bytes).then(|| Arc::clone(budget))?;
-        Some(Self { budget, bytes, passes_left: AtomicU8::new(Self::PASSES) })
+        Some(Self::Used { budget, bytes, passes_left: AtomicU8::new(Self::PASSES) })
+    }
+
+    /// Takes its room from what is not pinned, if it must.
+    fn pinned(reservation: Arc<Reservation>) -> Self {
+        reservation.budget.used.fetch_add(reservation.bytes, Ordering::Relaxed);
+        Self::Pinned { reservation, passes_left: AtomicU8::new(Self::PASSES) }
+    }
+
+    fn passes_left(&self) -> &AtomicU8 {
+        match self {
+            Self::Used { passes_left, .. } | Self::Pinned { passes_left, .. } => passes_left,
+        }
+    }
+
+    fn budget(&self) -> (&ProtectedBytes, u64) {
+        match self {
+            Self::Used { budget, bytes, .. } => (budget, *bytes),
+            Self::Pinned { reservation, .. } => (&reservation.budget, reservation.bytes),
+        }
     }
 
     /// Written only when it changes something: many threads use the same index at once.
     fn renew(&self) {
-        if self.passes_left.load(Ordering::Relaxed) != Self::PASSES {
-            self.passes_left.store(Self::PASSES, Ordering::Relaxed);
+        if self.passes_left().load(Ordering::Relaxed) != Self::PASSES {
+            self.passes_left().store(Self::PASSES, Ordering::Relaxed);
         }
     }
 
     /// Whether it survives a pass of the hand. The hand moves under the shard's lock.
     fn survives_pass(&self) -> bool {
-        let left = self.passes_left.load(Ordering::Relaxed);
-        self.passes_left.store(left.saturating_sub(1), Ordering::Relaxed);
-        left > 0 && !self.budget.is_exceeded()
+        if matches!(self, Self::Pinned { reservation, .. } if reservation.holds()) {
+            return true;
+        }
+        let left = self.passes_left().load(Ordering::Relaxed);
+        self.passes_left().store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0 && !self.budget().0.is_exceeded()
     }
 }
 
 impl Drop for Protection {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        let (budget, bytes) = self.budget();
+        budget.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

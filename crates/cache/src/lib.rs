@@ -29,6 +29,9 @@
 //! nobody asks for them. That protection covers at most half of a shard; beyond it they are treated
 //! like the rest.
 //!
+//! Values that are [pinned](Priority::Pinned) are not evicted at all before their [`Lease`] ends. They
+//! too take at most half of a shard, and what is pinned is taken from what high priority protects.
+//!
 //! A value of **up to half of the capacity can stay**, however many shards there are: what is
 //! heavier than a quarter of a shard goes to an area for large values, which takes its room from all
 //! shards alike, half of it at most. Where such a value is heavier than all the room for probation
@@ -64,6 +67,7 @@ mod key;
 mod ripe;
 mod slots;
 mod held;
+mod lease;
 mod hits;
 mod shard;
 mod cache;
@@ -73,4 +77,5 @@ mod interleavings;
 pub use cache::{Cache, CacheStats};
 pub use held::{Priority, Resident};
 pub use key::{CacheKey, FileId};
+pub use lease::Lease;
 pub use slots::{Pin, Slots};

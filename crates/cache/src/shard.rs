@@ -7,7 +7,7 @@ use quick_cache::{
 use stratal_types::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
-    CacheKey, FileId, Priority,
+    CacheKey, FileId, Lease, Priority,
     held::{Evictions, Held, ProtectedBytes, Weights},
     key::KeyHasher,
 };
@@ -97,7 +97,7 @@ impl Shard {
         turn: Turn<'_>,
         key: &CacheKey,
         mut held: Held,
-        priority: Priority,
+        priority: Priority<'_>,
     ) {
         self.prepare(&mut held, priority);
         drop(turn.insert(held));
@@ -105,7 +105,7 @@ impl Shard {
     }
 
     /// Keeps a value, in place of any that `key` had.
-    pub(crate) fn insert(&self, key: CacheKey, mut held: Held, priority: Priority) {
+    pub(crate) fn insert(&self, key: CacheKey, mut held: Held, priority: Priority<'_>) {
         self.prepare(&mut held, priority);
         self.entries.insert(key, held);
         self.welcome(&key, priority);
@@ -113,6 +113,13 @@ impl Shard {
 
     pub(crate) fn remove(&self, key: &CacheKey) -> bool {
         self.entries.remove(key).is_some()
+    }
+
+    /// Pins the value of `key`, if there is one; whether there is. It is not there for a moment.
+    pub(crate) fn pin(&self, key: &CacheKey, lease: &Lease) -> bool {
+        let Some((key, held)) = self.entries.remove(key) else { return false };
+        self.insert(key, held, Priority::Pinned(lease));
+        true
     }
 
     /// Removes the values of `files`, which are sorted.
@@ -132,6 +139,11 @@ impl Shard {
     /// Bytes held that are protected.
     pub(crate) fn protected(&self) -> u64 {
         self.protected.effective()
+    }
+
+    /// Bytes held that are pinned.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.protected.pinned()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -154,16 +166,18 @@ impl Shard {
         self.misses.load(Ordering::Relaxed)
     }
 
-    fn prepare(&self, held: &mut Held, priority: Priority) {
-        if priority == Priority::High {
-            held.protect(&self.protected);
+    fn prepare(&self, held: &mut Held, priority: Priority<'_>) {
+        match priority {
+            Priority::Normal => {}
+            Priority::High => held.protect(&self.protected),
+            Priority::Pinned(lease) => held.pin(&self.protected, lease),
         }
     }
 
     /// A new value of high priority counts as used, so that the hand moves it on to the hot ones
     /// and does not judge it by its first moments.
-    fn welcome(&self, key: &CacheKey, priority: Priority) {
-        if priority == Priority::High {
+    fn welcome(&self, key: &CacheKey, priority: Priority<'_>) {
+        if !matches!(priority, Priority::Normal) {
             drop(self.entries.get(key));
         }
     }

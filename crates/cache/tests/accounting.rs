@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, thread};
 
 use common::{File, KIB, MIB, Weighted, read_all, weighing};
 use proptest::prelude::*;
-use stratal_cache::{Cache, CacheKey, Priority};
+use stratal_cache::{Cache, CacheKey, Lease, Priority};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -21,10 +21,13 @@ proptest! {
     ) {
         let cache = Cache::new(start);
         let files: [File; 3] = std::array::from_fn(|_| File::new());
+        let lease = Lease::new();
         let mut model = BTreeMap::new();
         for (version, step) in (1..).zip(steps) {
-            apply(&cache, &files, &mut model, step, version);
+            apply((&cache, &lease), &files, &mut model, step, version);
             check(&cache, &model)?;
+            let is_over = matches!(step, Step::Lease { begins: false });
+            prop_assert!(!is_over || cache.stats().pinned == 0);
         }
     }
 }
@@ -93,11 +96,11 @@ fn removed_files_give_their_memory_back() {
 
 #[test]
 fn what_threads_leave_behind_is_counted_exactly() {
-    let cache = Cache::new(48 * MIB);
+    let (cache, lease) = (Cache::new(48 * MIB), Lease::new());
     let files: [File; 3] = std::array::from_fn(|_| File::new());
     thread::scope(|scope| {
         for thread in 0..4u64 {
-            let (cache, files) = (&cache, &files);
+            let (cache, files, lease) = (&cache, &files, &lease);
             scope.spawn(move || {
                 let mut random = thread + 1;
                 for version in 0..20_000 {
@@ -107,7 +110,11 @@ fn what_threads_leave_behind_is_counted_exactly() {
                     let key = files[(random % 3) as usize].block(random >> 8 & 0x3fff);
                     let weight =
                         if random % 97 == 0 { 3 * MIB } else { 4 * KIB + (random >> 32 & 0xfff) };
-                    let priority = if random % 5 == 0 { Priority::High } else { Priority::Normal };
+                    let priority = match random % 5 {
+                        0 => Priority::High,
+                        1 => Priority::Pinned(lease),
+                        _ => Priority::Normal,
+                    };
                     match random >> 24 & 0xff {
                         0..200 => {
                             let load = || {
@@ -139,15 +146,36 @@ fn what_threads_leave_behind_is_counted_exactly() {
     assert_eq!(cache.len(), found.len());
     assert!(cache.used() <= cache.capacity(), "{cache:?}");
 
+    drop(lease);
+    assert_eq!(cache.stats().pinned, 0);
     cache.set_capacity(0);
     assert_eq!((cache.used(), cache.len(), cache.stats().protected), (0, 0, 0));
 }
 
 #[derive(Clone, Copy, Debug)]
+enum Rank {
+    Normal,
+    High,
+    Pinned,
+}
+
+impl Rank {
+    fn under(self, lease: &Lease) -> Priority<'_> {
+        match self {
+            Self::Normal => Priority::Normal,
+            Self::High => Priority::High,
+            Self::Pinned => Priority::Pinned(lease),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Get { key: (usize, u64) },
-    Insert { key: (usize, u64), weight: u64, priority: Priority },
-    Load { key: (usize, u64), weight: u64, priority: Priority, fails: bool },
+    Insert { key: (usize, u64), weight: u64, priority: Rank },
+    Load { key: (usize, u64), weight: u64, priority: Rank, fails: bool },
+    Pin { key: (usize, u64) },
+    Lease { begins: bool },
     Remove { key: (usize, u64) },
     RemoveFile { file: usize },
     Resize { capacity: u64 },
@@ -155,7 +183,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let key = || (0..3usize, 0..8u64);
-    let priority = || prop_oneof![Just(Priority::Normal), Just(Priority::High)];
+    let priority = || prop::sample::select(vec![Rank::Normal, Rank::High, Rank::Pinned]);
     prop_oneof![
         2 => key().prop_map(|key| Step::Get { key }),
         6 => (key(), weight(), priority())
@@ -163,6 +191,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (key(), weight(), priority(), prop::bool::weighted(0.2))
             .prop_map(|(key, weight, priority, fails)| Step::Load { key, weight, priority, fails }),
         2 => key().prop_map(|key| Step::Remove { key }),
+        1 => key().prop_map(|key| Step::Pin { key }),
+        1 => any::<bool>().prop_map(|begins| Step::Lease { begins }),
         1 => (0..3usize).prop_map(|file| Step::RemoveFile { file }),
         1 => capacity().prop_map(|capacity| Step::Resize { capacity }),
     ]
@@ -188,18 +218,25 @@ fn capacity() -> impl Strategy<Value = u64> {
 
 type Model = BTreeMap<CacheKey, Weighted>;
 
-fn apply(cache: &Cache, files: &[File; 3], model: &mut Model, step: Step, version: u64) {
+fn apply(
+    (cache, lease): (&Cache, &Lease),
+    files: &[File; 3],
+    model: &mut Model,
+    step: Step,
+    version: u64,
+) {
     let key_of = |(file, block): (usize, u64)| files[file].block(block);
     match step {
         Step::Get { key } => drop(cache.get::<Weighted>(&key_of(key))),
         Step::Insert { key, weight, priority } => {
+            let priority = priority.under(lease);
             cache.insert(&key_of(key), priority, &Arc::new(Weighted { weight, version }));
             model.insert(key_of(key), Weighted { weight, version });
         }
         Step::Load { key, weight, priority, fails } => {
             let mut loads = 0;
             let found = cache.get::<Weighted>(&key_of(key));
-            let result = cache.get_or_load(&key_of(key), priority, || {
+            let result = cache.get_or_load(&key_of(key), priority.under(lease), || {
                 loads += 1;
                 if fails { Err(version) } else { Ok(Weighted { weight, version }) }
             });
@@ -213,6 +250,12 @@ fn apply(cache: &Cache, files: &[File; 3], model: &mut Model, step: Step, versio
                 (None, Err(error)) => assert_eq!((error, fails), (version, true)),
             }
         }
+        Step::Pin { key } => {
+            let was_there = cache.get::<Weighted>(&key_of(key)).is_some();
+            assert_eq!(cache.pin(&key_of(key), lease), was_there);
+        }
+        Step::Lease { begins: true } => drop(lease.begin()),
+        Step::Lease { begins: false } => lease.end(),
         Step::Remove { key } => {
             let was_there = cache.get::<Weighted>(&key_of(key)).is_some();
             assert_eq!(cache.remove(&key_of(key)), was_there);
@@ -239,6 +282,8 @@ fn check(cache: &Cache, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(cache.used(), used);
     prop_assert_eq!(cache.len(), len);
     prop_assert!(used <= cache.capacity(), "{:?}", cache);
-    prop_assert!(cache.stats().protected <= cache.capacity() / 2, "{:?}", cache);
+    let stats = cache.stats();
+    prop_assert!(stats.pinned <= stats.protected, "{:?}", cache);
+    prop_assert!(stats.protected <= cache.capacity() / 2, "{:?}", cache);
     Ok(())
 }

@@ -10,7 +10,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{File, KIB, MIB, Weighted, read, read_all, read_weighing, weighing};
-use stratal_cache::{Cache, Priority};
+use stratal_cache::{Cache, Lease, Priority};
 
 const BLOCK: u64 = 4 * KIB;
 const CAPACITIES: [u64; 3] = [4 * MIB, 40 * MIB, 512 * MIB];
@@ -187,4 +187,84 @@ fn left(cache: &Cache, file: File, blocks: std::ops::Range<u64>) -> f64 {
     let all = u32::try_from(blocks.end - blocks.start).unwrap();
     let found = blocks.filter(|&block| cache.get::<Weighted>(&file.block(block)).is_some()).count();
     f64::from(u32::try_from(found).unwrap()) / f64::from(all)
+}
+
+/// Blocks that are all used again and again pass through, several times the cache.
+#[test]
+fn what_is_pinned_stays_until_its_lease_ends() {
+    for capacity in CAPACITIES {
+        let (cache, file) = (Cache::new(capacity), File::new());
+        let pinned = 0..capacity / BLOCK / 3;
+        let lease = Lease::new();
+        for block in pinned.clone() {
+            read_weighing(&cache, &file.block(block), Priority::Pinned(&lease), BLOCK);
+        }
+        let weight = pinned.end * BLOCK;
+        assert_eq!(cache.stats().pinned, weight);
+        used_blocks_pass_through(&cache, 4 * capacity);
+        assert!(cache.used() <= capacity);
+        assert_eq!(left(&cache, file, pinned.clone()), 1.0, "{capacity}");
+        assert_eq!(cache.stats().pinned, weight);
+        // A third is pinned, a third is in use.
+        assert!(hits_after_scan(&cache, capacity) > 0.7, "there is room for others");
+
+        drop(lease);
+        assert_eq!(cache.stats().pinned, 0);
+        // What this takes grows with the cache.
+        if capacity > 40 * MIB {
+            continue;
+        }
+        used_blocks_pass_through(&cache, 24 * capacity);
+        let left = left(&cache, file, pinned);
+        assert!(left < 0.1, "{capacity}: {left} are stuck");
+    }
+}
+
+#[test]
+fn half_of_the_cache_is_pinned_at_most_and_the_rest_has_high_priority() {
+    for capacity in CAPACITIES {
+        let (cache, file, lease) = (Cache::new(capacity), File::new(), Lease::new());
+        // Takes what can be protected, and gives way.
+        for block in 0..capacity / BLOCK {
+            read_weighing(&cache, &File::new().block(block), Priority::High, BLOCK);
+        }
+        for block in 0..2 * capacity / BLOCK {
+            read_weighing(&cache, &file.block(block), Priority::Pinned(&lease), BLOCK);
+            assert!(cache.stats().pinned <= capacity / 2 && cache.used() <= capacity);
+        }
+        assert!(cache.stats().pinned > capacity * 4 / 10, "{cache:?}");
+        // Smaller: nothing is pinned until so much is gone.
+        cache.set_capacity(capacity / 4);
+        assert!(cache.used() <= capacity / 4);
+        used_blocks_pass_through(&cache, capacity);
+        assert!(cache.stats().pinned <= capacity / 8, "{cache:?}");
+        cache.set_capacity(0);
+        assert_eq!((cache.stats().pinned, cache.used()), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_there_already_is_pinned_as_it_is() {
+    for capacity in CAPACITIES {
+        let (cache, file, lease) = (Cache::new(capacity), File::new(), Lease::new());
+        // A heavy one too, for which there is an area of its own.
+        for (block, weight) in [(0, BLOCK), (1, capacity / 6)] {
+            read_weighing(&cache, &file.block(block), Priority::High, weight);
+            let used = cache.used();
+            assert!(cache.pin(&file.block(block), &lease));
+            assert_eq!(cache.used(), used);
+            assert!(cache.stats().pinned >= weight);
+        }
+        assert!(!cache.pin(&file.block(2), &lease));
+        used_blocks_pass_through(&cache, 3 * capacity);
+        assert_eq!(left(&cache, file, 0..2), 1.0, "{capacity}");
+        lease.end();
+        assert_eq!(cache.stats().pinned, 0);
+        assert!(cache.pin(&file.block(0), &lease), "it is there");
+        assert_eq!(cache.stats().pinned, 0, "and is not pinned");
+        assert!(lease.begin() && !lease.begin());
+        assert!(cache.pin(&file.block(0), &lease) && cache.stats().pinned > 0);
+        assert!(cache.remove(&file.block(0)));
+        assert_eq!(cache.stats().pinned, 0);
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) fn read(cache: &Cache, key: &CacheKey) -> bool {
 pub(crate) fn read_weighing(
     cache: &Cache,
     key: &CacheKey,
-    priority: Priority,
+    priority: Priority<'_>,
     weight: u64,
 ) -> bool {
     let mut loaded = false;
