@@ -93,8 +93,8 @@ pub use key::{FileKey, FileKeyInfo, KeyRing, RootKey};
 pub use parity::Parity;
 pub use seal::Seal;
 pub use sorted::{
-    EntryView, NewRow, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor, Step,
-    annotate_sorted_block,
+    EntryView, NewRow, SortedBlock, SortedBlockBuilder, SortedBlockOptions, SortedCursor,
+    SortedPlace, Step, annotate_sorted_block,
 };
 pub use spec::{BlockContext, BlockSpec, Limits};
 

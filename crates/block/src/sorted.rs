@@ -7,11 +7,13 @@ mod groups;
 mod builder;
 mod search;
 mod block;
+mod place;
 mod cursor;
 
 pub use block::{EntryView, SortedBlock};
 pub use builder::{NewRow, SortedBlockBuilder, SortedBlockOptions, Step};
 pub use cursor::SortedCursor;
+pub use place::SortedPlace;
 
 use alloc::{
     format,

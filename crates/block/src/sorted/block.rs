@@ -298,6 +298,19 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.view().prefetch_row(i);
     }
 
+    /// Asks for the columns that a [`seek`](Self::seek) looks at, as
+    /// [`prefetch_columns`](Self::prefetch_columns).
+    pub fn prefetch_heads(&self) {
+        self.view().prefetch_heads();
+    }
+
+    /// Asks for row `i`, and for some of what lies behind it: for whoever is about to go on from there.
+    pub fn prefetch_rows_from(&self, i: usize) {
+        if let Some(view) = self.row_view(i) {
+            view.prefetch_rows_from(i);
+        }
+    }
+
     /// In a block in bytewise order: the first row behind every version of `key` that a read at
     /// `bound` cannot see, which is the newest version it sees or else the first of a later key.
     /// The number of rows if there is none.

@@ -9,6 +9,12 @@ use super::{
     words::{head_of, short_word},
 };
 
+/// Suffixes up to this length, in bytes, are most.
+const SHORT_LEN: usize = 16;
+
+/// Bytes that come from memory together.
+const LINE_LEN: usize = 64;
+
 /// A block's bytes beside their layout: what every reading method works on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
@@ -24,6 +30,8 @@ pub(super) struct RowParts<'a> {
     /// The key behind its head.
     pub(super) suffix: &'a [u8],
     pub(super) value: &'a [u8],
+    /// Both of them, as they lie.
+    tail: &'a [u8],
 }
 
 /// What is searched for: a key beyond the block's prefix.
@@ -72,7 +80,7 @@ impl<'a> View<'a> {
         let (rest_len, row) = self.layout.split_rest_len(row).unwrap_or_default();
         let suffix_len = rest_len.saturating_sub(self.layout.head_width.into());
         let (suffix, value) = row.split_at_checked(suffix_len).unwrap_or_default();
-        RowParts { rest_len, suffix, value }
+        RowParts { rest_len, suffix, value, tail: row }
     }
 
     /// The head of row `i` as a number, 0 in blocks without heads.
@@ -267,6 +275,21 @@ impl<'a> View<'a> {
         prefetch(self.bytes, row.end.saturating_sub(1));
     }
 
+    /// Asks for what a search by heads looks at.
+    pub(super) fn prefetch_heads(&self) {
+        prefetch(self.bytes, self.layout.prefix().start);
+        let heads = self.layout.head_at(0)..self.layout.head_at(self.count());
+        heads.step_by(LINE_LEN).for_each(|at| prefetch(self.bytes, at));
+        prefetch(self.bytes, self.layout.offset_at(0));
+    }
+
+    /// Asks for the first lines from row `i` on.
+    pub(super) fn prefetch_rows_from(&self, i: usize) {
+        const LINES: usize = 8;
+        let start = self.layout.row_range(self.bytes, i).start;
+        (0..LINES).for_each(|line| prefetch(self.bytes, start + line * LINE_LEN));
+    }
+
     #[inline]
     pub(super) fn tags(&self) -> &'a [u8] {
         self.bytes.get(self.layout.tags()).unwrap_or_default()
@@ -360,7 +383,15 @@ impl<'a> View<'a> {
         if row.rest_len < head_width {
             out.truncate(out.len() - (head_width - row.rest_len));
         }
-        out.extend_from_slice(row.suffix);
+        // A copy of a length that is known takes no call, and bytes too many do no harm.
+        match row.tail.first_chunk::<SHORT_LEN>() {
+            Some(chunk) if row.suffix.len() <= SHORT_LEN => {
+                let len = out.len() + row.suffix.len();
+                out.extend_from_slice(chunk);
+                out.truncate(len);
+            }
+            _ => out.extend_from_slice(row.suffix),
+        }
     }
 
     /// The head of row `i` as the key's bytes, zeros behind them.
