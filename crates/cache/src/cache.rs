@@ -154,6 +154,23 @@ impl Cache {
         Some(value)
     }
 
+    /// As [`get_shown`](Self::get_shown), for those who keep the value for longer than a pin: takes a
+    /// count of references.
+    #[inline]
+    pub fn share_shown<T: Resident>(
+        &self,
+        slots: &Slots<T>,
+        at: usize,
+        key: impl FnOnce() -> CacheKey,
+    ) -> Option<Arc<T>> {
+        let (value, is_news) = slots.share(at, &Pin::new())?;
+        self.slot_hits.add();
+        if is_news {
+            self.note_use(&key());
+        }
+        Some(value)
+    }
+
     /// As [`get_or_load`](Self::get_or_load), and shows the value in slot `at` from now on, for as long
     /// as the cache holds it.
     ///

@@ -71,6 +71,38 @@ impl<T: Resident> Slots<T> {
     /// The value that slot `at` shows, and whether the cache has to be told that it was used.
     #[inline]
     pub(crate) fn get<'p>(&self, at: usize, _pin: &'p Pin) -> Option<(&'p T, bool)> {
+        let (value, is_news) = self.find(at)?;
+        // SAFETY: by L3 it points to a `T`. By L1 the `T` was owned when the place was read, or was
+        // retired while this pin was there already; by L2 it stays as long as the pin.
+        Some((unsafe { &*value }, is_news))
+    }
+
+    /// The value that slot `at` shows, which does not count as a use of it: for those who are about to use
+    /// it, and ask for what it takes before.
+    #[inline]
+    pub fn peek<'p>(&self, at: usize, _pin: &'p Pin) -> Option<&'p T> {
+        let (value, _) = split(self.places.get(at)?.load(Ordering::Acquire));
+        // SAFETY: as in `get`, if there is one.
+        unsafe { value.cast_const().cast::<T>().as_ref() }
+    }
+
+    /// As [`get`](Self::get), with a count of references, so that the value stays when the pin goes.
+    #[inline]
+    pub(crate) fn share(&self, at: usize, _pin: &Pin) -> Option<(Arc<T>, bool)> {
+        let (value, is_news) = self.find(at)?;
+        // SAFETY: as in `get` it is a `T` whose count is not given up as long as the pin is there, and
+        // by L1 the pointer came from an `Arc`.
+        let value = unsafe {
+            Arc::increment_strong_count(value);
+            Arc::from_raw(value)
+        };
+        Some((value, is_news))
+    }
+
+    /// Where the value is that slot `at` shows, if it shows one, for a caller who has a pin; and whether
+    /// the cache has to be told that it was used.
+    #[inline]
+    fn find(&self, at: usize) -> Option<(*const T, bool)> {
         let place = self.places.get(at)?;
         let found = place.load(Ordering::Acquire);
         let (value, uses) = split(found);
@@ -86,10 +118,7 @@ impl<T: Resident> Slots<T> {
                     Ordering::Relaxed,
                 )
                 .is_ok();
-        // SAFETY: by L3 it points to a `T`. By L1 the `T` was owned when the place was read, or was
-        // retired while this pin was there already; by L2 it stays as long as the pin.
-        let value = unsafe { &*value.cast_const().cast::<T>() };
-        Some((value, is_news))
+        Some((value.cast_const().cast(), is_news))
     }
 
     /// Whether slot `at` shows something.

@@ -146,6 +146,25 @@ fn hits_of_slots_are_counted_and_the_budget_stays_exact() {
     assert_eq!((after.hits - before.hits, after.misses), (held as u64, before.misses));
 }
 
+#[test]
+fn what_is_shared_stays_when_the_cache_lets_go_and_what_is_peeked_at_is_not_used() {
+    let (cache, file, slots) = (Cache::new(4 * MIB), File::new(), Slots::new(2));
+    load(&cache, &slots, file, 0);
+    let share = |at| cache.share_shown(&slots, at, || file.block(at as u64));
+    let before = cache.stats().hits;
+    let shared = share(0).unwrap();
+    assert!(share(1).is_none() && share(2).is_none());
+    assert_eq!(cache.stats().hits, before + 1);
+    let pin = Pin::new();
+    assert_eq!(slots.peek(0, &pin).map(|value| value.weight), Some(4 * KIB));
+    assert!(slots.peek(1, &pin).is_none() && slots.peek(2, &pin).is_none());
+    assert_eq!(cache.stats().hits, before + 1);
+    drop(pin);
+    cache.set_capacity(0);
+    assert!(share(0).is_none() && slots.peek(0, &Pin::new()).is_none());
+    assert_eq!(shared.weight, 4 * KIB);
+}
+
 /// A value that says so when it is looked at after it was dropped.
 struct Alive {
     magic: AtomicU64,
@@ -181,12 +200,26 @@ fn what_is_looked_at_is_not_dropped() {
     let stop = AtomicBool::new(false);
     let mut seen = 0;
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
+        let readers: Vec<_> = (0..3)
             .map(|reader| {
                 let (cache, slots, stop) = (&cache, &slots, &stop);
                 scope.spawn(move || {
                     let mut seen = 0u64;
                     while !stop.load(Ordering::Relaxed) {
+                        if reader == 2 {
+                            let share = |at| {
+                                let key = || file.block(at as u64);
+                                Some((at, cache.share_shown(slots, at, key)?))
+                            };
+                            let found: Vec<_> = (0..BLOCKS).filter_map(share).collect();
+                            thread::yield_now();
+                            for (at, value) in found {
+                                assert_eq!(value.magic.load(Ordering::SeqCst), MAGIC);
+                                assert!(value.padding.iter().all(|&number| number == at as u64));
+                                seen += 1;
+                            }
+                            continue;
+                        }
                         let pin = Pin::new();
                         let found: Vec<_> = (0..BLOCKS)
                             .filter_map(|at| {
