@@ -54,10 +54,16 @@ pub(crate) struct Covering {
 
 impl Masks {
     /// `sources` are the fragments of each source, the newest first.
-    pub(crate) fn new(sources: impl Iterator<Item = Arc<Fragments>>, bound: SeqNo) -> Self {
+    pub(crate) fn new<'a>(sources: impl Iterator<Item = &'a Arc<Fragments>>, bound: SeqNo) -> Self {
         let numbered = sources.enumerate().filter(|(_, fragments)| !fragments.is_empty());
-        let mask = |(source, fragments)| Mask { source, fragments, position: 0 };
+        let mask =
+            |(source, fragments)| Mask { source, fragments: Arc::clone(fragments), position: 0 };
         Self { of_sources: numbered.map(mask).collect(), bound, window: None }
+    }
+
+    /// Whether no source has any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.of_sources.is_empty()
     }
 
     /// The newest tombstone over `key` that the read sees.

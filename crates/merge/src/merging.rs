@@ -1,7 +1,8 @@
 use std::{cmp::Ordering, hint::select_unpredictable, sync::Arc};
 
 use stratal_types::{
-    BlockCursor, BlockFacts, Comparator, Cursor, Direction, EntryDigest, EntryRef, SeqNo,
+    BlockCursor, BlockFacts, Comparator, Cursor, Direction, EntryDigest, EntryRef, SEEK_STEPS,
+    SeqNo,
 };
 
 use crate::order::{Order, head};
@@ -23,9 +24,14 @@ pub struct MergingCursor<C> {
     order: Order,
     tree: LoserTree,
     place: Place,
+    /// Entries in a row, behind the one at hand, that came from its source too.
+    streak: usize,
     /// The entry being left, where it has to be told from those that follow.
     left: Left,
 }
+
+/// So many entries in a row from one source make it likely that more follow.
+const STREAK_MIN: usize = 2;
 
 /// While the place is `On`, every source stands on its first entry at or behind the merged one
 /// (forward), or on its last at or before it (backward). A source without such an entry stands
@@ -67,7 +73,7 @@ impl<C: Cursor> MergingCursor<C> {
     pub fn new(sources: Vec<C>, comparator: Arc<dyn Comparator>) -> Self {
         let tree = LoserTree::new(sources.len());
         let order = Order::new(comparator);
-        Self { sources, order, tree, place: Place::Start, left: Left::default() }
+        Self { sources, order, tree, place: Place::Start, streak: 0, left: Left::default() }
     }
 
     /// The order of keys.
@@ -87,6 +93,13 @@ impl<C: Cursor> MergingCursor<C> {
 
     pub(crate) fn order(&self) -> &Order {
         &self.order
+    }
+
+    /// Whether a [stretch](Self::simple_stretch) from the entry at hand on is likely to be long: there is
+    /// one source, or several entries came from one. Where sources take turns, looking costs more than a
+    /// step.
+    pub(crate) fn has_streak(&self) -> bool {
+        self.sources.len() == 1 || self.streak >= STREAK_MIN
     }
 
     /// How many entries, from the one at hand on, are [simple](Cursor::simple_entries) and stand before
@@ -169,6 +182,7 @@ impl<C: Cursor> MergingCursor<C> {
         }
         if moved {
             self.play_all(direction);
+            self.settle(direction)?;
         }
         Ok(moved)
     }
@@ -187,10 +201,22 @@ impl<C: Cursor> MergingCursor<C> {
 
     /// Goes to the last entry before where [`seek`](Cursor::seek) goes.
     pub(crate) fn seek_before(&mut self, key: &[u8], bound: SeqNo) -> Result<(), C::Error> {
+        self.prepare(key, bound);
         self.move_all(Direction::Backward, |source| {
-            source.seek(key, bound)?;
+            source.seek_prepared(key, bound)?;
             source.retreat()
         })
+    }
+
+    /// Lets the sources load at the same time what they look at for a seek, which follows.
+    fn prepare(&mut self, key: &[u8], bound: SeqNo) {
+        // One by itself has nobody to wait with.
+        let steps = if self.sources.len() > 1 { SEEK_STEPS } else { 0 };
+        for step in 0..steps {
+            for source in &mut self.sources {
+                source.prepare_seek(key, bound, step);
+            }
+        }
     }
 
     /// Runs `step` on every source and orders them for `direction`.
@@ -207,10 +233,27 @@ impl<C: Cursor> MergingCursor<C> {
         }
         self.place = Place::On(direction);
         self.play_all(direction);
+        self.settle(direction)
+    }
+
+    /// Lets the source that comes first show its entry, if all it has shown is a bound.
+    #[inline]
+    fn settle(&mut self, direction: Direction) -> Result<(), C::Error> {
+        while let Some(source) = self.sources.get_mut(self.tree.winner())
+            && source.is_bound()
+        {
+            if let Err(error) = source.settle() {
+                self.place = Place::Failed(self.tree.winner());
+                return Err(error);
+            }
+            let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
+            self.tree.replay(&match_up);
+        }
         Ok(())
     }
 
     fn play_all(&mut self, direction: Direction) {
+        self.streak = 0;
         let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
         self.tree.play_all(&match_up);
     }
@@ -234,6 +277,8 @@ impl<C: Cursor> MergingCursor<C> {
             }
             let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
             self.tree.replay(&match_up);
+            self.settle(direction)?;
+            self.streak = if self.tree.winner() == number { self.streak + 1 } else { 0 };
             let is_twin = |entry| self.left.is(entry);
             if !has_twins || !self.sources[self.tree.winner()].entry().is_some_and(is_twin) {
                 return Ok(());
@@ -308,7 +353,8 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
     type Error = C::Error;
 
     fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), C::Error> {
-        self.move_all(Direction::Forward, |source| source.seek(key, bound))
+        self.prepare(key, bound);
+        self.move_all(Direction::Forward, |source| source.seek_prepared(key, bound))
     }
 
     fn seek_to_first(&mut self) -> Result<(), C::Error> {
@@ -380,7 +426,7 @@ impl<C: BlockCursor> BlockCursor for MergingCursor<C> {
         let direction = Direction::Forward;
         let match_up = MatchUp { sources: &self.sources, order: &self.order, direction };
         self.tree.replay(&match_up);
-        Ok(())
+        self.settle(direction)
     }
 }
 
@@ -392,7 +438,8 @@ impl<C: BlockCursor> BlockCursor for MergingCursor<C> {
 /// source has the winner's entry too, one of those matches was a tie.
 #[derive(Debug)]
 struct LoserTree {
-    /// Of nodes 1 to k − 1. Node 0 is the overall winner.
+    winner: Player,
+    /// Of nodes 1 to k − 1, and one that is not used. Empty if there is nothing to play.
     nodes: Vec<Player>,
     count: usize,
     /// How many of the nodes are ties.
@@ -463,12 +510,13 @@ impl<C: Cursor> MatchUp<'_, C> {
 
 impl LoserTree {
     fn new(count: usize) -> Self {
-        Self { nodes: vec![Player::default(); count.max(1)], count, ties: 0 }
+        let nodes = vec![Player::default(); if count > 1 { count } else { 0 }];
+        Self { winner: Player::default(), nodes, count, ties: 0 }
     }
 
     #[inline]
     fn winner(&self) -> usize {
-        self.nodes[0].source
+        self.winner.source
     }
 
     /// Whether another source may have the winner's entry too.
@@ -491,7 +539,7 @@ impl LoserTree {
     fn play_all<C: Cursor>(&mut self, match_up: &MatchUp<'_, C>) {
         self.ties = 0;
         if self.count > 0 {
-            self.nodes[0] = self.play_below(1, match_up);
+            self.winner = self.play_below(1, match_up);
         }
     }
 
@@ -520,6 +568,6 @@ impl LoserTree {
             self.ties = self.ties + usize::from(loser.tied) - usize::from(before.tied);
             node /= 2;
         }
-        self.nodes[0] = winner;
+        self.winner = winner;
     }
 }

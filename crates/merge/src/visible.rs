@@ -60,7 +60,7 @@ impl<C> Source<C> {
 pub struct VisibleCursor<C: Cursor> {
     merged: MergingCursor<C>,
     masks: Masks,
-    /// `seqno_max` of each source.
+    /// `seqno_max` of each source, if any has range tombstones.
     seqno_max: Vec<SeqNo>,
     bound: SeqNo,
     range: KeyRange,
@@ -122,9 +122,10 @@ impl Masked {
 impl<C: Cursor> VisibleCursor<C> {
     /// What a read at `bound` finds in `sources`, newest first, all in the order of `comparator`.
     pub fn new(sources: Vec<Source<C>>, comparator: Arc<dyn Comparator>, bound: SeqNo) -> Self {
-        let seqno_max = sources.iter().map(|source| source.seqno_max).collect();
-        let tombstones = sources.iter().map(|source| Arc::clone(&source.tombstones));
+        let tombstones = sources.iter().map(|source| &source.tombstones);
         let masks = Masks::new(tombstones, bound);
+        let numbers = sources.iter().filter(|_| !masks.is_empty()).map(|source| source.seqno_max);
+        let seqno_max = numbers.collect();
         let cursors = sources.into_iter().map(|source| source.cursor).collect();
         Self {
             merged: MergingCursor::new(cursors, comparator),
@@ -432,7 +433,7 @@ impl<C: Cursor> VisibleCursor<C> {
     /// Finds out how many rows, that on which `merged` stands and those behind it in `direction`, need no
     /// decision; whether the first of them is known to be one. Its key was the last one asked of `masks`.
     fn look_ahead(&mut self, direction: Direction) -> bool {
-        if !self.simple.is_worth_looking() {
+        if !self.merged.has_streak() || !self.simple.is_worth_looking() {
             return false;
         }
         let Some(clear) = self.masks.clear_stretch() else { return false };

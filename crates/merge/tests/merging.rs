@@ -10,8 +10,8 @@ use stratal_merge::{Entry, MergingCursor, SliceCursor};
 use stratal_testkit::strategies;
 use stratal_types::{Bytewise, Comparator, Cursor, EntryKind, SeqNo, Trailer};
 use support::{
-    Live, Meter, Metered, Step, backward, check_failing_walk, check_walk, comparator, forward,
-    owned, step,
+    Bounded, Live, Meter, Metered, Step, backward, check_failing_walk, check_walk, comparator,
+    forward, owned, step,
 };
 
 const SEQNO_MAX: u32 = 9;
@@ -61,6 +61,23 @@ proptest! {
     ) {
         let expected = flat(&sources, &comparator);
         let mut merged = MergingCursor::new(slices(&sources, &comparator), Arc::clone(&comparator));
+        check_walk(&mut merged, &expected, &*comparator, &steps);
+        let Ok(entries) = forward(&mut merged);
+        prop_assert_eq!(&entries, &expected);
+        let Ok(mut entries) = backward(&mut merged);
+        entries.reverse();
+        prop_assert_eq!(&entries, &expected);
+    }
+
+    #[test]
+    fn bounds_are_passed_unseen_and_seeks_prepared(
+        sources in sources(),
+        comparator in comparator(),
+        steps in prop::collection::vec(step(key(), SEQNO_MAX), 0..150),
+    ) {
+        let expected = flat(&sources, &comparator);
+        let bounded = slices(&sources, &comparator).into_iter().map(Bounded::new).collect();
+        let mut merged = MergingCursor::new(bounded, Arc::clone(&comparator));
         check_walk(&mut merged, &expected, &*comparator, &steps);
         let Ok(entries) = forward(&mut merged);
         prop_assert_eq!(&entries, &expected);

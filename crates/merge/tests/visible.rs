@@ -15,7 +15,8 @@ use stratal_types::{
     Bytewise, Comparator, Cursor, EntryKind, Fragments, KeyRange, RangeTombstone, SeqNo, Trailer,
 };
 use support::{
-    Broken, Meter, Metered, backward, check_failing_walk, check_walk, comparator, forward, step,
+    Bounded, Broken, Meter, Metered, backward, check_failing_walk, check_walk, comparator, forward,
+    step,
 };
 
 /// Keys that lie close, so that tombstones cover many of them.
@@ -246,6 +247,11 @@ proptest! {
         let Ok(mut rows) = backward(&mut cursor);
         rows.reverse();
         prop_assert_eq!(&rows, &expected);
+
+        let bounded = sources(&parts).into_iter().map(bounded).collect();
+        let cursor = VisibleCursor::new(bounded, Arc::clone(&comparator), bound);
+        let mut cursor = cursor.with_range(range).with_fold(Arc::new(Appending));
+        check_walk(&mut cursor, &expected, &*comparator, &steps);
     }
 
     #[test]
@@ -387,6 +393,11 @@ proptest! {
             prop_assert_eq!(found, expected);
         }
     }
+}
+
+fn bounded(source: Source<SliceCursor>) -> Source<Bounded> {
+    let Source { cursor, tombstones, seqno_max } = source;
+    Source { cursor: Bounded::new(cursor), tombstones, seqno_max }
 }
 
 fn metered(parts: &[Part], meter: &Rc<Meter>) -> Vec<Source<Metered>> {

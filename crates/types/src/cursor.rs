@@ -9,6 +9,9 @@ pub enum Direction {
     Backward,
 }
 
+/// Most steps that a [`Cursor`] has for [`prepare_seek`](Cursor::prepare_seek).
+pub const SEEK_STEPS: usize = 3;
+
 /// A place in a sequence of entries that stand in internal order.
 ///
 /// A cursor stands before the first entry, on one, or behind the last; a new one stands before the
@@ -46,6 +49,47 @@ pub trait Cursor {
     /// their digests on.
     fn digest(&self) -> Option<EntryDigest> {
         None
+    }
+
+    /// Whether it stands in front of an entry, and not on one: it has gone forward to where it can tell
+    /// without looking that no entry comes before a bound, and what [`entry`](Self::entry) lends is that
+    /// bound, of the highest number there is. Going on, it [settles](Self::settle).
+    ///
+    /// Only cursors made for merging stand so: what comes before the bound in another sequence may be
+    /// all that is wanted.
+    fn is_bound(&self) -> bool {
+        false
+    }
+
+    /// From a bound, goes to the first entry behind it, or to another bound further on; behind the last
+    /// entry if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of a step.
+    fn settle(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Takes a step towards a [`seek`](Self::seek): looks for the place as far as that waits for nothing,
+    /// and begins to load what the next step looks at. Whoever seeks in several sequences takes each
+    /// step in all of them before the next in any, so that they wait together.
+    ///
+    /// Steps are numbered from 0, and there are [`SEEK_STEPS`] of them at most. Behind them stands
+    /// [`seek_prepared`](Self::seek_prepared), with the same arguments; until then the cursor lends
+    /// nothing. Any other move begins anew.
+    fn prepare_seek(&mut self, key: &[u8], bound: SeqNo, step: usize) {
+        let _ = (key, bound, step);
+    }
+
+    /// A [`seek`](Self::seek) from where steps of [`prepare_seek`](Self::prepare_seek) have led, if any were
+    /// taken since the cursor moved: just before, and with the same arguments.
+    ///
+    /// # Errors
+    ///
+    /// Those of `seek`.
+    fn seek_prepared(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Self::Error> {
+        self.seek(key, bound)
     }
 
     /// How many entries, the one it stands on and those that steps in `direction` lead to next, are known

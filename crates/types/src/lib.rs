@@ -49,7 +49,7 @@ pub mod sync;
 
 pub use block_cursor::{BlockCursor, BlockFacts, KindSet};
 pub use comparator::{Bytewise, Comparator, PrefixRange, Reverse, Shortlex, comparator_named};
-pub use cursor::{Cursor, Direction};
+pub use cursor::{Cursor, Direction, SEEK_STEPS};
 pub use cut::{CutOptions, Fence, OutputCutter, Piece};
 pub use digest::EntryDigest;
 pub use entry::{EntryKind, EntryRef, InternalKey, Trailer};

@@ -1,6 +1,10 @@
 //! Cursors that count, fail or grow, and small helpers.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+mod bounded;
+
+pub(crate) use bounded::Bounded;
+
 use std::{cell::Cell, cell::RefCell, convert::Infallible, rc::Rc, sync::Arc};
 
 use proptest::prelude::*;
