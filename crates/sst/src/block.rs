@@ -4,7 +4,7 @@ use std::{cmp::Ordering, hint::black_box, num::NonZeroU64, ops::Range};
 
 use bytes::Bytes;
 use stratal_block::{BlockCodec, SortedBlock};
-use stratal_cache::{Resident, Slots};
+use stratal_cache::{Pin, Resident, Slots};
 use stratal_filter::Filter;
 use stratal_simd::prefetch_value;
 use stratal_types::{Comparator, Direction, EntryKind, SeqNo, Trailer};
@@ -139,6 +139,15 @@ impl CachedBlock {
         match &self.fences.as_ref()?.below {
             Below::Blocks(blocks) => Some(blocks),
             Below::Partitions { .. } => None,
+        }
+    }
+
+    /// Asks for what is known of the data block that `row` stands for, if it is in memory: for who is
+    /// about to look it up.
+    pub(crate) fn prefetch_block(&self, row: usize) {
+        let pin = Pin::new();
+        if let Some(block) = self.blocks().and_then(|blocks| blocks.peek(row, &pin)) {
+            block.prefetch();
         }
     }
 

@@ -1,14 +1,14 @@
 use std::{cmp::Ordering::Less, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use stratal_block::{SortedBlock, SortedCursor};
+use stratal_block::{SortedBlock, SortedPlace};
 use stratal_types::{Cursor, Direction, EntryDigest, EntryKind, EntryRef, KindSet, SeqNo};
 
 use crate::{
     Error, Scan, Table,
     block::CachedBlock,
     index::{IndexCursor, Sought},
-    read_ahead::BlockReader,
+    read_ahead::{BlockReader, FenceAt},
 };
 
 mod passing;
@@ -25,16 +25,23 @@ pub struct TableCursor {
     index: IndexCursor,
     blocks: BlockReader,
     /// The block it is in, or was in last.
-    loaded: Option<Loaded>,
+    loaded: Option<(FenceAt, Arc<CachedBlock>)>,
+    /// The row of that block.
+    row: SortedPlace,
     place: Place,
+    ready: Ready,
 }
 
-#[derive(Debug)]
-struct Loaded {
-    /// Where the block begins in the file.
-    offset: u64,
-    block: Arc<CachedBlock>,
-    rows: SortedCursor<Bytes>,
+/// How far a seek is prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ready {
+    No,
+    /// The index stands on the fence of the block.
+    Fence,
+    /// The block is loaded.
+    Block,
+    /// This is the row in it.
+    Row(usize),
 }
 
 /// Kinds of entries that are values by themselves.
@@ -56,7 +63,9 @@ impl TableCursor {
             index: IndexCursor::of(sought),
             blocks: BlockReader::new(scan),
             loaded: None,
+            row: SortedPlace::new(),
             place: Place::BeforeFirst,
+            ready: Ready::No,
         }
     }
 
@@ -68,8 +77,8 @@ impl TableCursor {
 
     /// The value of the entry the cursor stands on, sharing the block's memory.
     pub fn value(&self) -> Option<Bytes> {
-        let loaded = self.inside()?;
-        Some(loaded.block.share(loaded.rows.entry()?.value))
+        let block = self.inside()?;
+        Some(block.share(self.row.entry(block.rows())?.value))
     }
 
     /// The table.
@@ -77,10 +86,16 @@ impl TableCursor {
         &self.table
     }
 
-    /// The rows of the block on whose first it stands, and where that begins in the file.
+    /// The rows of the block on whose first it stands.
+    #[inline]
+    pub(crate) fn rows_from_first(&self) -> Option<&SortedBlock<Bytes>> {
+        self.inside().map(CachedBlock::rows).filter(|rows| self.row.row(rows) == Some(0))
+    }
+
+    /// The same, and where the block begins in the file.
     pub(crate) fn first_of_block(&self) -> Option<(&SortedBlock<Bytes>, u64)> {
-        let loaded = self.inside()?;
-        (loaded.rows.row() == Some(0)).then(|| (loaded.block.rows(), loaded.offset))
+        let rows = self.rows_from_first()?;
+        Some((rows, self.index.handle(&self.table).ok()?.offset))
     }
 
     /// The index, on the fence of the block that the cursor is in.
@@ -104,27 +119,25 @@ impl TableCursor {
         matches!(self.place, Place::Inside)
     }
 
+    /// The block it is in.
     #[inline]
-    fn inside(&self) -> Option<&Loaded> {
-        self.loaded.as_ref().filter(|_| self.place == Place::Inside)
+    fn inside(&self) -> Option<&CachedBlock> {
+        let (_, block) = self.loaded.as_ref().filter(|_| self.place == Place::Inside)?;
+        Some(block)
     }
 
-    /// The rows of the block whose fence the index stands on, loaded if they are not.
-    fn load(&mut self) -> Result<&mut SortedCursor<Bytes>, Error> {
-        let handle = self.index.handle(&self.table)?;
-        if self.loaded.as_ref().is_none_or(|loaded| loaded.offset != handle.offset) {
-            let block = self.blocks.block(&self.table, handle)?;
-            let rows = match self.loaded.take() {
-                Some(Loaded { mut rows, .. }) => {
-                    rows.set_block(block.rows().clone());
-                    rows
-                }
-                None => SortedCursor::new(block.rows().clone()),
-            };
-            self.loaded = Some(Loaded { offset: handle.offset, block, rows });
+    /// The rows of the block whose fence the index stands on, loaded if they are not, and a place in it.
+    fn load(&mut self) -> Result<(&SortedBlock<Bytes>, &mut SortedPlace), Error> {
+        let at = self.index.place().ok_or(Error::CursorFailed)?;
+        if self.loaded.as_ref().is_none_or(|(before, _)| *before != at) {
+            // Gives back the memory of what was read ahead, in which the next piece may have a place.
+            self.loaded = None;
+            self.row.leave();
+            let block = self.blocks.block(&self.table, &self.index)?;
+            self.loaded = Some((at, block));
         }
-        match &mut self.loaded {
-            Some(loaded) => Ok(&mut loaded.rows),
+        match &self.loaded {
+            Some((_, block)) => Ok((block.rows(), &mut self.row)),
             None => Err(Error::CursorFailed),
         }
     }
@@ -134,7 +147,8 @@ impl TableCursor {
         if !self.index.is_inside() {
             return Ok(Place::BehindLast);
         }
-        self.load()?.seek_to_first();
+        let (rows, row) = self.load()?;
+        row.seek_to_first(rows);
         Ok(Place::Inside)
     }
 
@@ -143,38 +157,88 @@ impl TableCursor {
         if !self.index.is_inside() {
             return Ok(Place::BeforeFirst);
         }
-        self.load()?.seek_to_last();
+        let (rows, row) = self.load()?;
+        row.seek_to_last(rows);
         Ok(Place::Inside)
     }
 
-    fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
+    /// Seeks from where it is [ready](Ready).
+    fn try_seek(&mut self, key: &[u8], bound: SeqNo, ready: Ready) -> Result<Place, Error> {
         let bound = self.table.stored_bound(bound);
-        self.index.seek(&self.table, key, bound)?;
+        if ready == Ready::No {
+            self.index.seek(&self.table, key, bound)?;
+        }
         if !self.index.is_inside() {
             return Ok(Place::BehindLast);
         }
-        self.seek_in_block(key, bound)
+        self.seek_in_block(key, bound, ready)
     }
 
     /// Goes where (`key`, `bound`) leads in the block that the index stands for, or to the next block.
-    fn seek_in_block(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
-        if self.seek_row(key, bound)?.row().is_some() {
+    fn seek_in_block(&mut self, key: &[u8], bound: SeqNo, ready: Ready) -> Result<Place, Error> {
+        if self.seek_row(key, bound, ready)? {
             return Ok(Place::Inside);
         }
         // A fence may stand behind its block's last entry, and the key between the two.
         self.enter_next_block()
     }
 
-    /// The rows of that block, at the place sought, which may be behind the last.
-    fn seek_row(&mut self, key: &[u8], bound: SeqNo) -> Result<&mut SortedCursor<Bytes>, Error> {
-        let comparator = Arc::clone(&self.table.context().comparator);
-        let rows = self.load()?;
-        if comparator.is_bytewise() {
-            rows.seek(key, bound);
-        } else {
-            rows.seek_by(key, bound, comparator.as_ref());
+    /// Goes there in that block; whether it has such a row.
+    fn seek_row(&mut self, key: &[u8], bound: SeqNo, ready: Ready) -> Result<bool, Error> {
+        self.load()?;
+        let (Some((_, block)), comparator) = (&self.loaded, self.table.comparator()) else {
+            return Err(Error::CursorFailed);
+        };
+        let rows = block.rows();
+        match ready {
+            Ready::Row(found) => self.row.seek_to(rows, found),
+            _ if comparator.is_bytewise() => {
+                rows.prefetch_heads();
+                let found = rows.seek(key, bound);
+                rows.prefetch_rows_from(found);
+                self.row.seek_to(rows, found);
+            }
+            _ => self.row.seek_by(rows, key, bound, comparator),
         }
-        Ok(rows)
+        Ok(self.row.row(rows).is_some())
+    }
+
+    /// Does another step of a seek, if it takes no reads, and loads what the next one looks at.
+    fn get_ready(&mut self, key: &[u8], bound: SeqNo) -> Ready {
+        let (table, bound) = (&self.table, self.table.stored_bound(bound));
+        match self.ready {
+            Ready::No => {
+                if !table.comparator().is_bytewise() || !self.index.seek_resident(table, key, bound)
+                {
+                    return Ready::No;
+                }
+                if let Some((fences, row)) = self.index.fences() {
+                    fences.prefetch_block(row);
+                }
+                Ready::Fence
+            }
+            Ready::Fence => {
+                let Some(at) = self.index.place() else { return Ready::Fence };
+                if self.loaded.as_ref().is_none_or(|(before, _)| *before != at) {
+                    let Some(block) = self.blocks.resident(table, &self.index) else {
+                        return Ready::Fence;
+                    };
+                    self.row.leave();
+                    self.loaded = Some((at, block));
+                }
+                if let Some((_, block)) = &self.loaded {
+                    block.rows().prefetch_heads();
+                }
+                Ready::Block
+            }
+            Ready::Block => {
+                let Some((_, block)) = &self.loaded else { return Ready::Block };
+                let found = block.rows().seek(key, bound);
+                block.rows().prefetch_rows_from(found);
+                Ready::Row(found)
+            }
+            Ready::Row(_) => self.ready,
+        }
     }
 
     fn enter_first_block(&mut self) -> Result<Place, Error> {
@@ -223,6 +287,7 @@ impl TableCursor {
 
     /// Takes the place that a step has led to; if it failed the cursor stands nowhere.
     fn stand(&mut self, place: Result<Place, Error>) -> Result<(), Error> {
+        self.ready = Ready::No;
         match place {
             Ok(place) => {
                 self.place = place;
@@ -240,7 +305,21 @@ impl Cursor for TableCursor {
     type Error = Error;
 
     fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
-        let place = self.try_seek(key, bound);
+        let place = self.try_seek(key, bound, Ready::No);
+        self.stand(place)
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], bound: SeqNo, step: usize) {
+        if step == 0 {
+            self.ready = Ready::No;
+        }
+        // Until the seek it stands nowhere.
+        self.place = Place::Failed;
+        self.ready = self.get_ready(key, bound);
+    }
+
+    fn seek_prepared(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
+        let place = self.try_seek(key, bound, self.ready);
         self.stand(place)
     }
 
@@ -256,9 +335,10 @@ impl Cursor for TableCursor {
 
     #[inline]
     fn advance(&mut self) -> Result<(), Error> {
-        if let (Place::Inside, Some(loaded)) = (self.place, &mut self.loaded) {
-            loaded.rows.advance();
-            if loaded.rows.row().is_some() {
+        if let (Place::Inside, Some((_, block))) = (self.place, &self.loaded) {
+            let rows = block.rows();
+            self.row.advance(rows);
+            if self.row.row(rows).is_some() {
                 return Ok(());
             }
         }
@@ -267,9 +347,10 @@ impl Cursor for TableCursor {
 
     #[inline]
     fn retreat(&mut self) -> Result<(), Error> {
-        if let (Place::Inside, Some(loaded)) = (self.place, &mut self.loaded) {
-            loaded.rows.retreat();
-            if loaded.rows.row().is_some() {
+        if let (Place::Inside, Some((_, block))) = (self.place, &self.loaded) {
+            let rows = block.rows();
+            self.row.retreat(rows);
+            if self.row.row(rows).is_some() {
                 return Ok(());
             }
         }
@@ -291,23 +372,21 @@ impl Cursor for TableCursor {
 
     #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
-        let EntryRef { key, trailer, value, .. } = self.inside()?.rows.entry()?;
+        let EntryRef { key, trailer, value, .. } = self.row.entry(self.inside()?.rows())?;
         Some(EntryRef::new(key, self.table.seen_trailer(trailer), value))
     }
 
     fn digest(&self) -> Option<EntryDigest> {
-        let rows = &self.inside()?.rows;
-        let digest = rows.block().digest(rows.row()?)?;
-        let stored = rows.entry()?.trailer;
+        let rows = self.inside()?.rows();
+        let digest = rows.digest(self.row.row(rows)?)?;
+        let stored = self.row.entry(rows)?.trailer;
         Some(digest.moved(stored, self.table.seen_trailer(stored)))
     }
 
     /// As far as the block goes. Known only in bytewise order.
     fn simple_entries(&self, direction: Direction, bound: SeqNo, limit: Option<&[u8]>) -> usize {
-        let Some((loaded, row)) = self.inside().and_then(|at| Some((at, at.rows.row()?))) else {
-            return 0;
-        };
-        let rows = loaded.block.rows();
+        let Some(rows) = self.inside().map(CachedBlock::rows) else { return 0 };
+        let Some(row) = self.row.row(rows) else { return 0 };
         let has_versions = self.table.has_versions();
         if !rows.kinds().is_within(VALUES)
             || !self.table.is_visible_at(bound)

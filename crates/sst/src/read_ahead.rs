@@ -1,11 +1,11 @@
 //! Reading more than one block at a time where blocks are wanted one after the other.
 
-use std::{ops::Range, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::Outcome;
 
-use crate::{Error, Table, block::CachedBlock, handle::BlockHandle, source::GAP_LEN_MAX};
+use crate::{Error, Table, block::CachedBlock, handle::BlockHandle, index::IndexCursor};
 
 /// How a cursor gets at the blocks it comes to. The default suits reads; [`Scan::once`] suits those
 /// who go through a table once, such as merges.
@@ -56,6 +56,8 @@ impl ReadAhead {
     pub const FIXED_LEN: u32 = 256 << 10;
     /// First and last length of [`Growing`](Self::Growing).
     const GROWING_LEN: Range<u32> = 16 << 10..256 << 10;
+    /// So many blocks away a block is still a neighbour, for those who pass over some.
+    const NEIGHBOURHOOD: usize = 4;
     /// Neighbours entered in a row, after which it pays to read ahead.
     const STREAK_MIN: u32 = 2;
 }
@@ -67,13 +69,44 @@ enum Way {
     Back,
 }
 
+/// A place in an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FenceAt {
+    /// 0 in a table of one level.
+    pub(crate) partition: usize,
+    /// Of the partition.
+    pub(crate) row: usize,
+}
+
+impl FenceAt {
+    /// How a cursor goes that goes from here to there, if the two are neighbours. Where one partition
+    /// ends and the next begins, neither knows how many rows the other has.
+    fn way_to(self, there: Self) -> Option<Way> {
+        let is_near = |nearer: usize, further: usize| {
+            (1..=ReadAhead::NEIGHBOURHOOD).contains(&further.saturating_sub(nearer))
+        };
+        if self.partition == there.partition {
+            return match self.row < there.row {
+                true if is_near(self.row, there.row) => Some(Way::On),
+                false if is_near(there.row, self.row) => Some(Way::Back),
+                _ => None,
+            };
+        }
+        let begins = |at: Self| at.row < ReadAhead::NEIGHBOURHOOD;
+        if is_near(self.partition, there.partition) && begins(there) {
+            return Some(Way::On);
+        }
+        (is_near(there.partition, self.partition) && begins(self)).then_some(Way::Back)
+    }
+}
+
 /// Gets blocks for one cursor. Holds what it has read ahead, which is less than twice the largest
 /// length that its [`ReadAhead`] allows.
 #[derive(Debug)]
 pub(crate) struct BlockReader {
     scan: Scan,
-    /// Where the block is that was wanted last.
-    last: Option<Range<u64>>,
+    /// The place in the index of the block that was wanted last.
+    last: Option<FenceAt>,
     way: Option<Way>,
     /// Neighbours entered in a row, that way.
     streak: u32,
@@ -84,7 +117,7 @@ pub(crate) struct BlockReader {
     /// Bytes that [`ReadAhead::Growing`] read last.
     grown: u32,
     /// A part of the file, from this offset on.
-    ahead: Option<(u64, Bytes)>,
+    ahead: (u64, Bytes),
     /// The block read last, past the cache, if it was intact: where it is, and its bytes.
     stored: Option<(BlockHandle, Bytes)>,
 }
@@ -99,51 +132,73 @@ impl BlockReader {
             walked: 0,
             is_past: false,
             grown: 0,
-            ahead: None,
+            ahead: (0, Bytes::new()),
             stored: None,
         }
     }
 
-    /// The data block at `handle`.
+    /// The data block for which `index` stands.
     pub(crate) fn block(
         &mut self,
         table: &Table,
-        handle: BlockHandle,
+        index: &IndexCursor,
     ) -> Result<Arc<CachedBlock>, Error> {
-        self.follow(handle);
-        let len = self.len();
-        match self.scan.cache {
-            CacheUse::Bypass => self.read(table, handle, len).map(Arc::new),
-            CacheUse::Full if len == 0 => {
-                self.ahead = None;
-                table.data_block(handle)
-            }
-            CacheUse::Full if self.is_past => match table.cached_block(handle) {
-                Some(block) => Ok(block),
-                None => self.read(table, handle, len).map(Arc::new),
-            },
-            CacheUse::Full => table.data_block_or(handle, || self.read(table, handle, len)),
+        let (fences, at) = index.fences().zip(index.place()).ok_or(Error::CursorFailed)?;
+        self.follow(at);
+        let (is_full, len) = (self.scan.cache == CacheUse::Full, self.len());
+        if is_full
+            && !self.is_past
+            && let Some(block) = table.shared_block(fences)
+        {
+            return Ok(block);
         }
+        let handle = index.handle(table)?;
+        if !is_full {
+            return self.read(table, handle, len).map(Arc::new);
+        }
+        if len == 0 {
+            return table.data_block(handle, fences);
+        }
+        if !self.is_past {
+            return table.data_block_or(handle, fences, || self.read(table, handle, len));
+        }
+        // What has been read is nearer than what the cache has.
+        if self.read_ahead(handle).is_none()
+            && let Some(block) = table.shared_block(fences)
+        {
+            return Ok(block);
+        }
+        self.read(table, handle, len).map(Arc::new)
     }
 
-    /// Sees how the cursor has come to `handle`.
-    fn follow(&mut self, handle: BlockHandle) {
-        let next = handle.range();
-        let near =
-            |end: u64, start: u64| start.checked_sub(end).is_some_and(|gap| gap <= GAP_LEN_MAX);
-        let way = self.last.replace(next.clone()).and_then(|last| {
-            if near(last.end, next.start) {
-                Some(Way::On)
-            } else {
-                near(next.end, last.start).then_some(Way::Back)
-            }
-        });
+    /// The [block](Self::block) to which a seek leads, if it comes from the cache and is there; for a cursor
+    /// that goes there.
+    pub(crate) fn resident(
+        &mut self,
+        table: &Table,
+        index: &IndexCursor,
+    ) -> Option<Arc<CachedBlock>> {
+        if self.scan.cache != CacheUse::Full {
+            return None;
+        }
+        let block = table.shared_block(index.fences()?)?;
+        self.follow(index.place()?);
+        Some(block)
+    }
+
+    /// Sees how the cursor has come to the block whose fence is there.
+    fn follow(&mut self, at: FenceAt) {
+        let way = self.last.replace(at).and_then(|last| last.way_to(at));
         if way.is_none() || way != self.way {
             (self.streak, self.grown) = (0, 0);
             (self.walked, self.is_past) = (0, false);
         }
         self.way = way;
         self.streak = self.streak.saturating_add(u32::from(way.is_some()));
+        if self.len() == 0 {
+            // Whoever goes elsewhere has no use for it.
+            self.ahead = (0, Bytes::new());
+        }
     }
 
     /// Bytes to read at once; 0 for one block.
@@ -164,16 +219,14 @@ impl BlockReader {
         self.stored = None;
         let is_for_cache = self.scan.cache == CacheUse::Full && !self.is_past;
         if self.read_ahead(handle).is_none() {
-            // Gives its memory back before more is taken.
-            self.ahead = None;
             let range = self.range(table, handle, len);
             if range != handle.range()
-                && let Ok(bytes) = table.read_stored(range.start, range.end - range.start)
+                && let Ok(bytes) = table.read_ahead(range.clone(), mem::take(&mut self.ahead.1))
             {
                 self.grown = len;
                 self.walked = self.walked.saturating_add(bytes.len() as u64);
                 self.is_past = table.is_too_long_for_cache(self.walked);
-                self.ahead = Some((range.start, bytes));
+                self.ahead = (range.start, bytes);
             }
         }
         // What cannot be read ahead is no reason to fail: this block may be all that is wanted.
@@ -209,7 +262,7 @@ impl BlockReader {
 
     /// The block at `handle` as it is stored, if it was read ahead.
     fn read_ahead(&self, handle: BlockHandle) -> Option<Bytes> {
-        let (start, bytes) = self.ahead.as_ref()?;
+        let (start, bytes) = &self.ahead;
         let at = usize::try_from(handle.offset.checked_sub(*start)?).ok()?;
         let end = at.checked_add(handle.len as usize)?;
         (end <= bytes.len()).then(|| bytes.slice(at..end))

@@ -21,6 +21,18 @@ pub trait ReadAt: Debug + Send + Sync {
     /// The bytes of `range`, all of them: [`io::ErrorKind::UnexpectedEof`] if there are fewer.
     fn read(&self, range: Range<u64>) -> io::Result<Bytes>;
 
+    /// The bytes of `range`, as [`read`](Self::read) gives them, in `memory` if that is of use: the caller
+    /// needs what it holds no more, though others may. Whoever reads a file piece by piece thus takes
+    /// memory once, and finds it near.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn read_into(&self, range: Range<u64>, memory: Bytes) -> io::Result<Bytes> {
+        drop(memory);
+        self.read(range)
+    }
+
     /// The bytes of each of `ranges`, as [`read`](Self::read) gives them.
     ///
     /// For reads that are wanted together. Ranges that are near one another were made one before: a
@@ -107,6 +119,18 @@ impl ReadAt for FileSource {
         let mut bytes = vec![0; end - start];
         self.with_file(|file| file.read_exact_at(&mut bytes, range.start))?;
         Ok(bytes.into())
+    }
+
+    fn read_into(&self, range: Range<u64>, memory: Bytes) -> io::Result<Bytes> {
+        let (start, end) = checked_range(&range, self.len)?;
+        match memory.try_into_mut() {
+            Ok(mut bytes) if bytes.len() >= end - start => {
+                bytes.truncate(end - start);
+                self.with_file(|file| file.read_exact_at(&mut bytes, range.start))?;
+                Ok(bytes.freeze())
+            }
+            _ => self.read(range),
+        }
     }
 
     fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {

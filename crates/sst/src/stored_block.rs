@@ -50,7 +50,7 @@ impl TableCursor {
 impl BlockCursor for TableCursor {
     #[inline]
     fn begins_block(&self) -> bool {
-        self.first_of_block().is_some()
+        self.rows_from_first().is_some()
     }
 
     fn block_end(&self, last: &mut Vec<u8>) -> bool {
@@ -73,7 +73,7 @@ impl BlockCursor for TableCursor {
     }
 
     fn pass_block(&mut self) -> Result<(), Error> {
-        if self.first_of_block().is_none() {
+        if self.rows_from_first().is_none() {
             return self.advance();
         }
         self.leave_block()

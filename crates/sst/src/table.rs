@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use stratal_archive::{Half, Part, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
-use stratal_cache::{FileId, Pin, Priority};
+use stratal_cache::{FileId, Pin};
 use stratal_types::{
     Comparator, Counter, EntryKind, Fragments, KeyRange, PrefixExtractor, SeqNo, Trailer, key_hash,
 };
@@ -451,6 +451,18 @@ impl Table {
         self.inner.index()
     }
 
+    /// The [index](Self::index), if it is in memory.
+    pub(crate) fn shared_index(&self) -> Option<Arc<CachedBlock>> {
+        self.inner.shared_index()
+    }
+
+    /// [Partition](Self::index_partition) `n` of the index, if it is in memory.
+    pub(crate) fn shared_partition(&self, top: &CachedBlock, n: usize) -> Option<Arc<CachedBlock>> {
+        let (fences, _) = top.partitions()?;
+        let at = || top.partition(n).map_or(0, |fence| fence.handle.offset);
+        self.inner.shared(fences, n, (TableBlock::IndexPartition, at))
+    }
+
     /// Whether index and filter are in partitions.
     pub(crate) fn is_divided(&self) -> bool {
         self.inner.properties.index_levels == 2
@@ -474,10 +486,18 @@ impl Table {
         top: &CachedBlock,
         n: usize,
     ) -> Result<Arc<CachedBlock>, Error> {
+        if let Some(shown) = self.shared_partition(top, n) {
+            return Ok(shown);
+        }
         let kind = TableBlock::IndexPartition;
         let handle = self.partition_fence(top, n)?.handle;
         let parse = |plain| self.inner.parse_fences(plain, kind, handle.offset);
         let slot = top.partitions().map(|(fences, _)| (fences, n));
+        let shown =
+            slot.and_then(|(fences, n)| self.inner.shared(fences, n, (kind, || handle.offset)));
+        if let Some(shown) = shown {
+            return Ok(shown);
+        }
         self.inner.get_or_load(slot, (kind, handle.offset), || {
             match self.open_block(handle, kind).and_then(parse) {
                 Err(error @ Error::Read { .. }) => Err(error),
@@ -510,23 +530,30 @@ impl Table {
         self.inner.toc.find(section::INDEX).next().map_or(0, |entry| entry.offset)
     }
 
-    pub(crate) fn data_block(&self, handle: BlockHandle) -> Result<Arc<CachedBlock>, Error> {
-        self.inner.data_block(handle, None)
+    /// The data block at `handle`, which a row of a block of fences stands for.
+    pub(crate) fn data_block(
+        &self,
+        handle: BlockHandle,
+        fences: (&CachedBlock, usize),
+    ) -> Result<Arc<CachedBlock>, Error> {
+        self.inner.data_block(handle, Some(fences))
     }
 
-    /// The data block at `handle`, by `load` if the cache does not have it.
+    /// The same, by `load` if the cache does not have it.
     pub(crate) fn data_block_or(
         &self,
         handle: BlockHandle,
+        (fences, row): (&CachedBlock, usize),
         load: impl FnOnce() -> Result<CachedBlock, Error>,
     ) -> Result<Arc<CachedBlock>, Error> {
-        let key = self.inner.cache_key(TableBlock::Data, handle.offset);
-        self.inner.ctx.cache.get_or_load(&key, Priority::Normal, load)
+        let slot = fences.blocks().map(|blocks| (blocks, row));
+        self.inner.get_or_load(slot, (TableBlock::Data, handle.offset), load)
     }
 
-    /// The data block at `handle`, if the cache has it.
-    pub(crate) fn cached_block(&self, handle: BlockHandle) -> Option<Arc<CachedBlock>> {
-        self.inner.ctx.cache.get(&self.inner.cache_key(TableBlock::Data, handle.offset))
+    /// The data block that a row of a block of fences stands for, if that shows it.
+    #[inline]
+    pub(crate) fn shared_block(&self, fences: (&CachedBlock, usize)) -> Option<Arc<CachedBlock>> {
+        self.inner.shared_block(fences)
     }
 
     /// Whether `len` bytes that are read once are too many for the cache: more than an eighth of it, and
@@ -591,6 +618,16 @@ impl Table {
     /// Bytes of the file as they are stored.
     pub(crate) fn read_stored(&self, offset: u64, len: u64) -> Result<Bytes, Error> {
         let stored = read(self.inner.source.as_ref(), offset, len)?;
+        self.inner.ctx.metrics.add(Counter::BytesRead, len);
+        Ok(stored)
+    }
+
+    /// The same of a range, in memory that nobody else has any more.
+    pub(crate) fn read_ahead(&self, range: Range<u64>, memory: Bytes) -> Result<Bytes, Error> {
+        let Range { start: offset, end } = range;
+        let len = end.saturating_sub(offset);
+        let stored = self.source().read_into(range, memory);
+        let stored = stored.map_err(|source| Error::Read { offset, len, source })?;
         self.inner.ctx.metrics.add(Counter::BytesRead, len);
         Ok(stored)
     }

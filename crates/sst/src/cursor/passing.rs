@@ -1,6 +1,6 @@
 use stratal_types::{Direction, SeqNo};
 
-use super::{Place, TableCursor};
+use super::{Place, Ready, TableCursor};
 use crate::Error;
 
 impl TableCursor {
@@ -30,13 +30,14 @@ impl TableCursor {
             Direction::Forward if has_newer => self.enter_first_row(),
             Direction::Backward if has_newer => self.enter_last_row(),
             Direction::Forward if !self.index.is_inside() => Ok(Place::BehindLast),
-            Direction::Forward => self.seek_in_block(limit, SeqNo::MAX),
+            Direction::Forward => self.seek_in_block(limit, SeqNo::MAX, Ready::No),
             Direction::Backward => {
-                let rows = self.seek_row(limit, SeqNo::MAX)?;
-                if rows.row() == Some(0) {
+                self.seek_row(limit, SeqNo::MAX, Ready::No)?;
+                let (rows, row) = self.load()?;
+                if row.row(rows) == Some(0) {
                     self.enter_previous_block()
                 } else {
-                    rows.retreat();
+                    row.retreat(rows);
                     Ok(Place::Inside)
                 }
             }

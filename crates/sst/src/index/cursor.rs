@@ -10,6 +10,7 @@ use crate::{
     Error, Table,
     block::{CachedBlock, CachedFilter},
     handle::BlockHandle,
+    read_ahead::FenceAt,
 };
 
 use super::{BlockFence, PartitionFence, Sought};
@@ -54,6 +55,37 @@ impl IndexCursor {
     pub(crate) fn seek(&mut self, table: &Table, key: &[u8], bound: SeqNo) -> Result<(), Error> {
         self.seek_partition(table, key, bound)?;
         self.seek_in_partition(table, key, bound)
+    }
+
+    /// A [`seek`](Self::seek), if it reads nothing; whether it is done. Otherwise the cursor stands on no
+    /// fence.
+    pub(crate) fn seek_resident(&mut self, table: &Table, key: &[u8], bound: SeqNo) -> bool {
+        self.row = None;
+        if self.top.is_none() {
+            self.top = table.shared_index();
+        }
+        let Some(top) = self.top.as_ref().filter(|_| self.sought.is_all()) else { return false };
+        let (comparator, scratch) = (table.comparator(), &mut self.scratch);
+        if !table.is_divided() {
+            self.partition = 0;
+            let row = top.seek(key, bound, comparator, scratch);
+            self.row = (row < top.len()).then_some(row);
+            return true;
+        }
+        let n = top.seek(key, bound, comparator, scratch);
+        if n >= top.len() {
+            self.partition = n;
+            return true;
+        }
+        if self.leaf.as_ref().is_none_or(|(known, _)| *known != n) {
+            let Some(leaf) = table.shared_partition(top, n) else { return false };
+            self.leaf = Some((n, leaf));
+        }
+        let Some((_, leaf)) = &self.leaf else { return false };
+        let row = leaf.seek(key, bound, comparator, scratch);
+        // Behind its last fence the next partition begins, which is rare, and left to `seek`.
+        (self.partition, self.row) = (n, (row < leaf.len()).then_some(row));
+        self.row.is_some()
     }
 
     /// The first half of a [`seek`](Self::seek): finds the partition, and does not read it. The
@@ -346,6 +378,11 @@ impl IndexCursor {
     /// The block of fences that the cursor is in, and the row on which it stands.
     pub(crate) fn fences(&self) -> Option<(&CachedBlock, usize)> {
         self.inside()
+    }
+
+    /// Where in the index that is.
+    pub(crate) fn place(&self) -> Option<FenceAt> {
+        Some(FenceAt { partition: self.partition, row: self.row? })
     }
 
     /// As [`fences`](Self::fences), with a count of references.

@@ -101,6 +101,9 @@ impl Inner {
         if !self.has_entries() {
             return Ok(None);
         }
+        if let Some(shown) = self.shared_index() {
+            return Ok(Some(shown));
+        }
         let kind = TableBlock::Index;
         let slot = (&self.resident.index, 0);
         let load = || {
@@ -110,6 +113,12 @@ impl Inner {
         };
         let key = self.cache_key(kind, 0);
         self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
+    }
+
+    /// The [index](Self::index), if it is in memory, for longer than a pin.
+    #[inline]
+    pub(super) fn shared_index(&self) -> Option<Arc<CachedBlock>> {
+        self.shared(&self.resident.index, 0, (TableBlock::Index, || 0))
     }
 
     /// The [index](Self::index), if it is in memory.
@@ -279,6 +288,27 @@ impl Inner {
             Some(slot) => cache.get_or_load_shown(slot, &key, priority, load),
             None => cache.get_or_load(&key, priority, load),
         }
+    }
+
+    /// What slot `at` shows, as [`shown`](Self::shown), for longer than a pin.
+    #[inline]
+    pub(super) fn shared<T: Resident>(
+        &self,
+        slots: &Slots<T>,
+        at: usize,
+        (kind, offset): (TableBlock, impl FnOnce() -> u64),
+    ) -> Option<Arc<T>> {
+        self.ctx.cache.share_shown(slots, at, || self.cache_key(kind, offset()))
+    }
+
+    /// The data block that `row` of `fences` stands for, if it is in memory and shown there.
+    #[inline]
+    pub(super) fn shared_block(
+        &self,
+        (fences, row): (&CachedBlock, usize),
+    ) -> Option<Arc<CachedBlock>> {
+        let at = || fences.handle(row).map_or(0, |handle| handle.offset);
+        self.shared(fences.blocks()?, row, (TableBlock::Data, at))
     }
 
     /// What slot `at` shows, if it is in memory; it is what stands at an offset.
