@@ -111,7 +111,8 @@ impl ReadState {
         prefix: Option<&Arc<[u8]>>,
         bound: SeqNo,
     ) -> Result<Vec<Source<SourceCursor>>, Error> {
-        let mut sources = Vec::new();
+        let mut sources =
+            Vec::with_capacity(self.view.levels.iter().map(Vec::len).sum::<usize>() + 1);
         let runs = || self.view.runs().map(|(_, run)| run);
         let is_masked = runs().any(RunView::has_tombstones)
             || self.memtables().any(|memtable| memtable.has_tombstones());
@@ -125,13 +126,18 @@ impl ReadState {
             if near.is_empty() {
                 continue;
             }
-            let tombstones = run.tombstones_at(range, bound)?;
+            let tombstones = if run.has_tombstones() {
+                run.tombstones_at(range, bound)?
+            } else {
+                Arc::clone(&self.view.no_tombstones)
+            };
             let numbers = run.tables.get(near.clone()).unwrap_or_default().iter();
             // Of use where tombstones hide entries, and nowhere else.
             let numbers =
                 numbers.filter(|_| is_masked).map(|table| table.meta.visible_entry_seqno_max());
             let seqno_max = numbers.max().unwrap_or(SeqNo::MAX);
-            let cursor = RunCursor::new(run.clone()).within(near, bound).of_prefix(prefix.cloned());
+            let cursor =
+                RunCursor::new(run.clone()).within(near, bound).of_prefix(prefix.cloned()).lazy();
             let cursor = SourceCursor::Run(Box::new(cursor));
             sources.push(Source { cursor, tombstones, seqno_max });
         }

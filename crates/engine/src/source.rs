@@ -1,13 +1,17 @@
 //! Where the entries of a read or a job come from.
 
-use std::{convert::Infallible, ops::Range, sync::Arc};
+use std::{
+    convert::Infallible,
+    ops::{Bound, Range},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use stratal_memtable::{Memtable, MemtableCursor};
 use stratal_merge::PointSource;
 use stratal_sst::{Scan, StoredBlock, TableCursor};
 use stratal_types::{
-    BlockCursor, BlockFacts, Cursor, Direction, EntryDigest, EntryRef, SeqNo, Trailer,
+    BlockCursor, BlockFacts, Cursor, Direction, EntryDigest, EntryKind, EntryRef, SeqNo, Trailer,
 };
 
 use crate::{Error, checked::CheckedCursor, files::TableHandle, view::RunView};
@@ -30,6 +34,37 @@ impl Cursor for SourceCursor {
             Self::Memory(cursor) => cursor.seek(key, bound).map_err(never),
             Self::Run(cursor) => cursor.seek(key, bound),
             Self::Checked(cursor) => cursor.seek(key, bound),
+        }
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], bound: SeqNo, step: usize) {
+        match self {
+            Self::Memory(cursor) => cursor.prepare_seek(key, bound, step),
+            Self::Run(cursor) => cursor.prepare_seek(key, bound, step),
+            Self::Checked(cursor) => cursor.prepare_seek(key, bound, step),
+        }
+    }
+
+    fn seek_prepared(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
+        match self {
+            Self::Memory(cursor) => cursor.seek_prepared(key, bound).map_err(never),
+            Self::Run(cursor) => cursor.seek_prepared(key, bound),
+            Self::Checked(cursor) => cursor.seek_prepared(key, bound),
+        }
+    }
+
+    #[inline]
+    fn is_bound(&self) -> bool {
+        match self {
+            Self::Run(cursor) => cursor.is_bound(),
+            Self::Memory(_) | Self::Checked(_) => false,
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Run(cursor) => cursor.settle(),
+            Self::Memory(_) | Self::Checked(_) => Ok(()),
         }
     }
 
@@ -185,6 +220,8 @@ pub(crate) struct RunCursor {
     scan: Scan,
     /// Tables whose filters know that no key begins with this are passed over.
     prefix: Option<Arc<[u8]>>,
+    /// In front of a table that it comes to from before it stands on a bound, and does not open it.
+    is_lazy: bool,
     /// The table it is in, and where.
     inside: Option<(usize, TableCursor)>,
     place: Place,
@@ -193,6 +230,8 @@ pub(crate) struct RunCursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     BeforeFirst,
+    /// In front of this table, before whose start the run has no entry that was not passed.
+    Bound(usize),
     Inside,
     BehindLast,
     Failed,
@@ -206,6 +245,7 @@ impl RunCursor {
             bound: SeqNo::ZERO,
             scan: Scan::default(),
             prefix: None,
+            is_lazy: false,
             inside: None,
             place: Place::BeforeFirst,
         }
@@ -219,6 +259,11 @@ impl RunCursor {
     /// The same for a read of nothing but keys that begin with `prefix`.
     pub(crate) fn of_prefix(self, prefix: Option<Arc<[u8]>>) -> Self {
         Self { prefix, ..self }
+    }
+
+    /// The same for merging, standing on [bounds](Cursor::is_bound) where it can.
+    pub(crate) fn lazy(self) -> Self {
+        Self { is_lazy: true, ..self }
     }
 
     /// For a job that goes through the run once: reads large pieces, past the cache.
@@ -248,15 +293,35 @@ impl RunCursor {
         self.inside.as_mut().map(|(_, cursor)| Some(cursor)).ok_or(Error::CursorFailed)
     }
 
-    /// Stands on the first entry of table `at` or a later one.
+    /// Stands on the first entry of table `at` or a later one, or in front of it.
     fn first_from(&mut self, mut at: usize) -> Result<Place, Error> {
         while at < self.window.end {
+            if self.is_lazy && self.start_of(at).is_some() {
+                return Ok(Place::Bound(at));
+            }
             if self.step(at, Cursor::seek_to_first)? {
                 return Ok(Place::Inside);
             }
             at += 1;
         }
         Ok(Place::BehindLast)
+    }
+
+    /// Stands on the first entry of table `at`, opened if it is not, or of a later one, or in front of
+    /// that.
+    fn first_of(&mut self, at: usize) -> Result<Place, Error> {
+        if self.step(at, Cursor::seek_to_first)? {
+            return Ok(Place::Inside);
+        }
+        self.first_from(at + 1)
+    }
+
+    /// The key before which table `at` has nothing, if there is such a key.
+    fn start_of(&self, at: usize) -> Option<&[u8]> {
+        match &self.run.tables.get(at)?.meta.span.start {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        }
     }
 
     /// Stands on the last entry of a table before table `end`.
@@ -293,15 +358,30 @@ impl RunCursor {
         }
     }
 
-    fn try_seek(&mut self, key: &[u8], bound: SeqNo) -> Result<Place, Error> {
+    /// Seeks by `seek` in the table that may have `key`.
+    fn try_seek(
+        &mut self,
+        key: &[u8],
+        seek: impl FnOnce(&mut TableCursor) -> Result<(), stratal_sst::Error>,
+    ) -> Result<Place, Error> {
         let at = self.run.position(key).max(self.window.start);
-        if at < self.window.end {
-            if self.step(at, |cursor| cursor.seek(key, bound))? {
-                return Ok(Place::Inside);
-            }
-            return self.first_from(at + 1);
+        if at >= self.window.end {
+            return Ok(Place::BehindLast);
         }
-        Ok(Place::BehindLast)
+        if self.is_before(key, at) {
+            return self.first_from(at);
+        }
+        if self.step(at, seek)? {
+            return Ok(Place::Inside);
+        }
+        self.first_from(at + 1)
+    }
+
+    /// Whether `key` lies in front of table `at`, and it does with that.
+    fn is_before(&self, key: &[u8], at: usize) -> bool {
+        let is_after =
+            |handle: &Arc<TableHandle>| handle.meta.span.is_after(key, self.run.comparator());
+        self.is_lazy && self.run.tables.get(at).is_some_and(is_after)
     }
 
     fn stand(&mut self, place: Result<Place, Error>) -> Result<(), Error> {
@@ -359,6 +439,8 @@ impl RunCursor {
     #[cold]
     fn enter_end(&mut self, direction: Direction) -> Result<(), Error> {
         let place = match (self.place, direction) {
+            (Place::Bound(at), Direction::Forward) => self.first_of(at),
+            (Place::Bound(at), Direction::Backward) => self.last_before(at),
             (Place::BeforeFirst, Direction::Backward) | (Place::BehindLast, Direction::Forward) => {
                 return Ok(());
             }
@@ -370,11 +452,35 @@ impl RunCursor {
     }
 }
 
+/// In front of every version of a key.
+const HIGHEST: Trailer = Trailer::new(SeqNo::MAX, EntryKind::Put);
+
 impl Cursor for RunCursor {
     type Error = Error;
 
     fn seek(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
-        let place = self.try_seek(key, bound);
+        let place = self.try_seek(key, |cursor| cursor.seek(key, bound));
+        self.stand(place)
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], bound: SeqNo, step: usize) {
+        // Until the seek it stands nowhere.
+        self.place = Place::Failed;
+        let at = self.run.position(key).max(self.window.start);
+        let is_open = |handle: &Arc<TableHandle>| handle.opened().is_some();
+        // Opening a table reads, and so may a filter.
+        if at < self.window.end
+            && !self.is_before(key, at)
+            && self.prefix.is_none()
+            && self.run.tables.get(at).is_some_and(is_open)
+            && let Ok(Some(cursor)) = self.enter(at)
+        {
+            cursor.prepare_seek(key, bound, step);
+        }
+    }
+
+    fn seek_prepared(&mut self, key: &[u8], bound: SeqNo) -> Result<(), Error> {
+        let place = self.try_seek(key, |cursor| cursor.seek_prepared(key, bound));
         self.stand(place)
     }
 
@@ -400,7 +506,21 @@ impl Cursor for RunCursor {
 
     #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
-        self.table_cursor()?.entry()
+        match self.place {
+            Place::Bound(at) => Some(EntryRef::new(self.start_of(at)?, HIGHEST, &[])),
+            _ => self.table_cursor()?.entry(),
+        }
+    }
+
+    #[inline]
+    fn is_bound(&self) -> bool {
+        matches!(self.place, Place::Bound(_))
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        let Place::Bound(at) = self.place else { return Ok(()) };
+        let place = self.first_of(at);
+        self.stand(place)
     }
 
     fn digest(&self) -> Option<EntryDigest> {

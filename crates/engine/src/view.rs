@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) levels: Vec<Vec<RunView>>,
     /// The same runs, in search order: most levels have none.
     in_order: Vec<RunView>,
+    /// For reads of runs that have none.
+    pub(crate) no_tombstones: Arc<Fragments>,
     /// The highest bounds at which reads find tables that have expired, by number.
     expired: Arc<Expired>,
 }
@@ -98,7 +100,7 @@ impl View {
 
     fn of(version: Arc<TreeVersion>, levels: Vec<Vec<RunView>>, expired: Arc<Expired>) -> Self {
         let in_order = levels.iter().flatten().cloned().collect();
-        Self { version, levels, in_order, expired }
+        Self { version, levels, in_order, no_tombstones: Arc::default(), expired }
     }
 
     /// Every run, in search order.

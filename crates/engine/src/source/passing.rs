@@ -12,15 +12,19 @@ impl RunCursor {
         seqno: SeqNo,
         limit: &[u8],
     ) -> Result<Option<Place>, Error> {
-        let (Place::Inside, Some((at, cursor))) = (self.place, &mut self.inside) else {
-            return Ok(None);
-        };
-        let at = *at;
         let is_older = |at: usize| {
             let table = self.run.tables.get(at);
             table.is_some_and(|table| table.meta.visible_entry_seqno_max() < seqno)
         };
-        if !is_older(at) {
+        let at = match (self.place, &self.inside) {
+            (Place::Inside, Some((at, _))) => *at,
+            // All that it says of a table of which something is newer is where it begins.
+            (Place::Bound(at), _) if is_older(at) => at,
+            _ => return Ok(None),
+        };
+        if !is_older(at)
+            && let Some((_, cursor)) = &mut self.inside
+        {
             let passed = cursor.pass_older(direction, seqno, limit);
             let is_on_entry = cursor.is_on_entry();
             match passed {
@@ -38,7 +42,9 @@ impl RunCursor {
                 let newer = (from..end.min(self.window.end)).find(|at| !is_older(*at));
                 match newer {
                     Some(newer) => self.first_from(newer),
-                    None if end < from || is_older(end) => self.try_seek(limit, SeqNo::MAX),
+                    None if end < from || is_older(end) => {
+                        self.try_seek(limit, |cursor| cursor.seek(limit, SeqNo::MAX))
+                    }
                     None => self.first_from(end),
                 }
             }

@@ -31,6 +31,7 @@ mod subcompactions;
 mod ttl;
 mod deletes;
 mod overlapping;
+mod short_reads;
 mod threads;
 mod open_files;
 mod invariants;
