@@ -479,7 +479,7 @@ fn the_trace_tells_what_was_done() {
 /// Writes two files of one directory as tables are written; returns when they may be named.
 fn publish(fs: &SimFs) -> io::Result<()> {
     let mut files = Vec::new();
-    for (path, len) in [("/db/1", 700), ("/db/2", 100_000)] {
+    for (path, len) in [("/db/1", 700), ("/db/2", 200_000)] {
         let mut file = NewFile::create(fs, path)?;
         for portion in [1, 30, 69] {
             file.write_all(&vec![b'x'; len * portion / 100])?;
@@ -487,7 +487,7 @@ fn publish(fs: &SimFs) -> io::Result<()> {
         files.push(file.finish()?);
     }
     let named = sync_dirs(fs, files)?;
-    assert_eq!(named.iter().map(stratal_fs::Synced::len).collect::<Vec<_>>(), [700, 100_000]);
+    assert_eq!(named.iter().map(stratal_fs::Synced::len).collect::<Vec<_>>(), [700, 200_000]);
     Ok(())
 }
 
@@ -513,7 +513,7 @@ fn a_synced_file_is_whole_after_any_crash() {
                 image.metadata(Path::new(path)).is_ok() && contents(&image, path) == vec![b'x'; len]
             };
             if moment.op + 1 >= named_since {
-                assert!(is_whole("/db/2", 100_000), "{policy:?}");
+                assert!(is_whole("/db/2", 200_000), "{policy:?}");
                 whole += 1;
             }
             images += 1;
