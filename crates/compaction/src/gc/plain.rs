@@ -48,8 +48,7 @@ impl<C: BlockCursor> GcStream<'_, C> {
         // to be given.
         let (mut has_key, mut is_held) = (false, false);
         let mut is_first = true;
-        loop {
-            let Some(entry) = self.input.entry() else { break };
+        while let Some(entry) = self.input.entry() {
             if has_key && entry.key == self.key {
                 if !self.note_version() {
                     self.next_version()?;
