@@ -9,8 +9,8 @@ use std::{
 };
 
 use stratal_engine::{
-    BlockPool, MergeOperator, OpenFiles, Operators, PrefixExtractors, Randomness, RateLimiter,
-    StrategyOptions, TreeOptions, operator_named,
+    BlockPool, MergeOperator, OpenFiles, Operators, Pinning, PrefixExtractors, Randomness,
+    RateLimiter, StrategyOptions, TreeOptions, operator_named,
 };
 use stratal_fs::{Access, Fs, StdFs};
 use stratal_types::{Metrics, NoMetrics, PrefixExtractor, prefix_extractor_named};
@@ -49,6 +49,7 @@ pub struct Builder {
     prefix_extractors: Vec<Arc<dyn PrefixExtractor>>,
     background_write_rate: u64,
     shared_limiter: Option<Arc<RateLimiter>>,
+    pinning: Option<Pinning>,
     max_open_files: Option<usize>,
     shared_open_files: Option<OpenFiles>,
     pub(crate) pool: Option<Arc<dyn BlockPool>>,
@@ -84,6 +85,7 @@ impl Builder {
             prefix_extractors: Vec::new(),
             background_write_rate: 0,
             shared_limiter: None,
+            pinning: None,
             max_open_files: None,
             shared_open_files: None,
             pool: None,
@@ -179,6 +181,13 @@ impl Builder {
     /// [`background_write_rate`](Self::background_write_rate) is of no account then.
     pub fn limiter(mut self, limiter: Arc<RateLimiter>) -> Self {
         self.shared_limiter = Some(limiter);
+        self
+    }
+
+    /// What of the tables of all keyspaces stays in the cache until the database is closed; nothing else of
+    /// their options changes. Default: as [`tree_options`](Self::tree_options) have it, which is nothing.
+    pub fn pinning(mut self, pinning: Pinning) -> Self {
+        self.pinning = Some(pinning);
         self
     }
 
@@ -279,9 +288,10 @@ impl Builder {
             let write_buffer_len = buffer.min(TreeOptions::WRITE_BUFFER_LEN);
             TreeOptions { write_buffer_len, ..TreeOptions::default() }
         });
-        match self.strategy {
-            Some(strategy) => TreeOptions { strategy, ..options },
-            None => options,
+        TreeOptions {
+            strategy: self.strategy.unwrap_or(options.strategy),
+            pinning: self.pinning.unwrap_or(options.pinning),
+            ..options
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use stratal_fs::{FileReplaced, Fs, OpenFiles};
 use stratal_manifest::{FileName, TableMeta};
-use stratal_sst::{OpenOptions, Table, TableContext};
+use stratal_sst::{OpenOptions, PinnedParts, Table, TableContext};
 use stratal_types::{
     Comparator, PrefixExtractor,
     sync::{
@@ -137,6 +137,8 @@ pub(crate) struct TableHandle {
     file: Arc<TableFile>,
     comparator: Arc<dyn Comparator>,
     table: OnceLock<Table>,
+    /// A leaf.
+    pinned: Mutex<PinnedParts>,
 }
 
 impl TableHandle {
@@ -146,7 +148,7 @@ impl TableHandle {
         comparator: Arc<dyn Comparator>,
     ) -> Self {
         let file = Arc::new(TableFile::new(files, meta.number));
-        Self { meta, file, comparator, table: OnceLock::new() }
+        Self { meta, file, comparator, table: OnceLock::new(), pinned: Mutex::default() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -165,7 +167,20 @@ impl TableHandle {
         }
         let table = self.open()?;
         // Two readers may have opened it; one of the two is kept.
-        Ok(self.table.get_or_init(|| table))
+        let table = self.table.get_or_init(|| table);
+        table.set_pinned(*self.pinned.lock());
+        Ok(table)
+    }
+
+    /// Pins these parts of the table as soon as they are read.
+    pub(crate) fn set_pinned(&self, parts: PinnedParts) {
+        let mut pinned = self.pinned.lock();
+        if *pinned != parts {
+            *pinned = parts;
+            if let Some(table) = self.table.get() {
+                table.set_pinned(parts);
+            }
+        }
     }
 
     /// The table, if somebody has read it already.

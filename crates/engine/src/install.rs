@@ -6,7 +6,7 @@ use stratal_compaction::plan::Job;
 use stratal_manifest::{Version, VersionEdit};
 
 use crate::{
-    Error, Tree,
+    Error, Pinning, Tree,
     files::{JobLedger, TableHandle},
     job::JobBoard,
     read_state::ReadState,
@@ -75,6 +75,10 @@ impl Tree {
         let kept: HashSet<u64> = view.tables().map(|(_, table)| table.meta.number).collect();
         let mut state = ReadState { view: Arc::new(view), ..ReadState::clone(&before) };
         change(&mut state);
+        let pinning = self.spec.load().options().pinning;
+        if pinning != Pinning::default() {
+            state.view.pin(pinning);
+        }
         self.state.store(Arc::new(state));
         let gone = |table: &&Arc<TableHandle>| !kept.contains(&table.meta.number);
         before.view.tables().map(|(_, table)| table).filter(gone).for_each(|table| table.doom());

@@ -21,7 +21,7 @@ use crate::{
 /// The [`TreeOptions`] that are stored with a tree: those that are data, and are no business of the
 /// process that has it open.
 ///
-/// The write buffer is part of a process's memory. Compaction filters are code, a given dictionary and
+/// The write buffer and what is pinned are parts of a process's memory. Compaction filters are code, a given dictionary and
 /// keys are the caller's: whoever opens the tree brings them again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptOptions {

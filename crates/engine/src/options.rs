@@ -5,7 +5,9 @@ use stratal_types::{CutOptions, PrefixExtractor};
 
 use std::sync::Arc;
 
-use crate::{CompactionFilters, Error, FilterPolicy, filters::filter_of, settings::check_name};
+use crate::{
+    CompactionFilters, Error, FilterPolicy, Pinning, filters::filter_of, settings::check_name,
+};
 
 /// How a tree is kept.
 #[derive(Clone, Debug)]
@@ -46,6 +48,9 @@ pub struct TreeOptions {
     /// A table's filter is asked under the extractor that it was built under, whichever is set now.
     /// Default: none.
     pub prefix: Option<Arc<dyn PrefixExtractor>>,
+    /// What of tables stays in the cache. As it is about the process's memory it is not stored with the
+    /// tree. Default nothing.
+    pub pinning: Pinning,
 }
 
 impl TreeOptions {
@@ -74,6 +79,7 @@ impl Default for TreeOptions {
             subcompaction_len_min: Self::SUBCOMPACTION_LEN_MIN,
             compaction_filters: None,
             prefix: None,
+            pinning: Pinning::default(),
         }
     }
 }

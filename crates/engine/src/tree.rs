@@ -88,6 +88,7 @@ impl Tree {
         }
         let comparator = Arc::clone(&version.comparator);
         let view = View::new(Arc::clone(version), None, &store.files);
+        view.pin(spec.options().pinning);
         let active = Arc::new(Memtable::new(0, Arc::clone(&comparator)));
         let state = ReadState { active, sealed: Vec::new(), view: Arc::new(view) };
         Ok(Arc::new(Self {
@@ -160,8 +161,9 @@ impl Tree {
     /// `spec`, and what is under way ends as it began. Nothing that is there is rewritten for it.
     ///
     /// What of the options is data is stored with the tree, for [`Store::kept_options`] to give to a
-    /// later open: all but [`write_buffer_len`](crate::TreeOptions::write_buffer_len), which is the
-    /// process's, and what is code or a dictionary of the caller's.
+    /// later open: all but [`write_buffer_len`](crate::TreeOptions::write_buffer_len) and
+    /// [`pinning`](crate::TreeOptions::pinning), which are the process's, and what is code or a dictionary
+    /// of the caller's.
     ///
     /// # Errors
     ///
@@ -178,6 +180,7 @@ impl Tree {
                 let takes_digests = spec.options().digests_at_insert;
                 self.takes_digests.store(takes_digests, Ordering::Relaxed);
                 self.write_buffer_len.store(spec.options().write_buffer_len, Ordering::Relaxed);
+                self.state.load().view.pin(spec.options().pinning);
                 self.spec.store(Arc::new(spec));
             },
         )

@@ -120,7 +120,7 @@ pub use stratal_block::{
     Checksum, Compression, Dictionary, DictionaryId, KeyRing, Parity, RootKey, Seal,
 };
 pub use stratal_cache::Pin;
-pub use table::{ResidentFilter, Table, Version};
+pub use table::{PinnedParts, ResidentFilter, Table, Version};
 pub use verify::{Damage, LostKeys, VerifyReport};
 pub use writer::{Finished, TableInfo, TableWriter};
 

@@ -1,5 +1,6 @@
 mod inner;
 mod lookup;
+mod pinned;
 
 use std::{
     ops::{Range, RangeBounds},
@@ -30,6 +31,7 @@ use inner::{Inner, ResidentParts};
 use lookup::Resident;
 pub use lookup::ResidentFilter;
 pub(crate) use lookup::{Placed, Step};
+pub use pinned::PinnedParts;
 
 /// A table, open for reading. Cloning it is cheap, and clones are used from many threads at once.
 ///
@@ -128,6 +130,7 @@ impl Table {
             .map_err(|source| Error::Block { kind: "any", offset: 0, source })?;
         let mut inner = Inner {
             resident: ResidentParts::of(&toc),
+            leases: pinned::Leases::new(),
             ctx: ctx.clone(),
             source,
             file: FileId::next(),

@@ -34,4 +34,5 @@ mod overlapping;
 mod short_reads;
 mod threads;
 mod open_files;
+mod pinning;
 mod invariants;

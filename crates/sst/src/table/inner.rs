@@ -9,7 +9,7 @@ use stratal_cache::{CacheKey, FileId, Pin, Priority, Resident, Slots};
 use stratal_filter::{Filter, Retrieval};
 use stratal_types::{Counter, Fragments, SeqNo};
 
-use super::{parse_sorted, read, section_handle};
+use super::{parse_sorted, pinned::Leases, read, section_handle};
 use crate::{
     Error, Properties, ReadAt, TableContext,
     block::{CachedBlock, CachedDictionary, CachedFilter},
@@ -42,6 +42,7 @@ pub(super) struct Inner {
     /// Both copies of the properties are damaged.
     pub(super) lacks_properties: bool,
     pub(super) resident: ResidentParts,
+    pub(super) leases: Leases,
 }
 
 /// One slot each for what every lookup needs, as long as the cache holds it.
@@ -112,7 +113,7 @@ impl Inner {
             })
         };
         let key = self.cache_key(kind, 0);
-        self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
+        self.ctx.cache.get_or_load_shown(slot, &key, self.leases.priority(kind), load).map(Some)
     }
 
     /// The [index](Self::index), if it is in memory, for longer than a pin.
@@ -150,8 +151,9 @@ impl Inner {
             }
             Ok::<_, Error>(CachedFragments(Arc::new(fragments)))
         };
-        let key = self.cache_key(TableBlock::Tombstones, 0);
-        let cached = self.ctx.cache.get_or_load(&key, Priority::High, load)?;
+        let kind = TableBlock::Tombstones;
+        let (key, priority) = (self.cache_key(kind, 0), self.leases.priority(kind));
+        let cached = self.ctx.cache.get_or_load(&key, priority, load)?;
         Ok(Arc::clone(&cached.0))
     }
 
@@ -196,7 +198,8 @@ impl Inner {
     /// What opens the data blocks of a table with a dictionary.
     pub(super) fn dictionary(&self) -> Result<Arc<CachedDictionary>, Error> {
         let kind = TableBlock::Dictionary;
-        self.ctx.cache.get_or_load(&self.cache_key(kind, 0), Priority::High, || {
+        let (key, priority) = (self.cache_key(kind, 0), self.leases.priority(kind));
+        self.ctx.cache.get_or_load(&key, priority, || {
             self.load_doubled(section::DICTIONARY, kind, ordinal::DICTIONARY, |plain, offset| {
                 let resolve = || {
                     let dictionaries = vec![Dictionary::new(&plain)?];
@@ -217,7 +220,7 @@ impl Inner {
         let key = self.cache_key(kind, entry.offset);
         let slot = (&self.resident.filter, 0);
         let load = || self.load_filter(section_handle(entry, ordinal::FILTER), kind);
-        self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
+        self.ctx.cache.get_or_load_shown(slot, &key, self.leases.priority(kind), load).map(Some)
     }
 
     pub(super) fn has_filter(&self) -> bool {
@@ -250,7 +253,7 @@ impl Inner {
                 }
             };
         let slot = (&self.resident.locator, 0);
-        self.ctx.cache.get_or_load_shown(slot, &key, Priority::High, load).map(Some)
+        self.ctx.cache.get_or_load_shown(slot, &key, self.leases.priority(kind), load).map(Some)
     }
 
     pub(super) fn has_locator(&self) -> bool {
@@ -283,7 +286,7 @@ impl Inner {
         load: impl FnOnce() -> Result<T, Error>,
     ) -> Result<Arc<T>, Error> {
         let (cache, key) = (&self.ctx.cache, self.cache_key(kind, offset));
-        let priority = if kind == TableBlock::Data { Priority::Normal } else { Priority::High };
+        let priority = self.leases.priority(kind);
         match slot {
             Some(slot) => cache.get_or_load_shown(slot, &key, priority, load),
             None => cache.get_or_load(&key, priority, load),
