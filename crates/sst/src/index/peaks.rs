@@ -15,10 +15,10 @@ pub(crate) struct LazyPeaks {
 }
 
 impl LazyPeaks {
-    /// Rows of a stretch.
-    const STRETCH: usize = 64;
+    /// Rows of a stretch: to ask a row takes as long as to look at dozens of peaks.
+    const STRETCH: usize = 8;
     /// As few rows are asked one by one: all of a block are for the peaks.
-    pub(crate) const ROWS_MIN: usize = 256;
+    pub(crate) const ROWS_MIN: usize = 32;
 
     /// Bytes that the peaks of so many rows take.
     pub(crate) const fn weight(rows: usize) -> usize {
@@ -104,10 +104,10 @@ mod tests {
     #[test]
     fn the_first_row_that_is_new_enough_is_found_both_ways() {
         let mut rng = Rng::new(5);
-        for rows in [1, 63, 64, 65, 200, 500] {
+        for rows in [1, 7, 8, 9, 65, 500] {
             // Few reach far, so that whole stretches do not.
             let highest: Vec<u32> =
-                (0..rows).map(|_| if rng.chance(1, 90) { 100 } else { 7 }).collect();
+                (0..rows).map(|_| if rng.chance(1, 30) { 100 } else { 7 }).collect();
             let fences = fences(&highest);
             let peaks = LazyPeaks::default();
             for _ in 0..200 {

@@ -7,7 +7,7 @@ use stratal_archive::{SectionTag, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Dictionary, FileKey, Outcome};
 use stratal_cache::{CacheKey, FileId, Pin, Priority, Resident, Slots};
 use stratal_filter::{Filter, Retrieval};
-use stratal_types::{Counter, Fragments, SeqNo};
+use stratal_types::{Counter, Fragments, SeqNo, sync::OnceLock};
 
 use super::{parse_sorted, pinned::Leases, read, section_handle};
 use crate::{
@@ -53,13 +53,19 @@ pub(super) struct ResidentParts {
     locator: Slots<CachedLocator>,
     /// Where the filter over the whole table begins, if there is one.
     filter_at: Option<u64>,
+    /// The range tombstones, if they are [short](TOMBSTONES_KEPT).
+    tombstones: OnceLock<Arc<Fragments>>,
 }
+
+/// Range tombstones of up to so many bytes stay with the open table, as its properties do, once they were
+/// needed: every lookup in their span asks for them, and a small cache would let them go between two.
+const TOMBSTONES_KEPT: usize = 512;
 
 impl ResidentParts {
     pub(super) fn of(toc: &Toc) -> Self {
         let filter_at = toc.find(section::FILTER).next().map(|entry| entry.offset);
         let (index, filter, locator) = (Slots::new(1), Slots::new(1), Slots::new(1));
-        Self { index, filter, locator, filter_at }
+        Self { index, filter, locator, filter_at, tombstones: OnceLock::new() }
     }
 }
 
@@ -143,6 +149,9 @@ impl Inner {
         if !self.has_tombstones() {
             return Ok(Arc::new(Fragments::EMPTY));
         }
+        if let Some(kept) = self.resident.tombstones.get() {
+            return Ok(Arc::clone(kept));
+        }
         let load = || {
             let mut fragments = self.load_tombstones()?;
             if let Some(seqno) = self.overlay {
@@ -154,6 +163,10 @@ impl Inner {
         let kind = TableBlock::Tombstones;
         let (key, priority) = (self.cache_key(kind, 0), self.leases.priority(kind));
         let cached = self.ctx.cache.get_or_load(&key, priority, load)?;
+        if cached.0.memory_used() <= TOMBSTONES_KEPT {
+            // Whoever comes at the same time keeps the same.
+            drop(self.resident.tombstones.set(Arc::clone(&cached.0)));
+        }
         Ok(Arc::clone(&cached.0))
     }
 
