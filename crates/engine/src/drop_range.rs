@@ -61,7 +61,7 @@ impl Tree {
         let mut jobs = self.jobs.lock();
         let view = std::sync::Arc::clone(&self.state.load().view);
         let shape = self.shape(&view, &jobs);
-        let JobBoard { searched, running } = &mut *jobs;
+        let JobBoard { searched, running, .. } = &mut *jobs;
         let job = self.plan_hidden(&view, &shape, searched)?;
         running.push(job.clone());
         Some(job)

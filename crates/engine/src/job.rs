@@ -11,13 +11,14 @@ use std::sync::Arc;
 use stratal_compaction::plan::{Aging, Job, JobKind, Pressure, Shape, Strategy};
 use stratal_types::SeqNo;
 
-use crate::{Error, Helpers, Tree, removal::Searched, view::View};
+use crate::{Error, Helpers, Tree, reclaiming::Reclaimed, removal::Searched, view::View};
 
 /// The jobs of a tree that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct JobBoard {
     pub(crate) running: Vec<Job>,
     pub(crate) searched: Searched,
+    pub(crate) reclaimed: Reclaimed,
 }
 
 /// What a flush or merge did.
@@ -51,6 +52,7 @@ impl Tree {
             .plan_forget(&view, &shape)
             .or_else(|| self.plan_hidden(&view, &shape, &mut jobs.searched))
             .or_else(|| self.spec.load().policy().plan(&shape, comparator))
+            .or_else(|| self.plan_reclaim(&view, &shape, &mut jobs.reclaimed))
             .or_else(|| Aging.plan(&shape, comparator))?;
         jobs.running.push(job.clone());
         Some(job)

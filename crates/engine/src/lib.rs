@@ -111,6 +111,7 @@ mod ready_tables;
 mod adopting;
 mod landing;
 mod removal;
+mod reclaiming;
 mod drop_range;
 mod expiry;
 mod files;

@@ -75,6 +75,7 @@ mod range;
 mod membership;
 mod locator;
 mod estimate;
+mod older;
 mod fences;
 mod merge_tables;
 mod split;

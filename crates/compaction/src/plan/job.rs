@@ -66,6 +66,8 @@ pub enum Reason {
     Space,
     /// Tables hold nothing but what a range tombstone hides.
     Hidden,
+    /// A range tombstone hides much of what is merged.
+    Covered,
     /// The caller wants it.
     Manual,
 }

@@ -114,6 +114,16 @@ impl Policy {
         }
     }
 
+    /// A merge is worth it that loses this share, in percent, to deletes; over 100 if none is.
+    pub fn deletes_percent(&self) -> u64 {
+        match self {
+            Self::Leveled(strategy) => strategy.options().deletes_percent,
+            Self::Tiered(strategy) => strategy.options().deletes_percent,
+            Self::LazyLeveled(strategy) => strategy.options().deletes_percent,
+            Self::Fifo(_) => u64::MAX,
+        }
+    }
+
     /// The way to a tree of one run.
     pub fn major(&self) -> Major {
         let levels = match self {

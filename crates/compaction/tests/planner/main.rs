@@ -14,4 +14,5 @@ mod tree;
 mod load;
 mod jobs;
 mod leveled;
+mod reclaim;
 mod strategies;

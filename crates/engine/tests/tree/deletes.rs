@@ -189,6 +189,35 @@ fn seeks_after_a_range_delete(count: u64, by: By) {
     check_middle(&bed, count, by, "range delete settled");
 }
 
+/// What a range tombstone hides in one large table goes without any other write: from above it, and out of
+/// its own table when the one who read it has gone.
+fn hidden_rows_of_one_table_go(is_held: bool) {
+    let count = 40_000;
+    let bed = Bed::filled(64 << 20, count, By::Blocks);
+    let len = |bed: &Bed| bed.tree.stats().levels.iter().map(|level| level.len).sum::<u64>();
+    let before = len(&bed);
+    let snapshot = is_held.then(|| bed.tree.snapshot());
+    bed.tree.delete_range(&key(count / 4), &key(count - 1)).unwrap();
+    bed.tree.flush().unwrap();
+    if let Some(snapshot) = snapshot {
+        bed.tree.compact(true).unwrap();
+        let stats = bed.tree.stats();
+        assert_eq!(stats.levels.iter().map(|level| level.entries).sum::<u64>(), count);
+        assert_eq!(bed.tree.plan(), None, "somebody reads it");
+        assert!(bed.tree.get_at(&key(count / 2), &snapshot).unwrap().is_some());
+    }
+    let job = bed.tree.plan().unwrap();
+    assert_eq!(job.reason, stratal_compaction::plan::Reason::Covered, "{job:?}");
+    let done = bed.tree.run(&job).unwrap();
+    assert!(done.written_len <= before / 3, "{done:?}");
+    assert!(len(&bed) <= before / 3, "{} bytes of {before} are left", len(&bed));
+    assert_eq!((bed.tree.plan(), bed.tree.len().unwrap()), (None, count / 4 + 1));
+    // A tombstone over little waits for company.
+    bed.tree.delete_range(&key(0), &key(count / 16)).unwrap();
+    bed.tree.flush().unwrap();
+    assert_eq!(bed.tree.plan(), None);
+}
+
 /// A snapshot keeps every row that was deleted, in tables that hold the range tombstone too, and newer
 /// rows beside the deleted ones: these are passed by what tables and their blocks know.
 fn seeks_under_held_history(count: u64, by: By) {
@@ -355,6 +384,12 @@ fn a_seek_over_many_deletes_asks_for_few_blocks() {
     seeks_after_a_range_delete(40_000, By::Blocks);
     seeks_after_point_deletes(40_000, By::Blocks);
     seeks_under_held_history(40_000, By::Blocks);
+}
+
+#[test]
+fn what_a_range_delete_hides_in_one_table_goes_by_itself() {
+    hidden_rows_of_one_table_go(false);
+    hidden_rows_of_one_table_go(true);
 }
 
 /// Blocks that a get asks for when nothing is kept in the cache.
