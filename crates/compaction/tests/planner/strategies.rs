@@ -339,6 +339,19 @@ fn tables_expire_when_their_time_has_come_and_not_before() {
 }
 
 #[test]
+fn a_table_expires_to_the_millisecond() {
+    let fifo = FifoOptions { ttl_ms: 100, ..FifoOptions::default() }.validate().unwrap();
+    let mut tree = Tree::new(1000, FLUSH_LEN, 3);
+    tree.flush(0..10, 0);
+    tree.shape.levels[0][0].tables[0].created_at_ms = 5_000;
+    let expires_at = |now_ms| {
+        let shape = Shape { now_ms, ..tree.shape.clone() };
+        fifo.plan(&shape, &Bytewise).is_some()
+    };
+    assert_eq!([4_000, 5_099, 5_100, 9_000].map(expires_at), [false, false, true, true]);
+}
+
+#[test]
 fn nothing_is_too_old_while_time_is_unknown() {
     let options = FifoOptions { len_max: 1, ttl_ms: 1, ..FifoOptions::default() };
     let strategy = options.validate().unwrap();

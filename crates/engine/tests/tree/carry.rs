@@ -268,3 +268,49 @@ fn a_damaged_block_fails_a_merge_alike_whether_blocks_are_carried_or_not() {
     assert!(carried.contains("data block"), "{carried}");
     assert_eq!(carried, fail(false));
 }
+
+/// After `steps`, taken by a tree that carries blocks and one that does not, both hold `rows` rows, alike.
+fn check_steps(options: impl Fn() -> TreeOptions, steps: impl Fn(&Tree), rows: u64) {
+    let [carried, written] = [true, false].map(|carry_blocks| {
+        let twin = Twin::new(1, "bytewise", &options(), carry_blocks);
+        for number in 0..KEYS {
+            twin.tree.put(&number.swap_bytes().to_le_bytes(), b"value").unwrap();
+        }
+        twin.tree.flush().unwrap();
+        twin.tree.compact(true).unwrap();
+        steps(&twin.tree);
+        twin.tree.flush().unwrap();
+        twin.tree.compact(true).unwrap();
+        assert_eq!(twin.tree.len().unwrap(), rows);
+        twin.contents()
+    });
+    assert_same(&carried, &written, "the last merge");
+}
+
+#[test]
+fn blocks_under_a_range_tombstone_that_goes_are_not_carried() {
+    let key = |number: u64| number.swap_bytes().to_le_bytes();
+    let delete = |tree: &Tree| drop(tree.delete_range(&key(1_000), &key(2_000)).unwrap());
+    check_steps(TreeOptions::default, delete, KEYS - 1_000);
+}
+
+#[test]
+fn blocks_that_a_filter_would_change_are_not_carried() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let strict = Arc::new(AtomicBool::new(false));
+    let options = || {
+        let strict = Arc::clone(&strict);
+        strict.store(false, Ordering::Relaxed);
+        let judge = move |_: stratal_engine::EntryRef<'_>| match strict.load(Ordering::Relaxed) {
+            true => stratal_engine::Verdict::Remove,
+            false => stratal_engine::Verdict::Keep,
+        };
+        let compaction_filters = Some(stratal_engine::CompactionFilters::of(judge));
+        TreeOptions { compaction_filters, ..TreeOptions::default() }
+    };
+    let turn = |tree: &Tree| {
+        strict.store(true, Ordering::Relaxed);
+        tree.put(&7u64.swap_bytes().to_le_bytes(), b"other").unwrap();
+    };
+    check_steps(options, turn, 0);
+}

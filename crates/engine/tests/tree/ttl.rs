@@ -158,6 +158,30 @@ fn old_tables_go_unread_and_mixed_ones_are_rewritten_a_few_times() {
     assert!((4..=10).contains(&rewritten), "{rewritten} jobs");
 }
 
+/// What is above the watermark is not judged, whatever its age, and the table does not say that it was.
+#[test]
+fn what_a_reader_kept_goes_when_he_has_gone() {
+    let told = Told::new();
+    let tree = told.tree(1, leveled());
+    tree.set_ttl(Some(TTL)).unwrap();
+    let reader = tree.snapshot();
+    tree.put(&key(1), b"old").unwrap();
+    told.pass(1_000);
+    tree.put(&key(3), b"a second younger").unwrap();
+    tree.flush().unwrap();
+    told.pass(59_000);
+    tree.put(&key(2), b"young").unwrap();
+    tree.flush().unwrap();
+    told.pass(5_000);
+    assert!(tree.compact(true).unwrap().written_len > 0, "two tables that overlap");
+    assert_eq!(rows(&tree), 3, "somebody reads from before all");
+    drop(reader);
+    told.pass(16_000);
+    tree.compact(false).unwrap();
+    assert_eq!(tree.get(&key(1)).unwrap(), None, "81 seconds old");
+    assert!(tree.get(&key(2)).unwrap().is_some());
+}
+
 #[test]
 fn an_operand_keeps_the_value_under_it() {
     let told = Told::new();
