@@ -16,6 +16,8 @@ use crate::{
 /// again after each filter, with its memory.
 #[derive(Clone, Debug)]
 pub struct FilterBuilder {
+    /// Those before `hashes`, in order; none is empty.
+    taken: Vec<Vec<u64>>,
     hashes: Vec<u64>,
     membership: Membership,
     plan: Plan,
@@ -49,7 +51,8 @@ impl FilterBuilder {
             }
             FilterKind::Burr => Plan::Burr(spec.columns()),
         };
-        Self { hashes: Vec::new(), membership: Membership::WholeKeys, plan }
+        let (taken, hashes) = (Vec::new(), Vec::new());
+        Self { taken, hashes, membership: Membership::WholeKeys, plan }
     }
 
     /// The same for filters whose hashes are of something else.
@@ -62,19 +65,42 @@ impl FilterBuilder {
     /// filter, or when it follows itself, as the versions of one key do.
     #[inline]
     pub fn add(&mut self, hash: u64) {
-        if self.hashes.last() != Some(&hash) {
+        let last = match &self.hashes[..] {
+            [.., last] => Some(last),
+            [] => self.taken.last().and_then(|hashes| hashes.last()),
+        };
+        if last != Some(&hash) {
             self.hashes.push(hash);
         }
     }
 
+    /// Adds every one of `hashes`, as [`add`](Self::add) does one after the other, and takes their memory
+    /// over instead of copying them. It is given back as the filter is written.
+    pub fn add_all(&mut self, mut hashes: Vec<u64>) {
+        hashes.dedup();
+        let Some(first) = hashes.first() else { return };
+        if !self.hashes.is_empty() {
+            self.taken.push(core::mem::take(&mut self.hashes));
+        }
+        if let Some(before) = self.taken.last_mut()
+            && before.last() == Some(first)
+        {
+            before.pop();
+            if before.is_empty() {
+                self.taken.pop();
+            }
+        }
+        self.taken.push(hashes);
+    }
+
     /// Hashes held.
     pub fn len(&self) -> usize {
-        self.hashes.len()
+        self.taken.iter().map(Vec::len).sum::<usize>() + self.hashes.len()
     }
 
     /// Whether no hash is held.
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.taken.is_empty() && self.hashes.is_empty()
     }
 
     /// Bytes that [`finish_into`](Self::finish_into) would append now: exactly for a blocked Bloom
@@ -85,7 +111,7 @@ impl FilterBuilder {
             Plan::BlockedBloom { bits_per_key_256, .. } => {
                 Header::LEN + self.lines(bits_per_key_256) as usize * LINE_LEN
             }
-            Plan::Burr(columns) => Header::LEN + columns.expected_len(self.hashes.len()),
+            Plan::Burr(columns) => Header::LEN + columns.expected_len(self.len()),
         }
     }
 
@@ -109,14 +135,15 @@ impl FilterBuilder {
                 }
                 Plan::Burr(columns) => self.write_ribbon(columns, out),
             };
+        self.taken.clear();
         self.hashes.clear();
         written
     }
 
-    fn write_lines(&self, lines: Lines, out: &mut Vec<u8>) {
+    fn write_lines(&mut self, lines: Lines, out: &mut Vec<u8>) {
         let header = Header {
             membership: self.membership,
-            keys: len_u64(self.hashes.len()),
+            keys: len_u64(self.len()),
             body: Body::BlockedBloom(lines),
         };
         let start = out.len();
@@ -125,11 +152,15 @@ impl FilterBuilder {
         out.extend_from_slice(&header.encode());
         out.resize(start + len, 0);
         let bits = out.get_mut(start + Header::LEN..).unwrap_or_default();
-        insert_all(bits.as_chunks_mut().0, &self.hashes, lines);
+        let bits = bits.as_chunks_mut().0;
+        for taken in self.taken.drain(..) {
+            insert_all(bits, &taken, lines);
+        }
+        insert_all(bits, &self.hashes, lines);
     }
 
     fn write_ribbon(&self, columns: Columns, out: &mut Vec<u8>) -> bool {
-        let hashes = || self.hashes.iter().copied();
+        let hashes = || self.taken.iter().flatten().chain(&self.hashes).copied();
         let entries = |seed| {
             let keys = hashes().map(|hash| Key(Mixed::first(hash, seed)));
             let mut keys: Vec<Key> = keys.collect();
@@ -147,7 +178,7 @@ impl FilterBuilder {
 
     /// Lines that the hashes need.
     fn lines(&self, bits_per_key_256: u32) -> u32 {
-        let bits_256 = len_u64(self.hashes.len()).saturating_mul(bits_per_key_256.into());
+        let bits_256 = len_u64(self.len()).saturating_mul(bits_per_key_256.into());
         let lines = bits_256.div_ceil(u64::from(LINE_BITS) * 256);
         u32::try_from(lines).unwrap_or(u32::MAX).min(Lines::COUNT_MAX)
     }

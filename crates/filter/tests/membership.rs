@@ -157,6 +157,37 @@ fn a_hash_that_follows_itself_counts_once() {
 }
 
 #[test]
+fn hashes_that_are_taken_over_are_those_added_one_by_one() {
+    // 7 stands where parts meet, once as all of a part.
+    let parts: [&[u64]; 6] = [&[5, 6, 6, 7], &[7], &[], &[7, 7, 9], &[9], &[11, 7]];
+    for kind in FilterKind::ALL {
+        let spec = FilterSpec { kind, size: FilterSize::default() };
+        let (mut one_by_one, mut taken) = (FilterBuilder::new(spec), FilterBuilder::new(spec));
+        for (i, part) in parts.iter().enumerate() {
+            let part: Vec<u64> = part.iter().map(|&number| hash_of(number)).collect();
+            for &hash in &part {
+                one_by_one.add(hash);
+            }
+            if i % 4 == 3 {
+                for hash in part {
+                    taken.add(hash);
+                }
+            } else {
+                taken.add_all(part);
+            }
+        }
+        taken.add(hash_of(7));
+        taken.add(hash_of(13));
+        one_by_one.add(hash_of(13));
+        assert_eq!((taken.len(), taken.filter_len()), (7, one_by_one.filter_len()));
+        let (mut a, mut b) = (vec![], vec![]);
+        assert!(one_by_one.finish_into(&mut a) && taken.finish_into(&mut b));
+        assert_eq!(a, b, "{kind:?}");
+        assert!(taken.is_empty());
+    }
+}
+
+#[test]
 fn burr_is_the_same_for_the_same_set_in_any_order_and_number() {
     let spec = FilterSpec { kind: FilterKind::Burr, size: FilterSize::default() };
     let once: Vec<u64> = (0..3000).map(hash_of).collect();

@@ -18,9 +18,9 @@ impl<W: io::Write> TableWriter<W> {
     /// Writes every partition that waits, and puts its fence into the upper level.
     pub(super) fn write_partitions(&mut self) -> Result<(), Error> {
         self.locator = None;
-        for partition in self.partitions.take_closed() {
-            let filter =
-                self.write_filter(TableBlock::FilterPartition, partition.hashes.iter().copied())?;
+        for mut partition in self.partitions.take_closed() {
+            let hashes = std::mem::take(&mut partition.hashes);
+            let filter = self.write_filter(TableBlock::FilterPartition, [hashes].into_iter())?;
             let kind = TableBlock::IndexPartition;
             let ordinal = self.take_partition_ordinal();
             let handle = self.write_block(kind, ordinal, &partition.index)?;
@@ -46,7 +46,7 @@ impl<W: io::Write> TableWriter<W> {
         let mut partitions = self.partitions.take_closed();
         // The filter takes the hashes over: they are not held twice.
         let hashes = partitions.iter_mut().map(|partition| std::mem::take(&mut partition.hashes));
-        self.write_filter(TableBlock::Filter, hashes.flatten())?;
+        self.write_filter(TableBlock::Filter, hashes)?;
         self.write_locator()?;
         let index = match &partitions[..] {
             [partition] => Ok(partition.index.clone()),
@@ -61,10 +61,12 @@ impl<W: io::Write> TableWriter<W> {
     pub(super) fn write_filter(
         &mut self,
         kind: TableBlock,
-        hashes: impl Iterator<Item = u64>,
+        hashes: impl Iterator<Item = Vec<u64>>,
     ) -> Result<Option<BlockHandle>, Error> {
         let Some(filter) = &mut self.filter else { return Ok(None) };
-        hashes.for_each(|hash| filter.add(hash));
+        for hashes in hashes {
+            filter.add_all(hashes);
+        }
         let mut bytes = Vec::new();
         if !filter.finish_into(&mut bytes) {
             return Ok(None);
