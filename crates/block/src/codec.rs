@@ -69,35 +69,61 @@ impl BlockCodec {
         sealed
     }
 
+    /// Like [`seal_into`](Self::seal_into) for a payload that is still to be written: `write` appends it
+    /// to what it is given. Where payloads are stored as they are that is `out`, so that none is copied;
+    /// otherwise `scratch`, which is cleared before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`seal_into`](Self::seal_into). `write` may have been called then.
+    ///
+    /// ```
+    /// use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec};
+    /// use stratal_types::FileUid;
+    ///
+    /// let codec = BlockSpec::default().resolve(&BlockContext::default())?;
+    /// let id = BlockId { uid: FileUid([7; 16]), ordinal: 3, kind: BlockKind(1) };
+    /// let (mut out, mut scratch) = (Vec::new(), Vec::new());
+    /// codec.seal_written(id, |payload| payload.extend(b"rows"), &mut scratch, &mut out)?;
+    /// assert_eq!(out, codec.seal(id, b"rows")?);
+    /// # Ok::<(), stratal_block::Error>(())
+    /// ```
+    pub fn seal_written(
+        &self,
+        id: BlockId,
+        write: impl FnOnce(&mut Vec<u8>),
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Error> {
+        if self.spec.compression != Compression::None {
+            scratch.clear();
+            write(scratch);
+            return self.seal_into(id, scratch, out);
+        }
+        let start = out.len();
+        out.extend_from_slice(&[0; FrameHeader::LEN]);
+        let payload_at = out.len();
+        write(out);
+        let plain_len = out.len().saturating_sub(payload_at);
+        let sealed = self.raw_header(id, plain_len).and_then(|header| {
+            if let Some(place) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+                *place = header.encode_fixed();
+            }
+            self.close_frame(header, id, start, out)
+        });
+        if sealed.is_err() {
+            out.truncate(start);
+        }
+        sealed
+    }
+
     fn append_frame(&self, id: BlockId, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let start = out.len();
-        let BlockSpec { checksum, seal, parity, .. } = self.spec;
-        if seal == Seal::None && self.key.is_some() {
-            return Err(Error::NotSealed);
-        }
-        let overhead = u32::from(seal.overhead());
-        let plain_len_max = self.limits.plain_len_max.min(u32::MAX - overhead);
-        let plain_len = u32::try_from(plain.len()).ok().filter(|&len| len <= plain_len_max);
-        let plain_len = plain_len.ok_or_else(|| Error::InvalidArgument {
-            field: "plain_len",
-            value: i64::try_from(plain.len()).unwrap_or(i64::MAX),
-            min: 0,
-            max: plain_len_max.into(),
-        })?;
-        let raw = FrameHeader {
-            kind: id.kind,
-            codec: Codec::None,
-            checksum,
-            seal,
-            parity,
-            stored_len: plain_len.saturating_add(overhead),
-            plain_len,
-        };
+        let raw = self.raw_header(id, plain.len())?;
         let compressed = match self.spec.compression {
             Compression::None => None,
             _ => self.append_compressed(raw, plain, out)?,
         };
-        let header = compressed.unwrap_or(raw);
         if compressed.is_none() {
             out.reserve(raw.frame_len());
             raw.encode_into(out);
@@ -105,6 +131,46 @@ impl BlockCodec {
                 out.extend_from_slice(piece);
             }
         }
+        self.close_frame(compressed.unwrap_or(raw), id, start, out)
+    }
+
+    /// The header of a payload of `len` bytes that is stored as it is.
+    fn raw_header(&self, id: BlockId, len: usize) -> Result<FrameHeader, Error> {
+        let BlockSpec { checksum, seal, parity, .. } = self.spec;
+        if seal == Seal::None && self.key.is_some() {
+            return Err(Error::NotSealed);
+        }
+        let overhead = u32::from(seal.overhead());
+        let plain_len_max = self.limits.plain_len_max.min(u32::MAX - overhead);
+        let plain_len = u32::try_from(len).ok().filter(|&len| len <= plain_len_max);
+        let plain_len = plain_len.ok_or_else(|| Error::InvalidArgument {
+            field: "plain_len",
+            value: i64::try_from(len).unwrap_or(i64::MAX),
+            min: 0,
+            max: plain_len_max.into(),
+        })?;
+        let stored_len = plain_len.saturating_add(overhead);
+        Ok(FrameHeader {
+            kind: id.kind,
+            codec: Codec::None,
+            checksum,
+            seal,
+            parity,
+            stored_len,
+            plain_len,
+        })
+    }
+
+    /// Encrypts the payload of the frame that begins at `start`, whose header is there, and appends what
+    /// follows it; returns the frame's length.
+    fn close_frame(
+        &self,
+        header: FrameHeader,
+        id: BlockId,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Error> {
+        let BlockSpec { checksum, seal, parity, .. } = self.spec;
         if seal != Seal::None {
             let key = self.key_for(id)?;
             let payload_at = start.saturating_add(header.encoded_len());

@@ -66,6 +66,23 @@ fn a_carried_block_is_the_one_that_would_be_sealed_there() {
     }
 }
 
+/// Here, because it has to hold for every spec.
+#[test]
+fn a_block_that_is_written_in_its_place_is_the_one_that_would_be_sealed_there() {
+    for spec in specs() {
+        let codec = codec(spec, TO);
+        let mut scratch = b"of another block".to_vec();
+        for plain in payloads() {
+            let stored = codec.seal(TO, &plain).unwrap();
+            let mut written = b"before".to_vec();
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(&plain);
+            let len = codec.seal_written(TO, write, &mut scratch, &mut written).unwrap();
+            assert_eq!(len, stored.len());
+            assert!(written == [b"before", &stored[..]].concat(), "{spec:?}");
+        }
+    }
+}
+
 #[test]
 fn a_codec_carries_only_blocks_like_its_own() {
     let all = specs();

@@ -236,6 +236,20 @@ fn an_absurd_length_is_refused_before_anything_is_allocated() {
 }
 
 #[test]
+fn a_payload_that_is_too_long_leaves_what_stood_before_it() {
+    let limits = Limits { plain_len_max: 100, ..Limits::default() };
+    for compression in [Compression::None, Compression::Lz4] {
+        let codec = with_limits(compression, limits);
+        let mut out = b"before".to_vec();
+        let error = codec.seal_into(ID, &[0; 101], &mut out).unwrap_err();
+        assert_eq!(out, b"before");
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(&[0; 101]);
+        assert_eq!(codec.seal_written(ID, write, &mut Vec::new(), &mut out), Err(error));
+        assert_eq!(out, b"before");
+    }
+}
+
+#[test]
 fn what_is_sealed_under_limits_opens_under_them() {
     let plain = vec![0; 100_000];
     for ratio_max in [1, 10, 100, 1 << 15] {

@@ -92,6 +92,8 @@ pub struct TableWriter<W> {
     spare: Vec<Completed>,
     next_data_ordinal: u64,
     next_partition_ordinal: u64,
+    /// Of the block at hand, for compression.
+    plain: Vec<u8>,
     stored: Vec<u8>,
 }
 
@@ -208,6 +210,7 @@ impl<W: io::Write> TableWriter<W> {
             spare: Vec::new(),
             next_data_ordinal: ordinal::FIRST_DATA,
             next_partition_ordinal: ordinal::FIRST_PARTITION,
+            plain: Vec::new(),
             stored: Vec::new(),
         })
     }
@@ -377,7 +380,8 @@ impl<W: io::Write> TableWriter<W> {
     /// While it [finishes](Self::finish), filter, index and the index's second copy are added.
     pub fn memory(&self) -> usize {
         let buffers = self.queue.memory() + self.unfenced_len() + self.stored.capacity();
-        let buffers = buffers + self.last_key.capacity() + self.hashes.memory();
+        let buffers =
+            buffers + self.plain.capacity() + self.last_key.capacity() + self.hashes.memory();
         // Rows take more than they will as a block.
         let rows = self.block.estimated_len().saturating_mul(2);
         let locator = self.locator.as_ref().map_or(0, LocatorBuilder::memory);

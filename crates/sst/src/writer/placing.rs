@@ -17,14 +17,33 @@ impl<W: io::Write> TableWriter<W> {
     /// Ends the block at hand. Its fence waits for the key behind it.
     pub(super) fn complete_block(&mut self) -> Result<(), Error> {
         let completed = self.completed()?;
-        let mut plain = self.queue.buffer();
         self.last_key.clear();
         self.last_key.extend_from_slice(self.block.last_key().unwrap_or_default());
+        let checks_digests =
+            std::mem::take(&mut self.came_with_digests) && self.spec.options().entry_digests;
+        if self.ctx.pool.is_none() && !checks_digests {
+            return self.seal_block(completed);
+        }
+        let mut plain = self.queue.buffer();
         self.block.finish_into(&mut plain);
-        if std::mem::take(&mut self.came_with_digests) && self.spec.options().entry_digests {
+        if checks_digests {
             self.check_digests(&plain)?;
         }
         self.unfenced = Some((Unfenced::Plain(plain), completed));
+        Ok(())
+    }
+
+    /// Seals the block at hand where it is written, which nobody else needs to see.
+    fn seal_block(&mut self, completed: Completed) -> Result<(), Error> {
+        let id = TableBlock::Data.id(self.header.uid, completed.ordinal);
+        let mut sealed = self.queue.buffer();
+        let (block, scratch) = (&mut self.block, &mut self.plain);
+        let write = |out: &mut Vec<u8>| block.finish_into(out);
+        self.codecs
+            .data
+            .seal_written(id, write, scratch, &mut sealed)
+            .map_err(|source| self.abandon_block(TableBlock::Data, source))?;
+        self.unfenced = Some((Unfenced::Sealed(sealed), completed));
         Ok(())
     }
 

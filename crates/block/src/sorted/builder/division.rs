@@ -193,7 +193,10 @@ impl SortedBlockBuilder {
         if narrow < 4 || division.rest_len_min < 8 {
             return narrow;
         }
-        heads.extend(self.rests(groups).map(|rest| head_of(rest, 8)));
+        heads.resize(self.rows.len(), 0);
+        for (head, rest) in heads.iter_mut().zip(self.rests(groups)) {
+            *head = head_of(rest, 8);
+        }
         let (mut ties, mut wide_ties) = (0usize, 0usize);
         for (before, head) in heads.iter().zip(heads.iter().skip(1)) {
             ties += usize::from(head >> 32 == before >> 32);
