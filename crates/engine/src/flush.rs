@@ -106,6 +106,8 @@ impl Tree {
         self.swap_view(&version, |state| {
             state.sealed.retain(|sealed| !flushed.contains(&sealed.memtable.id()));
         });
+        drop(manifest);
+        self.warm_since(&view);
         Ok(summary)
     }
 }

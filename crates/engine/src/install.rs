@@ -31,6 +31,8 @@ impl Tree {
         change(&mut edit)?;
         let version = self.commit(&mut manifest, &edit, ledger)?;
         self.swap_view(&version, |_| {});
+        drop(manifest);
+        self.warm_since(&view);
         Ok(())
     }
 

@@ -106,6 +106,7 @@ mod stop;
 mod paced_file;
 mod outputs;
 mod install;
+mod warming;
 mod ingestion;
 mod ready_tables;
 mod adopting;

@@ -159,6 +159,13 @@ impl CachedBlock {
         self.rows.len()
     }
 
+    /// Makes what searches of a block of fences go by, if it is not there.
+    pub(crate) fn prepare_search(&self) {
+        if let Some(heads) = self.fences.as_ref().and_then(|fences| fences.heads.as_ref()) {
+            heads.make(&self.rows);
+        }
+    }
+
     /// Number of the first row at or behind (`key`, `bound`) in internal order. `scratch` is used for
     /// keys.
     pub(crate) fn seek(

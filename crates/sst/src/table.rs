@@ -1,6 +1,7 @@
 mod inner;
 mod lookup;
 mod pinned;
+mod warm;
 
 use std::{
     ops::{Range, RangeBounds},

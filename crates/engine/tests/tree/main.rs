@@ -29,6 +29,7 @@ mod strategies;
 mod expiry;
 mod subcompactions;
 mod ttl;
+mod warming;
 mod deletes;
 mod overlapping;
 mod short_reads;

@@ -10,16 +10,27 @@ use stratal_sst::{Partitioning, TableOptions};
 use stratal_testkit::Rng;
 use stratal_types::{Counter, Counters, CutOptions, KeyRange, Metrics, NoMetrics};
 
-fn open(comparator: &str, options: TreeOptions, metrics: Arc<dyn Metrics>) -> Arc<Tree> {
+pub(crate) fn open(comparator: &str, options: TreeOptions, metrics: Arc<dyn Metrics>) -> Arc<Tree> {
+    open_in(&Arc::new(MemFs::new()), comparator, options, metrics)
+}
+
+/// The tree in `fs`, or a new one.
+fn open_in(
+    fs: &Arc<MemFs>,
+    comparator: &str,
+    options: TreeOptions,
+    metrics: Arc<dyn Metrics>,
+) -> Arc<Tree> {
     let count = std::sync::atomic::AtomicU64::new(0);
     let unique = move || {
         let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         u128::from(count).to_le_bytes()
     };
-    let mut context = StoreContext::new(Arc::new(MemFs::new()), "/db", 8 << 20, Arc::new(unique));
+    let mut context = StoreContext::new(Arc::clone(fs) as _, "/db", 8 << 20, Arc::new(unique));
     context.metrics = metrics;
     let (store, _) = Store::open(context).unwrap();
-    let id = store.create_tree("t", comparator, &[]).unwrap();
+    let known = store.version().trees.keys().next().copied();
+    let id = known.unwrap_or_else(|| store.create_tree("t", comparator, &[]).unwrap());
     Tree::open(&store, id, options.validate().unwrap()).unwrap()
 }
 
@@ -185,9 +196,15 @@ fn statistics_add_up() {
 
 #[test]
 fn tables_are_described_without_being_opened() {
-    let tree = open("bytewise", leveled(), Arc::new(NoMetrics));
-    work(&tree);
-    tree.compact(true).unwrap();
+    let fs = Arc::new(MemFs::new());
+    let open = || open_in(&fs, "bytewise", leveled(), Arc::new(NoMetrics));
+    let writer = open();
+    work(&writer);
+    writer.compact(true).unwrap();
+    // Whoever writes a table opens it.
+    assert!(writer.tables().iter().all(|table| table.details.is_some()));
+    drop(writer);
+    let tree = open();
     let unread = tree.tables();
     assert!(unread.iter().all(|table| table.details.is_none()));
     tree.get(b"01000").unwrap();

@@ -46,6 +46,11 @@ impl LazyHeads {
         (rows + rows / (FenceHeads::GROUP_LEN - 1)) * size_of::<u64>()
     }
 
+    /// Makes them, for a block that will be searched.
+    pub(crate) fn make(&self, rows: &SortedBlock<Bytes>) {
+        self.heads.get_or_init(|| FenceHeads::of(rows));
+    }
+
     /// Rows of which one is the first whose key is not before `key`, if it is not the one behind them:
     /// those that cannot be told from `key` by their heads. All rows before are before it, and all
     /// behind are behind. `None` while there are no heads.
