@@ -5,8 +5,8 @@ use std::sync::Arc;
 use stratal_block::{Checksum, Compression, Parity};
 use stratal_compaction::plan::Sizing;
 use stratal_engine::{
-    CompactionFilters, FifoOptions, FilterPolicy, LazyLeveledOptions, LeveledOptions,
-    StrategyOptions, TieredOptions, TreeOptions, TreeSpec,
+    CompactionFilters, FifoOptions, FilterPolicy, LazyLeveledOptions, LeveledOptions, PinnedParts,
+    Pinning, StrategyOptions, TieredOptions, TreeOptions, TreeSpec,
 };
 use stratal_filter::{FilterKind, FilterSpec};
 use stratal_sst::{FilterMembership, Partitioning, TableOptions};
@@ -45,6 +45,7 @@ fn options(rng: &mut Rng, is_filtered: bool, is_expiring: bool) -> TreeOptions {
         compress_from_level: rng.index(3),
         strategy,
         filters,
+        pinning: Pinning { level0: pinned(rng), below: pinned(rng) },
         cut: CutOptions {
             table_len: 1 << (10 + rng.index(5)),
             below_len_max: 1 << (12 + rng.index(6)),
@@ -52,6 +53,10 @@ fn options(rng: &mut Rng, is_filtered: bool, is_expiring: bool) -> TreeOptions {
         compaction_filters: (is_filtered && rng.chance(3, 4))
             .then(|| CompactionFilters::of(world::judge)),
     }
+}
+
+fn pinned(rng: &mut Rng) -> PinnedParts {
+    *rng.choose(&[PinnedParts::None, PinnedParts::Top, PinnedParts::All])
 }
 
 /// So short that tables expire, or for so short a time.
