@@ -380,7 +380,7 @@ impl Database {
     /// Ends the database: ends jobs that run, which are done again when it is open, writes what is
     /// buffered, syncs the log, and notes in log and manifest that this was all, so that damage to them
     /// is told from an unfinished write. What is in memory is not flushed: the next open reads it from
-    /// the log.
+    /// the log. After a [flush](Self::flush) there is nothing to be read, and the log takes no space.
     ///
     /// Other handles read on, and write nothing any more. If there are any, it is they who note the
     /// end in the manifest, when the last of them goes.
@@ -403,6 +403,7 @@ impl Handle {
         let Some(inner) = &self.inner else { return Ok(()) };
         inner.is_closed.store(true, Ordering::Release);
         self.threads.lock().stop(inner);
+        let _retiring = inner.retiring.lock();
         let (wal, is_unneeded) = {
             let mut log = inner.log.lock();
             let is_unneeded = inner.is_log_unneeded(&mut log);
@@ -417,6 +418,8 @@ impl Handle {
             inner.store.note_log(floor, end.0).map_err(|error| inner.engine_error(error))?;
         }
         if is_unneeded {
+            // Other handles may still verify what there is.
+            inner.floor.store(floor, Ordering::Release);
             inner.remove_segments_below(floor)?;
         }
         Ok(())

@@ -286,7 +286,11 @@ fn what_is_in_tables_is_not_read_from_the_log_when_it_is_opened() {
     let db = open();
     assert_eq!(db.open_report().groups, 1);
     db.flush().unwrap();
+    let other = db.clone();
     db.close().unwrap();
+    let report = other.verify().unwrap();
+    assert!(report.is_ok(), "{report:?}");
+    drop(other);
     assert!(log_len() < before && log_len() < 8192, "{} of {before}", log_len());
     let kinds = [OpKind::SyncData, OpKind::SyncAll, OpKind::SyncDir];
     let syncs = || kinds.map(|kind| fs.op_count_of(kind)).iter().sum::<u64>();
