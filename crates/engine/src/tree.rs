@@ -223,10 +223,13 @@ impl Tree {
         let _turn = self.writer.lock();
         let clock = self.store.clock();
         let first = clock.allocate(count)?;
-        self.apply_each(operations, first)?;
+        let state = self.state.load();
+        self.apply_in(&state, operations, first)?;
         let bound = clock.next();
         clock.publish(bound);
-        if self.is_full() {
+        let is_full = self.takes_no_more(&state);
+        drop(state);
+        if is_full {
             self.seal();
         }
         Ok(bound)
@@ -320,9 +323,17 @@ impl Tree {
         operations: impl Iterator<Item = (OperationRef<'a>, Option<EntryDigest>)>,
         first: SeqNo,
     ) -> Result<(), Error> {
+        self.apply_in(&self.state.load(), operations, first)
+    }
+
+    fn apply_in<'a>(
+        &self,
+        state: &ReadState,
+        operations: impl Iterator<Item = (OperationRef<'a>, Option<EntryDigest>)>,
+        first: SeqNo,
+    ) -> Result<(), Error> {
         let mut applying = Applying::new(self.store.clock());
         let last = self.applied.load(Ordering::Acquire);
-        let state = self.state.load();
         let flushed = state.view.version.flushed;
         let mut seqno = first;
         for (operation, digest) in operations {
@@ -346,7 +357,11 @@ impl Tree {
 
     /// Whether the active memtable holds as much as it may.
     pub fn is_full(&self) -> bool {
-        self.state.load().active.memory_used() >= self.write_buffer_len.load(Ordering::Relaxed)
+        self.takes_no_more(&self.state.load())
+    }
+
+    fn takes_no_more(&self, state: &ReadState) -> bool {
+        state.active.memory_used() >= self.write_buffer_len.load(Ordering::Relaxed)
     }
 
     /// Lets a new memtable take the writes; the old one waits to be flushed. Not while a write is under
