@@ -290,7 +290,9 @@ fn check_steps(options: impl Fn() -> TreeOptions, steps: impl Fn(&Tree), rows: u
 #[test]
 fn blocks_under_a_range_tombstone_that_goes_are_not_carried() {
     let key = |number: u64| number.swap_bytes().to_le_bytes();
-    let delete = |tree: &Tree| drop(tree.delete_range(&key(1_000), &key(2_000)).unwrap());
+    let delete = |tree: &Tree| {
+        tree.delete_range(&key(1_000), &key(2_000)).unwrap();
+    };
     check_steps(TreeOptions::default, delete, KEYS - 1_000);
 }
 
