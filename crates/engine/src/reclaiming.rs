@@ -43,61 +43,60 @@ impl Tree {
             return None;
         }
         // Whoever reads the rows that are damaged here is told; a merge of them is too.
-        let covered = self.covered(view, watermark).ok()?;
+        let covered = covered(view, watermark).ok()?;
         let job = Reclaim { covered, percent }.plan(shape, self.comparator.as_ref());
         if job.is_none() {
             *before = Reclaimed { view: Arc::downgrade(view), watermark };
         }
         job
     }
+}
 
-    /// What range tombstones below `watermark` hide of which table.
-    fn covered(&self, view: &View, watermark: SeqNo) -> Result<Vec<Covered>, Error> {
-        let mut lens: BTreeMap<(u64, u64), u64> = BTreeMap::new();
-        let mut pieces = 0;
-        for (place, by) in view.tables().filter(|(_, table)| table.meta.range_tombstones > 0) {
-            let table = by.table()?;
-            let fragments = table.tombstones().map_err(|source| by.error(source))?;
-            let mut position = 0;
-            while pieces < PIECES_MAX {
-                let stretch = fragments.stretch(position);
-                position += 1;
-                if let (Some(from), Some(to), Some(seqno)) =
-                    (stretch.start, stretch.end, stretch.newest_below(watermark))
-                {
-                    for hidden in self.under(view, place, by, &KeyRange::half_open(from, to)) {
-                        if hidden.meta.visible_seqno_min() >= seqno {
-                            continue;
-                        }
-                        pieces += 1;
-                        let table = hidden.table()?;
-                        let len = table.older_len(from, to, seqno);
-                        let len = len.map_err(|source| hidden.error(source))?;
-                        let sum = lens.entry((hidden.meta.number, by.meta.number)).or_default();
-                        *sum = sum.saturating_add(len);
+/// What range tombstones below `watermark` hide of which table.
+fn covered(view: &View, watermark: SeqNo) -> Result<Vec<Covered>, Error> {
+    let mut lens: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+    let mut pieces = 0;
+    for (place, by) in view.tables().filter(|(_, table)| table.meta.range_tombstones > 0) {
+        let table = by.table()?;
+        let fragments = table.tombstones().map_err(|source| by.error(source))?;
+        let mut position = 0;
+        while pieces < PIECES_MAX {
+            let stretch = fragments.stretch(position);
+            position += 1;
+            if let (Some(from), Some(to), Some(seqno)) =
+                (stretch.start, stretch.end, stretch.newest_below(watermark))
+            {
+                for hidden in under(view, place, by, &KeyRange::half_open(from, to)) {
+                    if hidden.meta.visible_seqno_min() >= seqno {
+                        continue;
                     }
-                }
-                if stretch.end.is_none() {
-                    break;
+                    pieces += 1;
+                    let table = hidden.table()?;
+                    let len = table.older_len(from, to, seqno);
+                    let len = len.map_err(|source| hidden.error(source))?;
+                    let sum = lens.entry((hidden.meta.number, by.meta.number)).or_default();
+                    *sum = sum.saturating_add(len);
                 }
             }
+            if stretch.end.is_none() {
+                break;
+            }
         }
-        let covered = |((table, by), len)| Covered { table, by, len };
-        Ok(lens.into_iter().map(covered).collect())
     }
+    let covered = |((table, by), len)| Covered { table, by, len };
+    Ok(lens.into_iter().map(covered).collect())
+}
 
-    /// The tables in which there may be something that a tombstone over `range` hides, which `by` has: that
-    /// one, and those behind it.
-    fn under<'a>(
-        &self,
-        view: &'a View,
-        place: Place,
-        by: &'a Arc<TableHandle>,
-        range: &KeyRange,
-    ) -> impl Iterator<Item = &'a Arc<TableHandle>> {
-        let behind = view.runs().filter(move |(behind, _)| *behind > place);
-        let behind =
-            behind.flat_map(|(_, run)| run.tables.get(run.near(range)).unwrap_or_default().iter());
-        [by].into_iter().chain(behind)
-    }
+/// The tables in which there may be something that a tombstone over `range` hides, which `by` has: that
+/// one, and those behind it.
+fn under<'a>(
+    view: &'a View,
+    place: Place,
+    by: &'a Arc<TableHandle>,
+    range: &KeyRange,
+) -> impl Iterator<Item = &'a Arc<TableHandle>> {
+    let behind = view.runs().filter(move |(behind, _)| *behind > place);
+    let behind =
+        behind.flat_map(|(_, run)| run.tables.get(run.near(range)).unwrap_or_default().iter());
+    [by].into_iter().chain(behind)
 }
