@@ -8,10 +8,13 @@ use std::{
 
 use stratal_fs::{FileSynced, HeldPlace, NewFile, Origin, RateLimiter};
 
-use crate::{Error, outputs::JobContext, stop::Stop};
+use crate::{Error, Helpers, outputs::JobContext, stop::Stop};
 
 /// Bytes that are written between two payments.
 const CHARGE_LEN: u64 = 64 << 10;
+
+/// Bytes that are written between two syncs behind.
+const SYNC_LEN: u64 = 16 << 20;
 
 /// A [`NewFile`] that is paid for as it grows. A job that is stopped pays no longer.
 #[derive(Debug)]
@@ -22,6 +25,10 @@ pub(crate) struct PacedFile {
     origin: Origin,
     /// Bytes of the file that are charged.
     charged: u64,
+    /// Threads that sync what is written, so that less is to be waited for in the end.
+    helpers: Option<Helpers>,
+    /// Bytes of the file that were there at the last sync.
+    synced: u64,
     /// Given back when the file is closed.
     _place: HeldPlace,
 }
@@ -38,6 +45,8 @@ impl PacedFile {
             stop: context.stop.clone(),
             origin: context.origin,
             charged: 0,
+            helpers: context.helpers.clone(),
+            synced: 0,
             _place: place,
         })
     }
@@ -46,6 +55,16 @@ impl PacedFile {
     pub(crate) fn finish(mut self) -> io::Result<FileSynced> {
         self.charge();
         self.file.finish()
+    }
+
+    fn sync_behind(&mut self) -> io::Result<()> {
+        if let Some(helpers) = &self.helpers
+            && self.charged.saturating_sub(self.synced) >= SYNC_LEN
+        {
+            self.synced = self.charged;
+            self.file.sync_behind(&|job| helpers.pool.spawn(job))?;
+        }
+        Ok(())
     }
 
     fn charge(&mut self) {
@@ -61,6 +80,7 @@ impl Write for PacedFile {
         let written = self.file.write(bytes)?;
         if self.file.len().saturating_sub(self.charged) >= CHARGE_LEN {
             self.charge();
+            self.sync_behind()?;
         }
         Ok(written)
     }
