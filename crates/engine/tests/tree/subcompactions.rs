@@ -278,7 +278,8 @@ fn a_fault_at_any_operation_of_a_merge_in_parts_leaves_it_done_or_not_begun() {
         }
     }
     println!("{ops} operations; {undone} merges failed, {done} did not");
-    assert!(undone > done && done > 0);
+    // Of what comes after a merge is installed, such as opening its tables, nothing fails it.
+    assert!(undone * 2 > done && done > 0, "{undone} {done}");
 }
 
 #[test]
