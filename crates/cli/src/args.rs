@@ -44,6 +44,10 @@ pub(crate) struct Common {
     /// Bytes that caches and buffers may take, such as 256MiB
     #[arg(long, global = true, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
     pub(crate) memory: u64,
+    /// Most table files of a database that are open at once, 0 for any number; by default 1000, or half of
+    /// what the system allows if that is less
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) open_files: Option<usize>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use stratal_block::Compression;
 use stratal_sst::TableOptions;
 
 use crate::{
-    args::{BenchArgs, Workload},
+    args::{BenchArgs, Common, Workload},
     database::in_directory,
     failure::Failure,
     output::Output,
@@ -22,12 +22,12 @@ const BATCH_LEN: u64 = 1;
 /// Rows read after each seek.
 const ROWS_PER_SEEK: usize = 10;
 
-pub(crate) fn run(args: &BenchArgs, out: &mut Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &BenchArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
     let dir = directory(args)?;
     let table = TableOptions { compression: Compression::None, ..TableOptions::default() };
     let base = TreeOptions { table, compress_from_level: 0, ..TreeOptions::default() };
     let options = args.tree.over(&base)?.unwrap_or(base);
-    let db = in_directory(dir.path.clone(), args.cache, options)?;
+    let db = in_directory(dir.path.clone(), args.cache, options, common)?;
     let keyspace = db.open_keyspace("default").map_err(|error| Failure::database(&error))?;
     let bench = Bench { args, db: &db, keyspace: &keyspace };
     let results = bench.run_all(out);

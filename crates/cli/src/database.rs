@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use stratal::{
-    Batch, Database, Durability, Keyspace, KeyspaceInfo, KeyspaceOptions, Ticket, TreeOptions,
-    operator_named,
+    Batch, Builder, Database, Durability, Keyspace, KeyspaceInfo, KeyspaceOptions, Ticket,
+    TreeOptions, operator_named,
 };
 use stratal_fs::{FileKind, Fs, StdFs};
 use stratal_types::{Comparator, comparator_named};
@@ -52,12 +52,20 @@ pub(crate) fn open(path: &Path, access: Access, common: &Common) -> Result<Datab
     if common.key_file.is_some() {
         return Err(Failure::Usage("--key-file is for tables; databases are in the clear".into()));
     }
-    Database::builder(path)
-        .memory_budget(common.memory)
+    builder(path, common)
         .create(access == Access::Create)
         .read_only(access == Access::Read)
         .open()
         .map_err(|error| Failure::database(&error))
+}
+
+/// With what every verb may be told.
+fn builder(path: &Path, common: &Common) -> Builder {
+    let builder = Database::builder(path).memory_budget(common.memory);
+    match common.open_files {
+        Some(files) => builder.max_open_files(files),
+        None => builder,
+    }
 }
 
 /// Refuses a path at which there is something else than a database, or nothing where there must be one.
@@ -321,12 +329,7 @@ pub(crate) fn compact(db: &Path, common: &Common) -> Result<(), Failure> {
 
 pub(crate) fn verify(path: &Path, common: &Common, out: &mut Output) -> Result<(), Failure> {
     check_place(path, Access::Read)?;
-    let db = match Database::builder(path)
-        .memory_budget(common.memory)
-        .create(false)
-        .read_only(true)
-        .open()
-    {
+    let db = match builder(path, common).create(false).read_only(true).open() {
         Ok(db) => db,
         Err(error) => return unopened(&error, out),
     };
@@ -431,8 +434,9 @@ pub(crate) fn in_directory(
     path: PathBuf,
     cache: u64,
     options: stratal::TreeOptions,
+    common: &Common,
 ) -> Result<Database, Failure> {
-    Database::builder(path)
+    builder(&path, common)
         .memory_budget(cache.saturating_add(2 * options.write_buffer_len as u64))
         .tree_options(options)
         .open()

@@ -67,7 +67,7 @@ fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         Verb::Verify { db } => database::verify(db, &args.common, out),
         Verb::Changes(changes) => changes::run(changes, &args.common, out),
         Verb::Keyspaces(keyspaces) => database::keyspaces(keyspaces, &args.common, out),
-        Verb::Bench(bench) => bench::run(bench, out),
+        Verb::Bench(bench) => bench::run(bench, &args.common, out),
         Verb::Table { verb } => table::run(verb, &args.common, out),
         Verb::Inspect(inspect) => inspect::run(inspect, &args.common, out),
         Verb::Quickstart { dir } => quickstart::run(dir, out),

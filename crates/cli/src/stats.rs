@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use serde_json::{Value, json};
 use stratal::{
-    Database, Debt, Health, KeyspaceInfo, LevelStats, TableStats, TreeOptions, TreeStats,
+    Database, Debt, Health, KeyspaceInfo, LevelStats, OpenFileStats, TableStats, TreeOptions,
+    TreeStats,
 };
 use stratal_block::Compression;
 use stratal_filter::{FilterSize, FilterSpec};
@@ -37,8 +38,9 @@ struct Filters {
 
 pub(crate) fn stats(args: &StatsArgs, common: &Common, out: &mut Output) -> Result<(), Failure> {
     let db = open(&args.db, Access::Read, common)?;
-    let (all, health) = (db.stats(), describe_health(&db.health()));
     let keyspaces = describe(&db)?;
+    // With the files that were opened for what is said of them.
+    let (all, health) = (db.stats(), describe_health(&db.health()));
     db.close()?;
     if out.json {
         let keyspaces: Vec<Value> =
@@ -49,6 +51,11 @@ pub(crate) fn stats(args: &StatsArgs, common: &Common, out: &mut Output) -> Resu
         return out.json(&json!({
             "keyspaces": keyspaces, "wal": wal, "visible_seqno": all.visible.get(),
             "health": health, "job_failure": all.job_failure,
+            "open_files": {
+                "max": (all.open_files.max > 0).then_some(all.open_files.max),
+                "open": all.open_files.open, "opened": all.open_files.opened,
+                "reopened": all.open_files.reopened,
+            },
         }));
     }
     out.line(format!("health: {health}"))?;
@@ -56,10 +63,17 @@ pub(crate) fn stats(args: &StatsArgs, common: &Common, out: &mut Output) -> Resu
         out.line(format!("the last flush or merge failed: {why}"))?;
     }
     out.line(format!("log: {} bytes from segment {} on", all.log_len, all.log_floor))?;
+    out.line(open_files_text(&all.open_files))?;
     for keyspace in &keyspaces {
         keyspace.print(args.tables, out)?;
     }
     Ok(())
+}
+
+fn open_files_text(files: &OpenFileStats) -> String {
+    let OpenFileStats { max, open, opened, reopened } = *files;
+    let most = if max > 0 { format!(" of at most {max}") } else { String::new() };
+    format!("table files: {open} open{most}, opened {opened} times, {reopened} of them again")
 }
 
 /// Every keyspace. Damage to a table is no reason to say nothing of the others.

@@ -279,10 +279,19 @@ fn two_keyspaces() -> Desk {
 #[test]
 fn statistics_are_told_in_full() {
     let desk = two_keyspaces();
-    let text = desk.run("stats db --tables").exits(0).text();
+    let text = desk.run("stats db --tables --open-files 2").exits(0).text();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/stats.txt");
     assert_eq!(text, stratal_testkit::golden(path, &text));
-    let stats = desk.run("stats db --json --tables").exits(0).json();
+    let stats = desk.run("stats db --json --tables --open-files 2").exits(0).json();
+    assert_eq!(
+        stats["open_files"],
+        serde_json::json!({"max": 2, "open": 2, "opened": 3, "reopened": 0})
+    );
+    let any = desk.run("stats db --json --open-files 0").exits(0).json();
+    assert_eq!(
+        any["open_files"],
+        serde_json::json!({"max": null, "open": 3, "opened": 3, "reopened": 0})
+    );
     let first = &stats["keyspaces"][0];
     assert_eq!(first["live_keys_estimate"], 2000 + 3 - 2 + 1);
     assert_eq!(
