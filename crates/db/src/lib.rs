@@ -108,9 +108,9 @@ pub use reader::KeyspaceReader;
 pub use stratal_engine::{
     BlockPool, Change, ChangeOptions, Debt, FifoOptions, FilterPolicy, IngestSummary,
     LazyLeveledOptions, LevelStats, LeveledOptions, MergeOperator, OpenFileStats, OpenFiles,
-    OperandStats, Operation, OperatorError, Origin, Pressure, Randomness, RateLimiter, Snapshot,
-    StrategyOptions, TableDetails, TableStats, TieredOptions, TrafficStats, TreeEstimate,
-    TreeOptions, TreeStats, operator_named,
+    OperandStats, Operation, OperatorError, Origin, PinnedParts, Pinning, Pressure, Randomness,
+    RateLimiter, Snapshot, StrategyOptions, TableDetails, TableStats, TieredOptions, TrafficStats,
+    TreeEstimate, TreeOptions, TreeStats, operator_named,
 };
 pub use stratal_types::{
     Counter, Counters, CutOptions, DelimitedPrefix, FixedPrefix, Metrics, PrefixExtractor,
