@@ -27,7 +27,7 @@ pub(crate) fn run(args: &BenchArgs, common: &Common, out: &mut Output) -> Result
     let table = TableOptions { compression: Compression::None, ..TableOptions::default() };
     let base = TreeOptions { table, compress_from_level: 0, ..TreeOptions::default() };
     let options = args.tree.over(&base)?.unwrap_or(base);
-    let db = in_directory(dir.path.clone(), args.cache, options, common)?;
+    let db = in_directory(&dir.path, args.cache, options, common)?;
     let keyspace = db.open_keyspace("default").map_err(|error| Failure::database(&error))?;
     let bench = Bench { args, db: &db, keyspace: &keyspace };
     let results = bench.run_all(out);

@@ -1,10 +1,6 @@
 //! The verbs that work with a database.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 use stratal::{
@@ -431,12 +427,12 @@ pub(crate) fn keyspaces(
 
 /// Where a workload's database is, for [`crate::bench`].
 pub(crate) fn in_directory(
-    path: PathBuf,
+    path: &Path,
     cache: u64,
     options: stratal::TreeOptions,
     common: &Common,
 ) -> Result<Database, Failure> {
-    builder(&path, common)
+    builder(path, common)
         .memory_budget(cache.saturating_add(2 * options.write_buffer_len as u64))
         .tree_options(options)
         .open()

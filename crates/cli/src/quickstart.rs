@@ -173,7 +173,7 @@ fn snapshot(db: &Database, places: &Keyspace, out: &mut Output) -> Result<(), Fa
     out.line(format!("   now:      {now}"))?;
     out.line(format!("   snapshot: {}", show(then.clone())))?;
     if let Some(then) = then {
-        places.put(key, then.to_vec())?;
+        places.put(key, &then)?;
     }
     Ok(())
 }
