@@ -26,7 +26,12 @@ fn rows(rng: &mut Rng, order: &dyn Comparator) -> Vec<Row> {
         .map(|number| {
             let is_put = is_mostly_puts && rng.chance(7, 8);
             let kind = if is_put { EntryKind::Put } else { *rng.choose(&EntryKind::ALL) };
-            Row::new(*rng.choose(&KEYS), rng.below(16), kind, format!("{number}").as_bytes())
+            Row::new(
+                KEYS[rng.index(KEYS.len())],
+                rng.below(16),
+                kind,
+                format!("{number}").as_bytes(),
+            )
         })
         .collect();
     sort(&mut rows, order);
@@ -96,7 +101,7 @@ fn puts_that_are_passed_many_at_a_time_are_those_that_come_out_one_at_a_time() {
         let mut rng = Rng::new(seed);
         let order: &dyn Comparator = if rng.chance(1, 4) { &Reverse } else { &Bytewise };
         let rows = rows(&mut rng, order);
-        let older = spans(&mut rng, order);
+        let behind = spans(&mut rng, order);
         let elsewhere = rng.chance(2, 3).then(|| spans(&mut rng, order));
         let watermark = seqno(rng.below(20));
         let tombstones: Vec<_> = (0..rng.index(3))
@@ -106,14 +111,14 @@ fn puts_that_are_passed_many_at_a_time_are_those_that_come_out_one_at_a_time() {
             })
             .collect();
         let tombstones = Fragments::build(&tombstones, order);
-        let tombstones = JobTombstones::new(tombstones, watermark, &older, order);
+        let tombstones = JobTombstones::new(tombstones, watermark, &behind, order);
         let operator = Append { composes: rng.chance(1, 2) };
         let context = GcContext {
             covered_elsewhere: elsewhere.as_ref(),
             operator: rng.chance(1, 2).then_some(&operator),
             values: rng.chance(1, 2).then_some(&Itself),
             end: rng.chance(1, 4).then(|| *rng.choose(&KEYS)),
-            ..GcContext::new(order, watermark, &tombstones, &older)
+            ..GcContext::new(order, watermark, &tombstones, &behind)
         };
         let fails_at = if rng.chance(1, 8) { rng.index(20) } else { usize::MAX };
         let input = RowCursor::failing_at(&rows, fails_at);
