@@ -111,7 +111,7 @@ mod tests {
             let fences = fences(&highest);
             let peaks = LazyPeaks::default();
             for _ in 0..200 {
-                let (a, b) = (rng.below(rows + 1) as usize, rng.below(rows + 1) as usize);
+                let (a, b) = (rng.index(rows + 1), rng.index(rows + 1));
                 let (start, end) = (a.min(b), a.max(b));
                 for since in [0, 7, 8, 100, 101] {
                     let reaches = |row: &usize| highest[*row] >= since;
