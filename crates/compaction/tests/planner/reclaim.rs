@@ -5,7 +5,7 @@ use stratal_types::Bytewise;
 
 use crate::jobs::shape;
 
-fn covered(table: u64, by: u64, len: u64) -> Covered {
+const fn covered(table: u64, by: u64, len: u64) -> Covered {
     Covered { table, by, len }
 }
 
@@ -15,6 +15,9 @@ fn plan(shape: &Shape, percent: u64, covered: &[Covered]) -> Option<Job> {
     assert_eq!((job.kind, job.reason), (JobKind::Compact, Reason::Covered));
     Some(job)
 }
+
+/// What is covered, the percent asked for, and the inputs and output of the job.
+type Case<'a> = (&'a [Covered], u64, Option<(&'a [u64], Place)>);
 
 /// Of every table the length is 10.
 fn tree() -> Shape {
@@ -28,7 +31,7 @@ fn tree() -> Shape {
 #[test]
 fn tombstones_are_merged_with_what_they_hide_if_that_is_much() {
     let (level1, level2) = (Place { level: 1, age: 100 }, Place { level: 2, age: 100 });
-    let cases: [(&[Covered], u64, Option<(&[u64], Place)>); 9] = [
+    let cases: [Case<'_>; 9] = [
         (&[], 0, None),
         // One of its own goes in a merge of that table, and what overlaps it in no other place.
         (&[covered(7, 7, 5)], 50, Some((&[7], level2))),
