@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::Compression;
-use stratal_engine::{Snapshot, Store, Tree, TreeOptions, WriteBatch};
+use stratal_engine::{Snapshot, Store, Tree, TreeOptions, Verdict, WriteBatch};
 use stratal_filter::FilterSpec;
 use stratal_fs::{Access, Fs, MemFs, read_to_vec};
 use stratal_manifest::{FileName, Run};
@@ -303,9 +303,9 @@ fn blocks_that_a_filter_would_change_are_not_carried() {
     let options = || {
         let strict = Arc::clone(&strict);
         strict.store(false, Ordering::Relaxed);
-        let judge = move |_: stratal_engine::EntryRef<'_>| match strict.load(Ordering::Relaxed) {
-            true => stratal_engine::Verdict::Remove,
-            false => stratal_engine::Verdict::Keep,
+        let judge = move |_: stratal_engine::EntryRef<'_>| {
+            let is_strict = strict.load(Ordering::Relaxed);
+            if is_strict { Verdict::Remove } else { Verdict::Keep }
         };
         let compaction_filters = Some(stratal_engine::CompactionFilters::of(judge));
         TreeOptions { compaction_filters, ..TreeOptions::default() }

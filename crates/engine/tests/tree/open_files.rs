@@ -294,8 +294,8 @@ fn a_table_that_was_replaced_or_is_gone_is_named() {
             other => panic!("{other:?}"),
         };
         match (tree.get(&first), contents) {
-            (Err(Error::Missing { path: named }), None) => assert_eq!(named, path),
-            (Err(Error::Mismatch { path: named, .. }), Some(_)) => assert_eq!(named, path),
+            (Err(Error::Missing { path: named }), None)
+            | (Err(Error::Mismatch { path: named, .. }), Some(_)) => assert_eq!(named, path),
             (found, _) => panic!("{found:?}"),
         }
     }
