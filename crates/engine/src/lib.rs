@@ -56,6 +56,70 @@
 //! assert_eq!(tree.range::<&[u8]>(..)?.count(), 1);
 //! # Ok::<(), stratal_engine::Error>(())
 //! ```
+//!
+//! # With a log of your own
+//!
+//! A tree keeps what is in tables, and forgets what is in memory when the process ends. Whoever has a log,
+//! be it that of a consensus protocol, gives the tree its numbers and is told how much of the log it does
+//! not need any more:
+//!
+//! * **Writing.** [Take](Clock::allocate) as many numbers as there are operations, write both to the log,
+//!   [apply](Tree::apply) them with the first of the numbers, and [publish](Clock::publish) the bound
+//!   behind the last; reads see all of them or none. One writer at a time.
+//! * **Flushing.** [Seal](Tree::seal) a memtable that is [full](Tree::is_full), between two writes, and flush
+//!   what the log has durably and nothing else: [`Tree::flush_sealed_to`]. What is in tables cannot be
+//!   lost, so what was written before it must not be.
+//! * **Forgetting.** Everything below [`Tree::flushed`] is in tables, durably. Records of the log that are
+//!   wholly below it may go.
+//! * **After a restart.** Apply the records that are left in their order, [raise](Clock::raise) the clock above
+//!   them, and publish before anybody reads. Operations below the flushed bound are left out one by one,
+//!   so that operands are not there twice, and records may begin below it. Do so before new ones are written.
+//!
+//! ```
+//! # use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+//! use stratal_engine::{Error, Operation, Store, StoreContext, Tree, TreeOptions, TreeSettings};
+//! # use stratal_fs::MemFs;
+//! # use stratal_types::SeqNo;
+//!
+//! # let fs = Arc::new(MemFs::new());
+//! # let count = AtomicU64::new(0);
+//! # let unique: stratal_engine::Randomness =
+//! #     Arc::new(move || u128::from(count.fetch_add(1, Ordering::Relaxed)).to_le_bytes());
+//! let context = || StoreContext::new(fs.clone(), "/db", 8 << 20, unique.clone());
+//! let add = |n: &str| vec![Operation::Merge { key: b"visits".into(), operand: n.into() }];
+//! let mut log: Vec<(SeqNo, Vec<Operation>)> = Vec::new();       // in production: durable
+//!
+//! let (store, _) = Store::open(context())?;
+//! let operator = TreeSettings { merge_operator: Some("add-u64".into()), ..Default::default() };
+//! let id = store.create_tree("counts", "bytewise", &operator.encode())?;
+//! let tree = Tree::open(&store, id, TreeOptions::default().validate()?)?;
+//! for n in ["5", "7", "9"] {
+//!     let (clock, operations) = (store.clock(), add(n));
+//!     let first = clock.allocate(operations.len() as u64)?;
+//!     log.push((first, operations.clone()));
+//!     tree.apply(&operations, first)?;
+//!     clock.publish(clock.next());
+//!     if n == "7" {
+//!         tree.seal();
+//!     }
+//! }
+//! tree.flush_sealed_to(store.clock().next())?;                   // 5 and 7
+//! assert_eq!(tree.get(b"visits")?.as_deref(), Some(&b"21"[..]));
+//! drop((tree, store));                                           // the process ends
+//!
+//! let (store, _) = Store::open(context())?;
+//! let tree = Tree::open(&store, id, TreeOptions::default().validate()?)?;
+//! for (first, operations) in &log {
+//!     tree.apply(operations, *first)?;                           // 9 alone
+//!     let behind = SeqNo::new(first.get() + operations.len() as u64).ok_or(Error::OutOfSeqNos)?;
+//!     store.clock().raise(behind);
+//! }
+//! store.clock().publish(store.clock().next());
+//! assert_eq!(tree.get(b"visits")?.as_deref(), Some(&b"21"[..]));
+//! log.retain(|(first, _)| *first >= tree.flushed());
+//! assert_eq!(log.len(), 1);
+//! # Ok::<(), Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
 #[doc = include_str!("../FORMAT.md")]

@@ -59,7 +59,8 @@ impl Scene {
             if name.to_string_lossy().starts_with("wal-") {
                 // The second of two end records is 512 bytes, most of them zeros.
                 let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 512);
-                fs::write(dir.join(name), &bytes[..used.next_multiple_of(8)]).unwrap();
+                let used = used.next_multiple_of(8).min(bytes.len());
+                fs::write(dir.join(name), &bytes[..used]).unwrap();
             }
         }
         let files = files_in(&dir);

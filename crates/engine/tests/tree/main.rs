@@ -19,6 +19,7 @@ mod options;
 mod prefixes;
 mod stats;
 mod crash;
+mod external_log;
 mod faults;
 mod jobs;
 mod carry;
