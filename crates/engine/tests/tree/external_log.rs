@@ -214,10 +214,10 @@ fn workload(fs: &SimFs, seed: u64) -> Vec<State> {
     let mut states = vec![State { rows: Vec::new(), synced_at: Some(fs.op_count()) }];
     for _ in 0..60 {
         // Large enough that memtables are sealed in between.
-        for _ in 0..1 + rng.index(8) {
+        for _ in 0..=rng.index(8) {
             let mut operations = Vec::new();
             let mut seqno = owner.store.clock().next();
-            for _ in 0..1 + rng.index(6) {
+            for _ in 0..=rng.index(6) {
                 let operation = reference.draw_one(&mut rng);
                 reference.apply(&operation, seqno);
                 operations.push(operation);
