@@ -354,8 +354,9 @@ impl Inner {
     /// has grown too long is kept for.
     fn flush_one(&self) -> Result<bool, Error> {
         for core in self.cores() {
-            if core.tree.has_sealed() && !core.is_dropped() {
-                return self.flush(&core, false);
+            // Somebody else may have flushed it meanwhile. That says nothing of the others.
+            if core.tree.has_sealed() && !core.is_dropped() && self.flush(&core, false)? {
+                return Ok(true);
             }
         }
         match self.pinning_keyspace() {
