@@ -17,7 +17,30 @@ pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 //
 // A lock of `std`, and never waited for: nothing depends on it but when memory is free again.
 #[derive(Debug)]
-pub(crate) struct Ripe(Mutex<Vec<Value>>);
+pub(crate) struct Ripe(Mutex<Values>);
+
+/// In places of their own, so that a lookup on which something becomes ripe allocates nothing.
+#[derive(Debug)]
+struct Values {
+    len: usize,
+    places: [Option<Value>; LEN_MAX],
+}
+
+impl Values {
+    const NONE: Self = Self { len: 0, places: [const { None }; LEN_MAX] };
+
+    fn push(&mut self, value: Value) {
+        if let Some(place) = self.places.get_mut(self.len) {
+            *place = Some(value);
+            self.len += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Value> {
+        self.len = self.len.saturating_sub(1);
+        self.places.get_mut(self.len)?.take()
+    }
+}
 
 /// Values that wait at most. More that come at once go at once: they are memory that nobody counts.
 const LEN_MAX: usize = 128;
@@ -27,13 +50,13 @@ pub(crate) static RIPE: Ripe = Ripe::new();
 
 impl Ripe {
     const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Mutex::new(Values::NONE))
     }
 
     /// Lays `value` up; drops it if others are at it, or too many are here.
     pub(crate) fn add(&self, value: Value) {
         if let Ok(mut values) = self.0.try_lock()
-            && values.len() < LEN_MAX
+            && values.len < LEN_MAX
         {
             values.push(value);
         }
@@ -48,7 +71,7 @@ impl Ripe {
 
     /// Drops all that are here, if nobody else is at it.
     pub(crate) fn drop_all(&self) {
-        let all = self.0.try_lock().map(|mut values| std::mem::take(&mut *values));
+        let all = self.0.try_lock().map(|mut values| std::mem::replace(&mut *values, Values::NONE));
         drop(all);
     }
 }
