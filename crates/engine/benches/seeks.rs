@@ -12,68 +12,27 @@
     reason = "a bench may panic, and rounds its figures"
 )]
 
-use std::{
-    cell::OnceCell,
-    collections::BTreeMap,
-    hint::black_box,
-    path::{Path, PathBuf},
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+mod rows;
 
-use stratal_block::Compression;
-use stratal_engine::{Store, StoreContext, Tree, TreeOptions, WriteBatch};
+use std::{cell::OnceCell, collections::BTreeMap, hint::black_box, path::Path, rc::Rc};
+
+use stratal_engine::Tree;
 use stratal_fs::{Access, Fs, StdFs};
-use stratal_sst::TableOptions;
-use stratal_testkit::{Rng, value};
 use stratal_types::Cursor;
 
-const ROWS: u64 = 1_000_000;
-const ROUNDS: usize = 9;
+use rows::{Case, Files, Key, LARGE_CACHE, ROWS, SMALL_CACHE, Work, is_wanted, key, measure};
+
 /// Seeks of a round.
 const SEEKS: usize = 20_000;
 const ROWS_PER_SEEK: usize = 10;
-/// Rows written at once.
-const BATCH: u64 = 1000;
-/// Of the cache that does not hold everything.
-const SMALL_CACHE: u64 = 64 << 20;
-
-type Key = [u8; 16];
-
-/// Reads at these keys and says how many rows it saw.
-type Work = Box<dyn Fn(&[Key]) -> usize>;
-
-struct Case {
-    name: String,
-    work: Work,
-    /// What the time is divided by, and how many rows are seen.
-    ops: usize,
-    rows: usize,
-}
-
-/// A tree in files that go with it.
-struct Files {
-    tree: Arc<Tree>,
-    dir: PathBuf,
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.dir));
-    }
-}
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let is_wanted =
-        |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     let rows = usize::try_from(ROWS).unwrap();
     let mut cases = Vec::new();
-    for (what, capacity) in [("cached", 1 << 30), ("half cached", SMALL_CACHE)] {
+    let mut add_case = |name: String, work: Work, ops, rows| {
+        cases.push(Case { name, work, keys: 0, ops, rows });
+    };
+    for (what, capacity) in [("cached", LARGE_CACHE), ("half cached", SMALL_CACHE)] {
         for runs in [1, 4] {
             let made = Rc::new(OnceCell::new());
             let mut add = |name: &str, ops, rows, work: fn(&Tree, &[Key]) -> usize| {
@@ -82,7 +41,7 @@ fn main() {
                     made.get_or_init(|| Files::new(runs, capacity));
                     let made = Rc::clone(&made);
                     let work = move |keys: &[Key]| work(&made.get().unwrap().tree, keys);
-                    cases.push(Case { name, work: Box::new(work), ops, rows });
+                    add_case(name, Box::new(work), ops, rows);
                 }
             };
             add("seek + 10", SEEKS, SEEKS * ROWS_PER_SEEK, seek);
@@ -92,56 +51,33 @@ fn main() {
             add("scan back", rows, rows, scan_back);
         }
     }
-    if is_wanted("BTreeMap") {
-        let map: BTreeMap<Key, Box<[u8]>> =
-            (0..ROWS).map(|number| (key(number), vec![1; 100].into())).collect();
-        let work = move |keys: &[Key]| {
-            let at = |key: &Key| {
-                map.range(*key..)
-                    .take(ROWS_PER_SEEK)
-                    .filter(|row| black_box(row).1[99] == 1)
-                    .count()
-            };
-            keys.iter().map(at).sum()
-        };
-        let (name, rows) = ("seek + 10, BTreeMap".into(), SEEKS * ROWS_PER_SEEK);
-        cases.push(Case { name, work: Box::new(work), ops: SEEKS, rows });
-    }
-    if is_wanted("read of files") {
+    let mut beside = |name: &str, ops, rows, work: fn() -> Work| {
+        if is_wanted(name) {
+            add_case(name.into(), work(), ops, rows);
+        }
+    };
+    beside("seek + 10, BTreeMap", SEEKS, SEEKS * ROWS_PER_SEEK, tree_map);
+    beside("read of files", rows, rows, || {
         let files = Files::new(1, SMALL_CACHE);
-        let work = move |_: &[Key]| read_files(&files.dir.join("tables"));
-        cases.push(Case { name: "read of files".into(), work: Box::new(work), ops: rows, rows });
-    }
-    measure(&cases);
-}
-
-fn measure(cases: &[Case]) {
-    let mut rng = Rng::new(7);
+        Box::new(move |_| read_files(&files.dir.join("tables")))
+    });
     let mut keys: Vec<Key> = (0..ROWS).map(key).collect();
     keys.sort_unstable();
-    let mut least = vec![f64::MAX; cases.len()];
-    for _ in 0..ROUNDS {
-        // Behind and before each there are rows enough.
-        let among = keys.len() - 2 * ROWS_PER_SEEK;
-        let sought: Vec<Key> = (0..SEEKS).map(|_| keys[ROWS_PER_SEEK + rng.index(among)]).collect();
-        for (case, least) in cases.iter().zip(&mut least) {
-            let (begun, on_processor) = (Instant::now(), processor_ns());
-            let rows = black_box((case.work)(&sought));
-            let elapsed = begun.elapsed().as_nanos() as f64;
-            let ns = processor_ns().zip(on_processor).map(|(end, start)| (end - start) as f64);
-            *least = least.min(ns.unwrap_or(elapsed) / case.ops as f64);
-            assert_eq!(rows, case.rows, "{}", case.name);
-        }
-    }
-    for (case, least) in cases.iter().zip(least) {
-        println!("{:40} {least:7.1} ns", case.name);
-    }
+    // Behind and before each there are rows enough.
+    let among = keys.len() - 2 * ROWS_PER_SEEK;
+    measure(&cases, |rng| [(0..SEEKS).map(|_| keys[ROWS_PER_SEEK + rng.index(among)]).collect()]);
 }
 
-/// Nanoseconds that this thread has run, where the system tells.
-fn processor_ns() -> Option<u64> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    stat.split(' ').next()?.parse().ok()
+/// The same rows in memory.
+fn tree_map() -> Work {
+    let map: BTreeMap<Key, Box<[u8]>> =
+        (0..ROWS).map(|number| (key(number), vec![1; 100].into())).collect();
+    Box::new(move |keys| {
+        let at = |key: &Key| {
+            map.range(*key..).take(ROWS_PER_SEEK).filter(|row| black_box(row).1[99] == 1).count()
+        };
+        keys.iter().map(at).sum()
+    })
 }
 
 /// What is done with a row: it is not empty, and its ends are looked at.
@@ -232,51 +168,4 @@ fn read_files(dir: &Path) -> usize {
         }
     }
     usize::try_from(ROWS).unwrap()
-}
-
-impl Files {
-    /// A tree of so many runs, each over all of the key space. Merges nothing by itself.
-    fn new(runs: u64, cache_capacity: u64) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(1);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("stratal-bench-seeks-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir(&dir).unwrap();
-        let unique = Arc::new(|| u128::from(COUNT.fetch_add(1, Ordering::Relaxed)).to_le_bytes());
-        let context = StoreContext::new(Arc::new(StdFs), &dir, cache_capacity, unique);
-        let (store, _) = Store::open(context).unwrap();
-        let id = store.create_tree("rows", "bytewise", &[]).unwrap();
-        let options = TreeOptions {
-            write_buffer_len: 1 << 30,
-            table: TableOptions { compression: Compression::None, ..TableOptions::default() },
-            ..TreeOptions::default()
-        };
-        let tree = Tree::open(&store, id, options.validate().unwrap()).unwrap();
-        for run in 0..runs {
-            let mut rng = Rng::new(run);
-            let mut batch = WriteBatch::new();
-            for number in (0..ROWS).filter(|number| number % runs == run) {
-                batch.put(key(number), value(100, 50, &mut rng));
-                if number % BATCH == run {
-                    tree.write(&batch).unwrap();
-                    batch = WriteBatch::new();
-                }
-            }
-            tree.write(&batch).unwrap();
-            tree.flush().unwrap();
-        }
-        if runs == 1 {
-            tree.compact(true).unwrap();
-        }
-        for number in 0..ROWS {
-            assert!(tree.get(&key(number)).unwrap().is_some());
-        }
-        Self { tree, dir }
-    }
-}
-
-fn key(number: u64) -> Key {
-    let mut key = [0; 16];
-    Rng::new(number).fill(&mut key);
-    key
 }
