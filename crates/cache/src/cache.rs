@@ -7,10 +7,12 @@ use stratal_types::sync::{
 
 use crate::{
     CacheKey, FileId, Lease, Pin, Priority, Resident, Slots,
+    area::Entry,
     held::Held,
     hits::Hits,
     shard::{Claim, Shard, Turn},
     slots::drop_retired,
+    turn::{Asked, SlotTurn},
 };
 
 /// What a cache has done and holds. Counters of one cache, since it was made.
@@ -62,6 +64,9 @@ enum Place {
 impl Cache {
     /// Bytes counted for each value on top of its own weight: what keeping it takes.
     pub const ENTRY_OVERHEAD: u64 = Held::OVERHEAD;
+
+    /// Bytes counted instead for each value of normal priority that a slot shows.
+    pub const SHOWN_OVERHEAD: u64 = Entry::OVERHEAD;
 
     /// Below this capacity, in bytes, a cache is not divided.
     const SHARDED_FROM: u64 = 32 << 20;
@@ -174,6 +179,9 @@ impl Cache {
     /// As [`get_or_load`](Self::get_or_load), and shows the value in slot `at` from now on, for as long
     /// as the cache holds it.
     ///
+    /// With normal priority the slot is where the value is looked for, and where those meet who would load
+    /// it at the same time; it is [not found by its key](crate#without-a-lookup).
+    ///
     /// # Errors
     ///
     /// What `load` returns.
@@ -184,7 +192,28 @@ impl Cache {
         priority: Priority<'_>,
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
-        self.get_or_load_in(Some((slots, at)), key, priority, load)
+        let shard = self.shard_of(key);
+        let is_normal = matches!(priority, Priority::Normal);
+        let asked = if is_normal { slots.ask(at, &shard.waiting) } else { None };
+        let turn = match asked {
+            None => return self.get_or_load_in(Some((slots, at)), key, priority, load),
+            Some(Asked::Shown(value, is_news)) => {
+                if is_news {
+                    self.note_use(key);
+                }
+                shard.count_hit();
+                return Ok(value);
+            }
+            Some(Asked::Shared(value)) => {
+                shard.count_hit();
+                return Ok(value);
+            }
+            Some(Asked::Mine(turn)) => turn,
+        };
+        shard.count_miss();
+        let value = Arc::new(load()?);
+        self.show(turn, (slots, at), key, &value);
+        Ok(value)
     }
 
     fn get_or_load_in<T: Resident, E>(
@@ -236,7 +265,8 @@ impl Cache {
         self.insert_in(None, key, priority, value);
     }
 
-    /// As [`insert`](Self::insert), and shows the value in slot `at` for as long as the cache holds it.
+    /// As [`insert`](Self::insert), and shows the value in slot `at` for as long as the cache holds it. With
+    /// normal priority, what the slot shows already, or is loaded for it, stays there instead.
     pub fn insert_shown<T: Resident>(
         &self,
         (slots, at): (&Slots<T>, usize),
@@ -244,7 +274,40 @@ impl Cache {
         priority: Priority<'_>,
         value: &Arc<T>,
     ) {
-        self.insert_in(Some((slots, at)), key, priority, value);
+        if !matches!(priority, Priority::Normal) || at >= slots.len() {
+            self.insert_in(Some((slots, at)), key, priority, value);
+        } else if let Some(turn) = slots.claim(at, &self.shard_of(key).waiting) {
+            self.show(turn, (slots, at), key, value);
+        }
+    }
+
+    /// Keeps what was loaded for a slot, if it is light enough, and gives it to those who wait.
+    fn show<T: Resident>(
+        &self,
+        mut turn: SlotTurn<'_>,
+        (slots, at): (&Slots<T>, usize),
+        key: &CacheKey,
+        value: &Arc<T>,
+    ) {
+        let weight = u64::try_from(value.weight()).unwrap_or(u64::MAX);
+        let weight = weight.saturating_add(Entry::OVERHEAD);
+        match (self.place_of(weight), u32::try_from(weight)) {
+            (Place::Shard, Ok(weight)) => {
+                if let Some(hidden) = slots.hide(at, value) {
+                    let shard = self.shard_of(key);
+                    shard.show(&mut turn, Entry::new(hidden, weight, key.file));
+                    if self.capacity() == 0 {
+                        shard.clear_area();
+                    }
+                }
+                turn.finish(value);
+            }
+            (Place::Shard | Place::Large, _) => {
+                turn.finish(value);
+                self.insert_in(Some((slots, at)), key, Priority::Normal, value);
+            }
+            (Place::Nowhere, _) => turn.finish(value),
+        }
     }
 
     fn insert_in<T: Resident>(
@@ -255,7 +318,7 @@ impl Cache {
         value: &Arc<T>,
     ) {
         let mut held = Held::new(value);
-        let place = self.place_of(&held);
+        let place = self.place_of(held.weight());
         if let Some((slots, at)) = slot.filter(|_| place != Place::Nowhere) {
             held.show(value, slots, at);
         }
@@ -409,10 +472,10 @@ impl Cache {
     /// A value of more than half of the capacity is not kept. One of more than a quarter of its
     /// shard would crowd out everything there, and more would not even fit: it goes to `large`,
     /// which leaves every shard at least half of its room.
-    fn place_of(&self, held: &Held) -> Place {
+    fn place_of(&self, weight: u64) -> Place {
         let capacity = self.capacity();
         let shard_capacity = capacity / self.shards.len() as u64;
-        match held.weight() {
+        match weight {
             weight if weight > capacity / 2 => Place::Nowhere,
             weight if weight > shard_capacity / 4 && self.shards.len() > 1 => Place::Large,
             _ => Place::Shard,
@@ -429,7 +492,7 @@ impl Cache {
     ) {
         let mut held = Held::new(value);
         let shard = self.shard_of(key);
-        let place = self.place_of(&held);
+        let place = self.place_of(held.weight());
         if let Some((slots, at)) = slot.filter(|_| place != Place::Nowhere) {
             held.show(value, slots, at);
         }

@@ -8,10 +8,10 @@
 //! What holds:
 //!
 //! * **The budget is exact.** [`Cache::used`] is the sum of the weights of what can be got, plus
-//!   [`Cache::ENTRY_OVERHEAD`] for each, and does not exceed the capacity, which can be changed at
+//!   [`Cache::ENTRY_OVERHEAD`] or [`Cache::SHOWN_OVERHEAD`] for each, and does not exceed the capacity, which can be changed at
 //!   any time. What was evicted but is still in use is counted by nobody.
-//! * **One load at a time for each key**, shared by those who wait; a failed one is neither kept nor
-//!   shared.
+//! * **One load at a time for each key**, or slot, shared by those who wait; a failed one is neither kept
+//!   nor shared.
 //! * **Ids are never reused** ([`FileId`]): a file that comes back under an old name or number does
 //!   not find what was cached of its predecessor.
 //! * **Types are checked.** A value that is asked for as another type than it was put in as is
@@ -43,10 +43,29 @@
 //!
 //! A lookup by key takes a hash, a lock, and two counts of references. Whoever knows where its values
 //! are can keep [`Slots`] for them, which show them while the cache holds them: finding one there takes
-//! two loads and, once for all values that are looked at meanwhile, a [`Pin`]. The cache learns of such
-//! uses, up to two each time it passes a value by, so that what is used stays. What it lets go of is
+//! two loads and, once for all values that are looked at meanwhile, a [`Pin`]. What the cache lets go of is
 //! dropped when the pins of that moment are gone, and some values later than that: until then a few
 //! hundred of them, at most, are in memory that nobody counts.
+//!
+//! **Values of normal priority that have a slot have no key.** They are found there alone, and whoever uses
+//! slots for some values uses them for each lookup of these. Nothing about them needs the hash table:
+//!
+//! * Up to two uses of a value are counted in its slot's word, beside the address, until the cache looks.
+//! * The cache has them in two queues for each shard, of newcomers, with a tenth of the room, and of those
+//!   that were used since (S3-FIFO). Whoever comes to the end of one and was used meanwhile begins anew
+//!   with the proved ones, and who was not goes. Nothing moves when a value is used.
+//! * An empty slot remembers when its last value went. Who comes back before as many others have gone as
+//!   are proved is taken for proved at once. What a hash table of ghosts is for costs no memory so.
+//! * An empty slot says that somebody loads for it, and that others wait. Nobody else writes to it then but
+//!   those who wait. A load that fails or panics leaves it as it was, and one of them goes on.
+//! * Slots that go empty themselves: what they showed is the next to be evicted when its turn comes.
+//!
+//! Such values and those with keys share the room of a shard. What one kind does not use the other gets;
+//! where both want more than there is, half is for those with keys, or a quarter of the shard more than is
+//! protected of them.
+//!
+//! Values of high priority, pinned ones, and those that are too heavy for a shard have a key and a slot. The
+//! cache is told of their uses by a lookup, up to two each time it passes a value by.
 //!
 //! ```
 //! use stratal_cache::{Cache, CacheKey, FileId, Priority};
@@ -65,7 +84,11 @@
 
 mod key;
 mod ripe;
+mod pin;
+mod word;
 mod slots;
+mod turn;
+mod area;
 mod held;
 mod lease;
 mod hits;
@@ -78,4 +101,5 @@ pub use cache::{Cache, CacheStats};
 pub use held::{Priority, Resident};
 pub use key::{CacheKey, FileId};
 pub use lease::Lease;
-pub use slots::{Pin, Slots};
+pub use pin::Pin;
+pub use slots::Slots;

@@ -2,7 +2,7 @@
 //!
 //! # Unsafe code
 //!
-//! The `SAFETY` comment below refers to three invariants:
+//! The `SAFETY` comments below refer to three invariants:
 //!
 //! * **L1 owned**: a place is given a pointer only together with a [`Shown`] that owns a count of the
 //!   `Arc` that the pointer came from. That count is given up only by [`Pin::retire`], after the place
@@ -19,7 +19,11 @@ use std::{any::Any, marker::PhantomData, ptr, sync::Arc};
 
 use stratal_types::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::{Resident, ripe::RIPE};
+use crate::{
+    Pin, Resident,
+    ripe::RIPE,
+    word::{self, Word},
+};
 
 /// Places for values of one type, each empty or showing a value that a [`Cache`](crate::Cache) holds.
 ///
@@ -28,28 +32,24 @@ use crate::{Resident, ripe::RIPE};
 /// [`get_or_load_shown`](crate::Cache::get_or_load_shown) or [`insert_shown`](crate::Cache::insert_shown)
 /// has given it to the cache until the cache lets go of it, and finding it there takes two loads: no
 /// hash, no lock, no count of references.
+///
+/// When the slots go nobody can find what they showed, and of that what has normal priority is the next
+/// to be evicted when its turn comes.
 pub struct Slots<T> {
     places: Arc<Places>,
     values: PhantomData<fn() -> T>,
 }
 
-/// Pointers to values, and in their lowest bits how often the value was used since the cache last
-/// looked: up to [`USES_MAX`].
-type Places = [AtomicPtr<()>];
-
-/// Uses of a value that are told to the cache, which judges it by no more. The cache learns of each by a
-/// lookup, and all later ones cost nothing until it has looked.
-const USES_MAX: usize = 2;
-/// The bits that count uses. Values have addresses divisible by four.
-const USES_MASK: usize = 3;
+/// What slots hold.
+pub(crate) type Places = [AtomicPtr<()>];
 
 impl<T: Resident> Slots<T> {
-    const IS_ALIGNED: () = assert!(align_of::<T>() > USES_MASK, "uses are counted in free bits");
+    const IS_ALIGNED: () = assert!(align_of::<T>() > word::TAG_MASK, "tags stand in free bits");
 
     /// So many empty ones.
     pub fn new(len: usize) -> Self {
         let () = Self::IS_ALIGNED;
-        let places = (0..len).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
+        let places = (0..len).map(|_| AtomicPtr::new(word::empty(word::NEVER))).collect();
         Self { places, values: PhantomData }
     }
 
@@ -81,9 +81,10 @@ impl<T: Resident> Slots<T> {
     /// it, and ask for what it takes before.
     #[inline]
     pub fn peek<'p>(&self, at: usize, _pin: &'p Pin) -> Option<&'p T> {
-        let (value, _) = split(self.places.get(at)?.load(Ordering::Acquire));
-        // SAFETY: as in `get`, if there is one.
-        unsafe { value.cast_const().cast::<T>().as_ref() }
+        let found = self.places.get(at)?.load(Ordering::Acquire);
+        let value = word::is_shown(found).then(|| word::value_of(found))?;
+        // SAFETY: as in `get`.
+        Some(unsafe { &*value.cast_const().cast::<T>() })
     }
 
     /// As [`get`](Self::get), with a count of references, so that the value stays when the pin goes.
@@ -105,43 +106,63 @@ impl<T: Resident> Slots<T> {
     fn find(&self, at: usize) -> Option<(*const T, bool)> {
         let place = self.places.get(at)?;
         let found = place.load(Ordering::Acquire);
-        let (value, uses) = split(found);
-        if value.is_null() {
+        if !word::is_shown(found) {
             return None;
         }
-        let is_news = uses < USES_MAX
-            && place
-                .compare_exchange(
-                    found,
-                    join(value, uses + 1),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                )
-                .is_ok();
-        Some((value.cast_const().cast(), is_news))
+        let is_counted = word::used_once_more(found).is_some_and(|used| {
+            place.compare_exchange(found, used, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        let is_news = is_counted && word::is_told(found);
+        Some((word::value_of(found).cast_const().cast(), is_news))
     }
 
     /// Whether slot `at` shows something.
     pub(crate) fn shows(&self, at: usize) -> bool {
-        let found = self.places.get(at).map(|place| place.load(Ordering::Relaxed));
-        found.is_some_and(|found| !split(found).0.is_null())
+        self.place(at).is_some_and(|place| word::is_shown(place.load(Ordering::Relaxed)))
     }
 
-    /// Shows `value` in slot `at` until what is returned goes; `None` if there is no such slot. What it
-    /// showed before it shows no more.
-    pub(crate) fn show(&self, at: usize, value: &Arc<T>) -> Option<Shown> {
-        let place = self.places.get(at)?;
+    /// Slot `at`, if there is one.
+    pub(crate) fn place(&self, at: usize) -> Option<&AtomicPtr<()>> {
+        self.places.get(at)
+    }
+
+    /// An owner of `value` for slot `at`, which does not show it yet; `None` if there is no such slot.
+    pub(crate) fn hide(&self, at: usize, value: &Arc<T>) -> Option<Shown> {
         let owned: Arc<T> = Arc::clone(value);
-        let shown = Shown { places: Arc::clone(&self.places), at, value: owned };
-        place.swap(Arc::as_ptr(value).cast_mut().cast(), Ordering::AcqRel);
-        Some(shown)
+        let (index, places) = (u32::try_from(at).ok()?, &self.places);
+        (at < places.len()).then(|| Shown { places: Arc::clone(places), at: index, value: owned })
+    }
+
+    /// Shows `value` in slot `at` until what is returned goes, and has the cache told of its uses; `None` if
+    /// there is no such slot, or somebody loads for it. What it showed before it shows no more.
+    pub(crate) fn show(&self, at: usize, value: &Arc<T>) -> Option<Shown> {
+        let shown = self.hide(at, value)?;
+        let place = self.places.get(at)?;
+        let mut found = place.load(Ordering::Relaxed);
+        while !word::is_loading(found) {
+            let told = word::told(shown.address());
+            match place.compare_exchange(found, told, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(shown),
+                Err(other) => found = other,
+            }
+        }
+        None
     }
 }
 
-/// The same slots.
-impl<T> Clone for Slots<T> {
-    fn clone(&self) -> Self {
-        Self { places: Arc::clone(&self.places), values: PhantomData }
+/// The cache is not asked for what they show any more.
+impl<T> Drop for Slots<T> {
+    fn drop(&mut self) {
+        for place in &*self.places {
+            let mut found = place.load(Ordering::Relaxed);
+            while word::is_shown(found) {
+                let empty = word::empty(word::NEVER);
+                match place.compare_exchange(found, empty, Ordering::AcqRel, Ordering::Relaxed) {
+                    Ok(_) => break,
+                    Err(other) => found = other,
+                }
+            }
+        }
     }
 }
 
@@ -155,8 +176,17 @@ impl<T> std::fmt::Debug for Slots<T> {
 /// then.
 pub(crate) struct Shown {
     places: Arc<Places>,
-    at: usize,
+    at: u32,
     value: Arc<dyn Any + Send + Sync>,
+}
+
+/// How a value fares that the cache would let go of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was used, and that is forgotten now.
+    Used,
+    /// Its slot shows it no more.
+    Hidden,
 }
 
 impl Shown {
@@ -165,30 +195,71 @@ impl Shown {
         Arc::clone(&self.value)
     }
 
+    /// Lets the slot show it, for which the caller was to load a value, and whoever looks count its uses.
+    /// What the slot held before.
+    pub(crate) fn appear(&self) -> Word {
+        // L1: this owns the value.
+        self.place().map_or(ptr::null_mut(), |place| place.swap(self.address(), Ordering::AcqRel))
+    }
+
     /// Whether the value was used through its slot since this was last asked.
     pub(crate) fn take_uses(&self) -> bool {
-        let Some(place) = self.places.get(self.at) else { return false };
+        let Some(place) = self.place() else { return false };
         let found = place.load(Ordering::Relaxed);
-        let (pointer, uses) = split(found);
         // If it fails the value was used just now, or is shown no more.
-        uses > 0
-            && ptr::addr_eq(pointer, Arc::as_ptr(&self.value))
-            && place.compare_exchange(found, pointer, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.is_in(found)
+            && word::uses_of(found) > 0
+            && place
+                .compare_exchange(found, word::unused(found), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
-}
 
-impl Drop for Shown {
-    fn drop(&mut self) {
-        let Some(place) = self.places.get(self.at) else { return };
-        let pin = Pin::new();
+    /// Forgets that the value was used, or if it was not empties the slot, which remembers `when`.
+    pub(crate) fn judge(&self, when: usize) -> Verdict {
+        let Some(place) = self.place() else { return Verdict::Hidden };
         let mut found = place.load(Ordering::Relaxed);
-        while ptr::addr_eq(split(found).0, Arc::as_ptr(&self.value)) {
-            let empty = ptr::null_mut();
+        while self.is_in(found) {
+            let was_used = word::uses_of(found) > 0;
+            let next = if was_used { word::unused(found) } else { word::empty(when) };
+            match place.compare_exchange(found, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if was_used => return Verdict::Used,
+                Ok(_) => break,
+                Err(other) => found = other,
+            }
+        }
+        Verdict::Hidden
+    }
+
+    /// Empties the slot if it shows the value.
+    pub(crate) fn vanish(&self) {
+        let Some(place) = self.place() else { return };
+        let mut found = place.load(Ordering::Relaxed);
+        while self.is_in(found) {
+            let empty = word::empty(word::NEVER);
             match place.compare_exchange(found, empty, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(other) => found = other,
             }
         }
+    }
+
+    fn place(&self) -> Option<&AtomicPtr<()>> {
+        self.places.get(self.at as usize)
+    }
+
+    fn address(&self) -> Word {
+        Arc::as_ptr(&self.value).cast_mut().cast()
+    }
+
+    fn is_in(&self, found: Word) -> bool {
+        word::is_shown(found) && ptr::addr_eq(word::value_of(found), self.address())
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let pin = Pin::new();
+        self.vanish();
         // Before the count of this one goes.
         pin.retire(Arc::clone(&self.value));
     }
@@ -200,15 +271,6 @@ impl std::fmt::Debug for Shown {
     }
 }
 
-/// Pointer and uses.
-fn split(found: *mut ()) -> (*mut (), usize) {
-    (found.map_addr(|address| address & !USES_MASK), found.addr() & USES_MASK)
-}
-
-fn join(value: *mut (), uses: usize) -> *mut () {
-    value.map_addr(|address| address | uses)
-}
-
 /// Drops what can go of what was retired, if so many values were. Each turn drops some hundreds, and the
 /// first ones only make them go.
 pub(crate) fn drop_retired(values: usize) {
@@ -216,74 +278,5 @@ pub(crate) fn drop_retired(values: usize) {
     if values > 0 {
         (0..values / VALUES_A_TURN + 4).for_each(|_| Pin::drop_retired());
         RIPE.drop_all();
-    }
-}
-
-pub use pin::Pin;
-
-#[cfg(not(any(loom, shuttle)))]
-mod pin {
-    use std::fmt;
-
-    use crossbeam_epoch::Guard;
-
-    use crate::ripe::{RIPE, Value};
-
-    /// While it lives, what slots show stays in memory, also what the cache has let go of. Takes as long
-    /// to make as one atomic operation that nobody else wants.
-    ///
-    /// Held for a lookup and not across anything that waits: memory that is given back meanwhile, in any
-    /// thread, is given back only later.
-    pub struct Pin(Guard);
-
-    impl Pin {
-        /// A new one.
-        #[expect(clippy::new_without_default, reason = "it is no value, but a moment")]
-        pub fn new() -> Self {
-            Self(crossbeam_epoch::pin())
-        }
-
-        /// Drops `value` some time after all pins that are there now are gone.
-        pub(super) fn retire(&self, value: Value) {
-            RIPE.drop_some();
-            self.0.defer(move || RIPE.add(value));
-        }
-
-        /// Drops some of what was retired and can go.
-        pub(crate) fn drop_retired() {
-            crossbeam_epoch::pin().flush();
-        }
-    }
-
-    impl fmt::Debug for Pin {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Pin")
-        }
-    }
-}
-
-/// The model checkers cannot look into `crossbeam-epoch`, so under them what is retired stays for ever:
-/// the same values are seen in the same order. What this leaves unproved is that crate's promise, L2.
-#[cfg(any(loom, shuttle))]
-mod pin {
-    use std::{any::Any, sync::Arc};
-
-    /// While it lives, what slots show stays in memory.
-    #[derive(Debug)]
-    pub struct Pin(());
-
-    impl Pin {
-        /// A new one.
-        #[expect(clippy::new_without_default, reason = "it is no value, but a moment")]
-        pub fn new() -> Self {
-            Self(())
-        }
-
-        #[expect(clippy::unused_self, reason = "as without a checker")]
-        pub(super) fn retire(&self, value: Arc<dyn Any + Send + Sync>) {
-            std::mem::forget(value);
-        }
-
-        pub(crate) fn drop_retired() {}
     }
 }

@@ -37,10 +37,23 @@ fn load(cache: &Cache, slots: &Slots<Weighted>, file: File, at: usize) -> bool {
     loaded
 }
 
+/// Has the block 0 of high priority in its slot.
+fn load_high(cache: &Cache, slots: &Slots<Weighted>, file: File) {
+    let load = || Ok::<_, Infallible>(weighing(4 * KIB));
+    cache.get_or_load_shown((slots, 0), &file.block(0), Priority::High, load).unwrap();
+}
+
 #[test]
 fn a_slot_shows_what_the_cache_holds_and_no_longer() {
     type LetGo = fn(&Cache, File);
-    let ways: [(&str, LetGo); 5] = [
+    fn displace(cache: &Cache, file: File, from: usize) {
+        let slots = Slots::new(30_000);
+        for at in from..30_000 {
+            load(cache, &slots, file, at);
+            load(cache, &slots, file, at);
+        }
+    }
+    let by_key: [(&str, LetGo); 5] = [
         ("resized", |cache, _| cache.set_capacity(0)),
         ("removed", |cache, file| assert!(cache.remove(&file.block(0)))),
         ("replaced", |cache, file| {
@@ -49,20 +62,30 @@ fn a_slot_shows_what_the_cache_holds_and_no_longer() {
         ("of another type", |cache, file| {
             cache.insert(&file.block(0), Priority::Normal, &Arc::new(vec![1u8]));
         }),
-        ("displaced", |cache, file| {
-            (1..30_000).for_each(|block| {
-                read_all(cache, file, block..block + 1);
-                read_all(cache, file, block..block + 1);
-            });
-        }),
+        ("of a removed file", |cache, file| cache.remove_file(file.0)),
     ];
-    for (name, let_go) in ways {
+    for (name, let_go) in by_key {
+        let (cache, file, slots) = (Cache::new(40 * MIB), File::new(), Slots::new(1));
+        assert_eq!(shown(&cache, &slots, file, 0), None);
+        load_high(&cache, &slots, file);
+        assert_eq!(shown(&cache, &slots, file, 0), Some(4 * KIB));
+        let_go(&cache, file);
+        assert_eq!(shown(&cache, &slots, file, 0), None, "{name}");
+    }
+    let by_slot: [(&str, LetGo); 4] = [
+        ("resized", |cache, _| cache.set_capacity(0)),
+        ("displaced", |cache, file| displace(cache, file, 1)),
+        ("displaced by others", |cache, _| displace(cache, File::new(), 0)),
+        ("of a removed file", |cache, file| cache.remove_file(file.0)),
+    ];
+    for (name, let_go) in by_slot {
         let (cache, file, slots) = (Cache::new(40 * MIB), File::new(), Slots::new(1));
         assert_eq!(shown(&cache, &slots, file, 0), None);
         assert!(load(&cache, &slots, file, 0));
         assert_eq!(shown(&cache, &slots, file, 0), Some(4 * KIB));
         let_go(&cache, file);
         assert_eq!(shown(&cache, &slots, file, 0), None, "{name}");
+        assert!(load(&cache, &slots, file, 0) || cache.capacity() == 0);
     }
 }
 
@@ -82,19 +105,56 @@ fn large_values_are_shown_and_those_that_are_not_kept_are_not() {
 }
 
 #[test]
-fn what_came_without_a_slot_is_shown_when_it_is_asked_for_with_one() {
+fn what_has_high_priority_and_came_without_a_slot_is_shown_when_it_is_asked_for_with_one() {
     let (cache, file) = (Cache::new(MIB), File::new());
     read_all(&cache, file, 0..1);
     let (before, after) = (Slots::new(1), Slots::new(1));
-    assert!(!load(&cache, &before, file, 0));
+    load_high(&cache, &before, file);
     assert!(shown(&cache, &before, file, 0).is_some());
     // Its owner was evicted and came back.
-    assert!(!load(&cache, &after, file, 0));
+    load_high(&cache, &after, file);
     assert!(shown(&cache, &after, file, 0).is_some());
-    assert_eq!(cache.len(), 1);
+    assert_eq!((cache.len(), cache.stats().misses), (1, 1));
     drop(before);
     assert!(cache.remove(&file.block(0)));
     assert_eq!(shown(&cache, &after, file, 0), None);
+}
+
+#[test]
+fn what_slots_that_are_gone_have_shown_makes_room_for_others_though_it_was_used() {
+    let (cache, file, kept) = (Cache::new(4 * MIB), File::new(), File::new());
+    let (slots, others) = (Slots::new(400), Slots::new(1500));
+    let use_all = |slots: &Slots<Weighted>, file, len| {
+        for at in 0..len {
+            load(&cache, slots, file, at);
+        }
+    };
+    for _ in 0..3 {
+        use_all(&others, kept, 300);
+        use_all(&slots, file, 400);
+    }
+    drop(slots);
+    assert!(cache.len() > 680, "nobody was told");
+    for at in 300..1500 {
+        load(&cache, &others, kept, at);
+        use_all(&others, kept, 300);
+    }
+    let left = (0..1500).filter(|&at| shown(&cache, &others, kept, at).is_some()).count();
+    assert_eq!(cache.len(), left, "of the others all have gone");
+    assert!(left > 1000, "{left}");
+}
+
+#[test]
+fn what_a_slot_shows_stays_there_when_more_comes_for_it() {
+    let (cache, file, slots) = (Cache::new(4 * MIB), File::new(), Slots::new(1));
+    for weight in [2 * KIB, 3 * KIB] {
+        let value = Arc::new(weighing(weight));
+        cache.insert_shown((&slots, 0), &file.block(0), Priority::Normal, &value);
+        assert_eq!(shown(&cache, &slots, file, 0), Some(2 * KIB));
+    }
+    assert_eq!(cache.used(), 2 * KIB - Cache::ENTRY_OVERHEAD + Cache::SHOWN_OVERHEAD);
+    load_high(&cache, &slots, file);
+    assert_eq!(shown(&cache, &slots, file, 0), Some(4 * KIB), "of high priority");
 }
 
 #[test]
@@ -136,8 +196,9 @@ fn hits_of_slots_are_counted_and_the_budget_stays_exact() {
         load(&cache, &slots, file, at);
     }
     let held = (0..3000).filter(|&at| shown(&cache, &slots, file, at).is_some()).count();
-    assert!(held > 900 && held <= 1024, "{held}");
-    assert_eq!((cache.len(), cache.used()), (held, held as u64 * 4 * KIB));
+    let weight = 4 * KIB - Cache::ENTRY_OVERHEAD + Cache::SHOWN_OVERHEAD;
+    assert!(held > 1000 && held as u64 * weight <= 4 * MIB, "{held}");
+    assert_eq!((cache.len(), cache.used()), (held, held as u64 * weight));
     let before = cache.stats();
     for at in 0..3000 {
         shown(&cache, &slots, file, at);

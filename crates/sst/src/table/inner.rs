@@ -372,8 +372,11 @@ impl Inner {
         handles: &[BlockHandle],
         fences: &[Fences],
     ) -> Result<Vec<Arc<CachedBlock>>, Error> {
-        let kind = TableBlock::Data;
-        let key = |handle: &BlockHandle| self.cache_key(kind, handle.offset);
+        let key = |handle: &BlockHandle| self.cache_key(TableBlock::Data, handle.offset);
+        let find = |(handle, fences): (&BlockHandle, &Fences)| match fences {
+            Some((fences, row)) => self.shared_block((fences, *row)),
+            None => self.ctx.cache.get(&key(handle)),
+        };
         let keep = |handle: &BlockHandle, fences: &Fences, block: &Arc<CachedBlock>| {
             let slot = fences.as_ref().and_then(|(fences, row)| Some((fences.blocks()?, *row)));
             match slot {
@@ -384,13 +387,7 @@ impl Inner {
             }
         };
         let mut blocks: Vec<Option<Arc<CachedBlock>>> =
-            handles.iter().map(|handle| self.ctx.cache.get(&key(handle))).collect();
-        // They came by somebody who has no slots.
-        for ((handle, fences), block) in handles.iter().zip(fences).zip(&blocks) {
-            if let (Some(block), Some(_)) = (block, fences) {
-                keep(handle, fences, block);
-            }
-        }
+            handles.iter().zip(fences).map(find).collect();
         let missing: Vec<BlockHandle> = handles
             .iter()
             .zip(&blocks)
