@@ -182,10 +182,18 @@ mod tests {
         let [from, to] = tombstone;
         let deleted = [RangeTombstone::new(from, to, SeqNo::from(9u32))];
         let deleted = Fragments::build(&deleted, &Bytewise);
-        let watermark = SeqNo::from(10u32);
-        let tombstones = JobTombstones::new(deleted, watermark, older, &Bytewise);
-        let mut context = GcContext::new(&Bytewise, watermark, &tombstones, older);
-        context.covered_elsewhere = Some(SpanSet::EMPTY);
+        let tombstones = JobTombstones::new(deleted, WATERMARK.into(), older, &Bytewise);
+        follows(kind, seqno, context(&tombstones, older))
+    }
+
+    const WATERMARK: u32 = 10;
+
+    fn context<'a>(tombstones: &'a JobTombstones, older: &'a SpanSet) -> GcContext<'a> {
+        let context = GcContext::new(&Bytewise, WATERMARK.into(), tombstones, older);
+        GcContext { covered_elsewhere: Some(SpanSet::EMPTY), ..context }
+    }
+
+    fn follows(kind: EntryKind, seqno: u32, context: GcContext<'_>) -> bool {
         let mut departed = |_: &[u8], _: &[u8]| {};
         let mut stream = GcStream::new(Block(kind, SeqNo::from(seqno)), context, &mut departed);
         let Ok(follows) = stream.block_follows();
@@ -210,6 +218,15 @@ mod tests {
         }
         assert!(stays(Put, 0, away, none));
         assert!(!stays(Delete, 0, away, none) && !stays(PutOverDelete, 0, away, none));
+    }
+
+    #[test]
+    fn a_block_follows_only_if_all_of_it_lies_before_the_end() {
+        for (end, expected) in [("d", false), ("f", false), ("f\0", true), ("g", true)] {
+            let mut context = context(JobTombstones::NONE, SpanSet::EMPTY);
+            context.end = Some(end.as_bytes());
+            assert_eq!(follows(EntryKind::Put, 0, context), expected, "before {end:?}");
+        }
     }
 
     /// Keeps every value, having seen it.

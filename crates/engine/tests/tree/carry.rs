@@ -148,6 +148,9 @@ fn options(rng: &mut Rng) -> TreeOptions {
         table,
         compress_from_level: rng.index(3),
         cut: CutOptions { table_len, ..CutOptions::default() },
+        // Parts begin within blocks of the other inputs, and within their own.
+        max_subcompactions: 1 + rng.index(4),
+        subcompaction_len_min: 1 << 10,
         ..TreeOptions::default()
     }
 }
