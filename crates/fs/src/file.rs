@@ -53,8 +53,8 @@ pub trait File: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// `StorageFull` if there is no space; `Unsupported` where the file system cannot, in which case
-    /// nothing has changed.
+    /// `StorageFull` if there is no space, `Unsupported` where the file system cannot: what is in the file
+    /// has not changed, and it can be written on.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
 
     /// Gives the space of `len` bytes at `offset` back. They read as zero; the file keeps its length.
@@ -182,6 +182,16 @@ pub enum Hint {
     /// Nobody else may make the file shorter while it is open: where a piece is copied into memory that is
     /// the file's, and the file does not reach that far any more, the system ends the process.
     SmallWrites,
+    /// [Small writes](Self::SmallWrites) go on behind the last: what the next [`NEXT_LEN`](Self::NEXT_LEN)
+    /// bytes or so of them need is made ready at once, if there is space allocated. Takes as long as
+    /// hundreds of writes, and none of them waits for it: it is for another thread to say.
+    NextSmallWrites,
+}
+
+impl Hint {
+    /// Bytes that a small write is to have been made ready for, or more, by a
+    /// [`NextSmallWrites`](Self::NextSmallWrites) said whenever a multiple of it is passed.
+    pub const NEXT_LEN: u64 = 256 << 10;
 }
 
 /// Reads a whole file of at most `len_max` bytes into memory.

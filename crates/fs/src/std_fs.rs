@@ -166,10 +166,10 @@ impl File for StdFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        if self.small_writes.write(buf, offset) {
-            return Ok(buf.len());
+        match self.small_writes.write(buf, offset) {
+            0 => self.file.write_at(buf, offset),
+            written => Ok(written),
         }
-        self.file.write_at(buf, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -192,7 +192,9 @@ impl File for StdFile {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        space::allocate(&self.file, offset, len)
+        space::allocate(&self.file, offset, len)?;
+        self.small_writes.note_len(&self.file);
+        Ok(())
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -203,6 +205,7 @@ impl File for StdFile {
     fn hint(&self, hint: Hint) {
         match hint {
             Hint::SmallWrites => self.small_writes.begin(&self.file),
+            Hint::NextSmallWrites => self.small_writes.get_ready(),
             hint => space::advise(&self.file, hint),
         }
     }
@@ -261,7 +264,7 @@ mod space {
             Hint::Random => Advice::Random,
             Hint::WriteOnce => Advice::NoReuse,
             Hint::DontNeed => Advice::DontNeed,
-            Hint::SmallWrites => return,
+            Hint::SmallWrites | Hint::NextSmallWrites => return,
         };
         // Advice that is not taken changes no answer.
         if fadvise(file, 0, None, advice).is_err() {}

@@ -4,7 +4,10 @@
 use std::{
     path::Path,
     process::{Command, abort},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use stratal_fs::{Access, File, Fs, Hint, MemFs, SimFs, StdFs, read_to_vec};
@@ -103,6 +106,44 @@ fn go_through_memory() {
     assert_eq!(is_mapped(), [0xef53, 0x5846_5342, 0x0102_1994].contains(&kind));
     file.set_len(5).unwrap();
     assert!(!is_mapped());
+}
+
+/// Whoever makes the next ones ready takes nothing back of what is written meanwhile, and the file grows.
+#[test]
+fn may_be_made_ready_by_another_thread() {
+    const FIRST: u64 = 300_000;
+    let temp = TempDir::new().unwrap();
+    for seed in 0..4 {
+        let file = StdFs.create(&temp.path().join(seed.to_string())).unwrap();
+        file.allocate(0, FIRST).unwrap();
+        file.hint(Hint::SmallWrites);
+        let is_done = AtomicBool::new(false);
+        let expected = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut len = FIRST;
+                while !is_done.load(Ordering::Acquire) {
+                    if len < LEN {
+                        file.allocate(len, 300_000).unwrap();
+                        len += 300_000;
+                    }
+                    file.hint(Hint::NextSmallWrites);
+                }
+            });
+            let (mut rng, mut expected) = (Rng::new(seed), Vec::new());
+            while expected.len() < usize::try_from(LEN).unwrap() {
+                let len = usize::try_from(1 + rng.below(300)).unwrap();
+                let piece = rng.bytes(len);
+                file.write_all_at(&piece, expected.len() as u64).unwrap();
+                expected.extend(piece);
+            }
+            is_done.store(true, Ordering::Release);
+            expected
+        });
+        file.sync_data().unwrap();
+        let found = read_to_vec(&*file, usize::MAX).unwrap();
+        assert!(found[..expected.len()] == expected, "{seed}");
+        assert!(found[expected.len()..].iter().all(|byte| *byte == 0), "{seed}");
+    }
 }
 
 #[test]

@@ -180,6 +180,8 @@ impl State {
                 let drops_pages = matches!(fault, Some(FaultKind::ErrorDroppingPages(_)));
                 self.model.fail_sync(node, drops_pages);
             }
+            // What was to be reserved, and for which there is no space.
+            Some(_) if kind == OpKind::Allocate && err.kind() == io::ErrorKind::StorageFull => {}
             Some(node) if kind.changes_file() && err.kind() != io::ErrorKind::Interrupted => {
                 self.model.fail_write(node);
             }
