@@ -21,8 +21,8 @@ use crate::{Database, Error, open::open};
 /// Who does flushes and merges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Executor {
-    /// Three threads of the database: one flushes, one merges, one keeps the log synced and marked.
-    /// Writers wait when the first two fall behind.
+    /// Four threads of the database: one flushes, one merges, one keeps the log synced and marked, one
+    /// prepares space for it. Writers wait when the first two fall behind.
     #[default]
     Threads,
     /// Whoever calls [`Database::step`], [`flush`](Database::flush) or

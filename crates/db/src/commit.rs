@@ -320,6 +320,9 @@ impl Inner {
         match appended {
             Ok(appended) => {
                 self.work.note_log(wal.unsynced_len() > self.unsynced_len_max);
+                if appended.is_ahead_due && self.executor == Executor::Threads {
+                    self.work.want(Role::Ahead);
+                }
                 self.recovered_from_log_failure();
                 log.note_segment(appended.segment, appended.range.start);
                 let mut end = first;

@@ -32,6 +32,8 @@ const AGES_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Work {
     state: Mutex<State>,
     changed: Condvar,
+    /// The log was written, or it is time to stop: for the two threads that nobody else waits for.
+    log_changed: Condvar,
     /// Whether the thread that keeps the log waits without a time to wake up at.
     log_rests: Flag,
     /// Whether that thread was told to sync, and has not begun to.
@@ -47,6 +49,8 @@ pub(crate) enum Role {
     Merge,
     /// Syncs the log as it grows, and puts down how far it is synced.
     Log,
+    /// Prepares what writes to the log will need.
+    Ahead,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +59,7 @@ struct State {
     flush: Task,
     merge: Task,
     log: Task,
+    ahead: Task,
     /// Why the last job failed, until one succeeds.
     failure: Option<String>,
 }
@@ -87,6 +92,7 @@ impl State {
             Role::Flush => &mut self.flush,
             Role::Merge => &mut self.merge,
             Role::Log => &mut self.log,
+            Role::Ahead => &mut self.ahead,
         }
     }
 
@@ -98,7 +104,15 @@ impl State {
 impl Work {
     pub(crate) fn want(&self, role: Role) {
         self.state.lock().task(role).wanted = true;
-        self.changed.notify_all();
+        self.changed_for(role).notify_all();
+    }
+
+    /// What tells a thread of this role that something has changed.
+    const fn changed_for(&self, role: Role) -> &Condvar {
+        match role {
+            Role::Flush | Role::Merge => &self.changed,
+            Role::Log | Role::Ahead => &self.log_changed,
+        }
     }
 
     /// Tells the keeper of the log that it was written or synced, and whether too much of it is
@@ -125,6 +139,7 @@ impl Work {
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
         self.changed.notify_all();
+        self.log_changed.notify_all();
     }
 
     /// Why the last job failed, if no other has succeeded since.
@@ -165,7 +180,7 @@ impl Work {
     pub(crate) fn wait_while(&self, timeout: Duration, must_wait: impl Fn() -> bool) {
         let mut state = self.state.lock();
         // Stopping and being through are the same to whoever is slowed.
-        let _ = self.wait_until(&mut state, Some(timeout), |_| !must_wait());
+        let _ = wait_until(&self.changed, &mut state, Some(timeout), |_| !must_wait());
     }
 
     /// Waits until flushes and merges have nothing left to do, or will do nothing any more.
@@ -185,46 +200,47 @@ impl Work {
     fn wait(&self, role: Role, timeout: Option<Duration>) -> Option<bool> {
         let mut state = self.state.lock();
         state.task(role).runs = false;
-        if !state.is_busy() {
+        if matches!(role, Role::Flush | Role::Merge) && !state.is_busy() {
             self.changed.notify_all();
         }
-        let wanted = self
-            .wait_until(&mut state, timeout, |state| std::mem::take(&mut state.task(role).wanted));
+        let is_wanted = |state: &mut State| std::mem::take(&mut state.task(role).wanted);
+        let wanted = wait_until(self.changed_for(role), &mut state, timeout, is_wanted);
         state.task(role).runs = wanted.is_some();
         wanted
     }
 
     /// Waits a while; `None` when it is time to stop.
     fn pause(&self, timeout: Duration) -> Option<bool> {
-        self.wait_until(&mut self.state.lock(), Some(timeout), |_| false)
-    }
-
-    fn wait_until(
-        &self,
-        state: &mut MutexGuard<'_, State>,
-        timeout: Option<Duration>,
-        is_reached: impl Fn(&mut State) -> bool,
-    ) -> Option<bool> {
-        // A moment, not a length: others are told things meanwhile, which ends this wait too.
-        let end = timeout.map(|timeout| Instant::now() + timeout);
-        let mut is_over = false;
-        loop {
-            if state.stop {
-                return None;
-            }
-            if is_reached(state) {
-                return Some(true);
-            }
-            match end {
-                _ if is_over => return Some(false),
-                Some(end) => is_over = self.changed.wait_until(state, end).timed_out(),
-                None => self.changed.wait(state),
-            }
-        }
+        wait_until(&self.changed, &mut self.state.lock(), Some(timeout), |_| false)
     }
 
     fn is_stopping(&self) -> bool {
         self.state.lock().stop
+    }
+}
+
+/// Waits until something is reached, of which `changed` tells; `None` when it is time to stop.
+fn wait_until(
+    changed: &Condvar,
+    state: &mut MutexGuard<'_, State>,
+    timeout: Option<Duration>,
+    is_reached: impl Fn(&mut State) -> bool,
+) -> Option<bool> {
+    // A moment, not a length: others are told things meanwhile, which ends this wait too.
+    let end = timeout.map(|timeout| Instant::now() + timeout);
+    let mut is_over = false;
+    loop {
+        if state.stop {
+            return None;
+        }
+        if is_reached(state) {
+            return Some(true);
+        }
+        match end {
+            _ if is_over => return Some(false),
+            Some(end) => is_over = changed.wait_until(state, end).timed_out(),
+            None => changed.wait(state),
+        }
     }
 }
 
@@ -249,6 +265,7 @@ impl Threads {
             run(|inner| inner.keep_at(Role::Flush, Inner::flush_one)),
             run(|inner| inner.keep_at(Role::Merge, Inner::compact_one)),
             run(Inner::keep_log),
+            run(Inner::keep_ahead),
         ])
     }
 
@@ -316,6 +333,15 @@ impl Inner {
                     self.work.log_rests.0.store(true, Ordering::Release);
                     drop(self.mark_if_idle());
                 }
+            }
+        }
+    }
+
+    /// Prepares what writes to the log will need, ahead of them.
+    fn keep_ahead(&self) {
+        while self.work.wait(Role::Ahead, None).is_some() {
+            if let Some(syncer) = &self.syncer {
+                syncer.run_ahead();
             }
         }
     }
@@ -493,6 +519,7 @@ impl Inner {
     /// Removes the segments of the log that nobody needs, once it is durable that nobody does.
     pub(crate) fn retire(&self) -> Result<(), Error> {
         let _turn = self.retiring.lock();
+        self.leave_unneeded()?;
         let cores = self.cores();
         let (floor, synced) = {
             let mut log = self.log.lock();
@@ -512,6 +539,27 @@ impl Inner {
         self.remove_segments_below(floor)?;
         self.log.lock().retired(floor);
         Ok(())
+    }
+
+    /// Goes on in a new segment of the log if nothing in the active one is needed, which takes more space
+    /// than a new one.
+    fn leave_unneeded(&self) -> Result<(), Error> {
+        let end = {
+            let mut log = self.log.lock();
+            if !self.is_log_unneeded(&mut log) {
+                return Ok(());
+            }
+            let Some(wal) = log.wal.as_mut() else { return Ok(()) };
+            let moved = wal.move_on().map_err(|error| {
+                self.note_log_failure(&error);
+                self.wal_error(error)
+            })?;
+            if !moved {
+                return Ok(());
+            }
+            wal.end_lsn()
+        };
+        self.sync_through(end)
     }
 
     /// Whether there is something in the log, and all of it is in tables too.

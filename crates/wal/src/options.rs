@@ -36,8 +36,9 @@ pub struct WalOptions {
     /// Bytes after which a segment is followed by another. A longer record gets a longer segment.
     /// Default: 16 MiB.
     pub segment_len: u64,
-    /// Whether space for a whole segment is reserved when it is created, where the file system can.
-    /// Default: yes.
+    /// Whether space is reserved ahead of what is written, where the file system can: at first a 64th of a
+    /// segment, and more as it fills, so that a sync seldom has to note that the file is longer. Default:
+    /// yes.
     pub preallocate: bool,
     /// Bytes that [`Buffered`](crate::AppendMode::Buffered) appends leave unwritten, at most.
     /// Default: 64 KiB.

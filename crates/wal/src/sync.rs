@@ -147,6 +147,21 @@ impl Shared {
         state.chain += 1;
     }
 
+    /// See [`Syncer::run_ahead`].
+    fn run_ahead(&self) {
+        let (active, written) = {
+            let state = self.state.lock();
+            (state.active.clone(), self.written())
+        };
+        let Some(segment) = active.filter(|_| !self.has_failed()) else { return };
+        if segment.run_ahead(written).is_err() {
+            let state = self.state.lock();
+            if state.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, &segment)) {
+                self.failed.store(true, Ordering::Release);
+            }
+        }
+    }
+
     /// See [`Syncer::sync`].
     pub(crate) fn sync(&self) -> Result<Lsn, Error> {
         let wanted = self.written();
@@ -242,6 +257,16 @@ impl Syncer {
     /// flushing or appending. What was not durable is in memory and comes with that segment.
     pub fn sync(&self) -> Result<Lsn, Error> {
         self.shared.sync()
+    }
+
+    /// Prepares what appends will need of the system soon: space for the active segment, and memory to
+    /// write to it. Takes time, which no append waits for; without it appends take that time now and then.
+    /// [`Appended::is_ahead_due`](crate::Appended::is_ahead_due) says when.
+    ///
+    /// Space that cannot be had is left to the appends. If anything else goes wrong, the next append begins
+    /// another segment, as after a sync that failed.
+    pub fn run_ahead(&self) {
+        self.shared.run_ahead();
     }
 
     /// Up to where the log is durable.

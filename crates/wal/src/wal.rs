@@ -31,6 +31,8 @@ pub struct Wal {
     marked: Lsn,
     /// Where the last group ends.
     groups_end: Lsn,
+    /// Whether it is time to [run ahead](Syncer::run_ahead).
+    is_ahead_due: bool,
 }
 
 /// How far an append goes before it returns.
@@ -49,6 +51,8 @@ pub struct Appended {
     pub range: Range<Lsn>,
     /// The segment that is needed for as long as the group is needed from the log.
     pub segment: u64,
+    /// Whether it is time that somebody calls [`Syncer::run_ahead`]: best another thread than this one.
+    pub is_ahead_due: bool,
 }
 
 /// Where a log is taken up again.
@@ -98,6 +102,7 @@ impl Wal {
             marked: durable,
             groups_end: tail.end(),
             tail,
+            is_ahead_due: false,
         };
         if !is_settled {
             wal.restart()?;
@@ -125,7 +130,8 @@ impl Wal {
         let range = self.append_record(RecordKind::Group, count, parts, mode)?;
         self.groups_end = range.end;
         let segment = self.active.as_ref().map_or(0, |active| active.header.number);
-        Ok(Appended { range, segment })
+        let is_ahead_due = std::mem::take(&mut self.is_ahead_due);
+        Ok(Appended { range, segment, is_ahead_due })
     }
 
     /// Gives what is buffered to the system. After a failure, begins the next segment, with all that
@@ -182,6 +188,23 @@ impl Wal {
         self.restart()?;
         let segment = self.segment();
         Ok((self.close()?, segment))
+    }
+
+    /// Goes on in a segment of its own if the active one takes more space than a new one would: for a log
+    /// of which nothing is needed any more. Once that is synced, all others may be
+    /// [retired](Self::retire). Returns whether it did.
+    ///
+    /// Waits for the system to make a file, and for nothing else. Does not sync.
+    pub fn move_on(&mut self) -> Result<bool, Error> {
+        self.flush()?;
+        let end = self.tail.end();
+        if !self.active.as_ref().is_some_and(|active| active.is_grown(end)) {
+            return Ok(false);
+        }
+        self.rotate()?;
+        // Something that can be synced: the floor is never above a segment that is not.
+        self.append_record(RecordKind::Mark, 0, &[], AppendMode::Through)?;
+        Ok(true)
     }
 
     /// A handle for syncing.
@@ -307,10 +330,13 @@ impl Wal {
             return Ok(());
         };
         for bytes in self.tail.bytes_from(self.written) {
-            if let Err(err) = segment.write(self.written, bytes) {
-                self.active = None;
-                self.shared.note_failed();
-                return Err(err);
+            match segment.write(self.written, bytes) {
+                Ok(is_ahead_due) => self.is_ahead_due |= is_ahead_due,
+                Err(err) => {
+                    self.active = None;
+                    self.shared.note_failed();
+                    return Err(err);
+                }
             }
             self.written = self.written.plus(bytes.len() as u64);
         }
@@ -327,6 +353,7 @@ impl Wal {
         let segment = self.create_segment(ended.header.number, self.tail.end())?;
         self.shared.follow(Arc::clone(&segment));
         self.active = Some(segment);
+        self.is_ahead_due = true;
         Ok(())
     }
 
@@ -344,7 +371,7 @@ impl Wal {
     ///
     /// Whatever fails, the number and the salt are used up: the next attempt is another segment.
     fn create_segment(&mut self, predecessor: u64, start: Lsn) -> Result<Arc<Segment>, Error> {
-        let reserve = self.spec.0.preallocate.then_some(Reserve(self.spec.0.segment_len));
+        let reserve = self.spec.0.preallocate.then(|| Reserve::new(self.spec.0.segment_len));
         let created = match self.try_create_segment(predecessor, start, reserve) {
             // There may still be room for what is written, if not for a whole segment.
             Err(Error::Io { op: "allocate", source, .. })

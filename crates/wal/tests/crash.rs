@@ -6,10 +6,10 @@ mod common;
 
 use std::{collections::HashSet, path::Path};
 
-use common::{Step, context, groups, random_steps, recover, replay, run, small};
+use common::{Step, context, groups, random_steps, recover, replay, run, small, spec_of};
 use stratal_fs::{Fs, SimFs};
 use stratal_testkit::Rng;
-use stratal_wal::{AppendMode, Replay, Wal, segment_number};
+use stratal_wal::{AppendMode, Replay, Wal, WalOptions, segment_number};
 
 use Step::{Buffered, Close, CloseUnneeded, Flush, Mark, Sync, Through};
 
@@ -46,7 +46,7 @@ fn every_crash_leaves_a_prefix_with_all_that_was_promised() {
     for (seed, steps) in (0..).zip(histories) {
         let fs = SimFs::new(seed);
         fs.record_moments();
-        let history = run(&fs, Wal::create(context(&fs), small()), &steps);
+        let history = run(&fs, Wal::create(context(&fs), spec_of(seed)), &steps);
         assert_eq!(history.errors, [""; 0]);
         assert_eq!(fs.violations(), stratal_fs::sim_fs::Violations::default());
         let mut seen = HashSet::new();
@@ -177,6 +177,55 @@ fn retired_segments_are_not_missed() {
     let image = fs.image(&stratal_fs::CrashPolicy::KeepAll);
     let err = Replay::open(context(&image), 99).unwrap_err();
     assert!(err.is_corruption(), "{err}");
+}
+
+#[test]
+fn a_log_of_which_nothing_is_needed_moves_on_to_where_it_takes_little_space() {
+    let fs = SimFs::new(6);
+    let spec = WalOptions { segment_len: 64 << 10, ..WalOptions::default() }.validate().unwrap();
+    let mut wal = Wal::create(context(&fs), spec).unwrap();
+    let len_of = |number: u64| {
+        fs.metadata(&Path::new("/").join(stratal_wal::segment_file_name(number))).unwrap().len
+    };
+    let group = |wal: &mut Wal| wal.append(1, &[&[7; 100]], AppendMode::Through).unwrap();
+    group(&mut wal);
+    let least = len_of(1);
+    assert!(!wal.move_on().unwrap(), "a new one would take as much");
+    // Space comes before it is written to: with nobody who prepares it, and then with somebody.
+    for is_prepared in [false, true] {
+        let before = wal.end_lsn();
+        let mut spaces = std::collections::BTreeSet::new();
+        while wal.end_lsn().since(before) < 12_000 {
+            let appended = group(&mut wal);
+            assert!(len_of(1) >= 1024 + appended.range.end.0);
+            if is_prepared {
+                wal.syncer().run_ahead();
+                assert!(len_of(1) >= 2 * (1024 + appended.range.end.0));
+            }
+            spaces.insert(len_of(1));
+        }
+        assert!(spaces.len() < 6, "{spaces:?}");
+    }
+    assert!(len_of(1) == 64 << 10);
+    let used = wal.end_lsn();
+    assert!(wal.move_on().unwrap());
+    assert!(wal.floor(u64::MAX) == 0, "nothing is synced");
+    wal.syncer().sync().unwrap();
+    let floor = wal.floor(wal.segment());
+    assert_eq!((floor, len_of(2)), (2, least));
+    wal.retire(floor).unwrap();
+    assert!(!wal.move_on().unwrap(), "once is enough");
+    fs.record_moments();
+    group(&mut wal);
+    wal.syncer().sync().unwrap();
+    for moment in fs.take_moments() {
+        for policy in moment.fs.crash_policies(40, 8) {
+            let mut replay = Replay::open(context(&moment.fs.image(&policy)), floor).unwrap();
+            assert!(groups(&mut replay).unwrap().len() <= 1);
+            let report = replay.finish().unwrap();
+            assert!(report.end > used && report.synced >= used, "{report:?}");
+        }
+    }
 }
 
 #[test]

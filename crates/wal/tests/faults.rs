@@ -6,13 +6,15 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{History, Step, context, continue_run, random_steps, recover, replay, run, small};
+use common::{
+    History, Step, context, continue_run, random_steps, recover, replay, run, small, spec_of,
+};
 use stratal_fs::{
     CrashPolicy, SimFs,
     sim_fs::{Fault, FaultKind, OpKind, OsError, Violations},
 };
 use stratal_testkit::Rng;
-use stratal_wal::{AppendMode, Error, Wal};
+use stratal_wal::{AppendMode, Error, Wal, WalSpec};
 
 use Step::{Buffered, Flush, Mark, Sync, Through};
 
@@ -52,7 +54,8 @@ fn a_fault_anywhere_costs_nothing_that_was_acknowledged() {
         let steps: Vec<_> =
             steps.into_iter().filter(|it| !matches!(it, Step::Close)).chain(AFTER).collect();
         let clean = SimFs::new(0);
-        run(&clean, Wal::create(context(&clean), small()), &steps);
+        let spec = spec_of(i as u64);
+        run(&clean, Wal::create(context(&clean), spec), &steps);
         let is_random = i >= HISTORIES.len();
         for op in 0..clean.op_count() {
             for (j, fault) in FAULTS.into_iter().enumerate() {
@@ -62,7 +65,7 @@ fn a_fault_anywhere_costs_nothing_that_was_acknowledged() {
                 for times in [1, 3] {
                     let fs = SimFs::new(op);
                     fs.inject(Fault::at(op, fault).times(times));
-                    check(&fs, &steps, &mut counts, || {
+                    check(&fs, spec, &steps, &mut counts, || {
                         format!("{steps:?} {fault:?}×{times} at {op}")
                     });
                 }
@@ -86,7 +89,8 @@ fn a_device_that_fails_every_sync_for_a_while_costs_nothing_that_was_acknowledge
                     let fs = SimFs::new(seed);
                     fs.inject(Fault::on(kind, fault).after(after).times(times));
                     let steps = [steps, &AFTER, &[Sync, Flush, Sync], &AFTER].concat();
-                    check(&fs, &steps, &mut counts, || format!("{kind:?} {fault:?} after {after}"));
+                    let case = || format!("{kind:?} {fault:?} after {after}");
+                    check(&fs, spec_of(seed), &steps, &mut counts, case);
                 }
             }
         }
@@ -96,10 +100,16 @@ fn a_device_that_fails_every_sync_for_a_while_costs_nothing_that_was_acknowledge
 }
 
 /// Runs `steps` on a disk that will fail, and crashes at the end and at some moments before.
-fn check(fs: &SimFs, steps: &[Step], counts: &mut Counts, case: impl Fn() -> String) {
+fn check(
+    fs: &SimFs,
+    spec: WalSpec,
+    steps: &[Step],
+    counts: &mut Counts,
+    case: impl Fn() -> String,
+) {
     counts.cases += 1;
     fs.record_moments();
-    let history = run(fs, Wal::create(context(fs), small()), steps);
+    let history = run(fs, Wal::create(context(fs), spec), steps);
     counts.faults_met += u64::from(!history.errors.is_empty());
     let Violations { retried_syncs, writes_after_failure, .. } = fs.violations();
     assert_eq!((retried_syncs, writes_after_failure), (0, 0), "{}\n{}", case(), fs.trace_text(60));

@@ -41,6 +41,11 @@ pub fn small() -> WalSpec {
     options(2048)
 }
 
+/// Those, or segments of which more and more is reserved.
+pub fn spec_of(history: u64) -> WalSpec {
+    if history.is_multiple_of(3) { options(8192) } else { small() }
+}
+
 pub fn options(segment_len: u64) -> WalSpec {
     let options =
         WalOptions { segment_len, preallocate: true, buffer_len: 300, unsynced_len_max: 4096 };
@@ -63,6 +68,8 @@ pub enum Step {
     Flush,
     Sync,
     Mark,
+    RunAhead,
+    MoveOn,
     Close,
     CloseUnneeded,
 }
@@ -73,7 +80,9 @@ pub fn random_steps(rng: &mut Rng) -> Vec<Step> {
     let mut steps: Vec<_> = (0..len)
         .map(|_| {
             let group_len = [8, 60, 300, 1100][usize::try_from(rng.below(4)).unwrap()];
-            match rng.below(10) {
+            match rng.below(12) {
+                10 => Step::RunAhead,
+                11 => Step::MoveOn,
                 0..=1 => Step::Buffered(group_len),
                 2..=5 => Step::Through(group_len),
                 6..=7 => Step::Sync,
@@ -170,6 +179,11 @@ pub fn continue_run(fs: &SimFs, wal: Result<Wal, Error>, steps: &[Step], history
             Step::Flush => log.flush(),
             Step::Sync => log.flush().and_then(|()| log.syncer().sync()).map(|_| ()),
             Step::Mark => log.mark().map(|_| ()),
+            Step::RunAhead => {
+                log.syncer().run_ahead();
+                Ok(())
+            }
+            Step::MoveOn => log.move_on().map(|_| ()),
             Step::Close | Step::CloseUnneeded => {
                 let (syncer, log) = (log.syncer(), wal.take().unwrap());
                 let closed = match step {
