@@ -84,6 +84,7 @@ impl Shared {
 }
 
 struct Alone {
+    store: Arc<Store>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     inline: bool,
@@ -178,7 +179,7 @@ impl Engine for Alone {
                 merges.keep_at(|s| &mut s.merge, merge, |_| ());
             }));
         }
-        Ok(Self { shared, threads, inline: o.inline_bg, told: AtomicU64::new(0) })
+        Ok(Self { store, shared, threads, inline: o.inline_bg, told: AtomicU64::new(0) })
     }
     #[inline]
     fn put(&self, k: &[u8], v: &[u8]) -> Res<()> {
@@ -258,7 +259,10 @@ impl Engine for Alone {
         Some(amplification_of(&self.shared.tree.stats()))
     }
     fn close(self) -> Res<()> {
-        self.wait_idle()
+        self.wait_idle()?;
+        let store = Arc::clone(&self.store);
+        drop(self);
+        Ok(Arc::into_inner(store).ok_or("something else has the store")?.close()?)
     }
 }
 
