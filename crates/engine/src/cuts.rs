@@ -62,7 +62,8 @@ pub(crate) fn pieces(
 
 /// The best `parts − 1` of `cuts`, which ascend, for parts of equal length of `total` bytes.
 fn choose(cuts: &[Cut], total: u64, parts: u64, comparator: &dyn Comparator) -> Vec<Vec<u8>> {
-    let near = total / parts / 8;
+    // Whoever waits for all parts waits for the longest.
+    let near = total / parts / 32;
     let mut chosen: Vec<Vec<u8>> = Vec::new();
     for part in 1..parts {
         let ideal = total / parts * part;
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_part_begins_where_a_table_does_if_that_is_near() {
-        let cuts = [("a", 0, true), ("b", 45, false), ("c", 0, true), ("d", 5, false)];
+        let cuts = [("a", 0, true), ("b", 49, false), ("c", 0, true), ("d", 1, false)];
         check(&cuts, 100, 2, &["c"]);
         let cuts = [("a", 0, true), ("b", 30, true), ("d", 20, false), ("e", 30, false)];
         check(&cuts, 100, 2, &["d"]);
