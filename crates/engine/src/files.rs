@@ -110,13 +110,22 @@ impl Files {
         CleanUp(self)
     }
 
-    /// Removes the files that were given up. A file that cannot be removed is an orphan that the next
-    /// open finds; it is no reason to fail what was done.
+    /// Removes the files that were given up.
     pub(crate) fn remove_unused(&self) {
-        let unused = std::mem::take(&mut *self.unused.lock());
-        for path in unused {
-            drop(self.fs.remove_file(&path));
+        for path in self.take_unused() {
+            self.remove(&path);
         }
+    }
+
+    /// The files that were given up, for the caller to remove.
+    pub(crate) fn take_unused(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.unused.lock())
+    }
+
+    /// Removes a file that was given up. One that cannot be removed is an orphan that the next open
+    /// finds; it is no reason to fail what was done.
+    pub(crate) fn remove(&self, path: &Path) {
+        drop(self.fs.remove_file(path));
     }
 }
 

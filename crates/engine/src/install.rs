@@ -6,7 +6,7 @@ use stratal_compaction::plan::Job;
 use stratal_manifest::{Version, VersionEdit};
 
 use crate::{
-    Error, Pinning, Tree,
+    Error, Helpers, Pinning, Tree,
     files::{JobLedger, TableHandle},
     job::JobBoard,
     read_state::ReadState,
@@ -18,6 +18,7 @@ impl Tree {
         &self,
         job: &Job,
         ledger: &JobLedger,
+        helpers: Option<&Helpers>,
         change: impl FnOnce(&mut VersionEdit) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut manifest = self.store.manifest.lock();
@@ -32,7 +33,10 @@ impl Tree {
         let version = self.commit(&mut manifest, &edit, ledger)?;
         self.swap_view(&version, |_| {});
         drop(manifest);
-        self.warm_since(&view);
+        match helpers {
+            Some(helpers) => self.settle_since(view, helpers),
+            None => self.warm_since(&view),
+        }
         Ok(())
     }
 

@@ -171,6 +171,7 @@ mod paced_file;
 mod outputs;
 mod install;
 mod warming;
+mod settling;
 mod ingestion;
 mod ready_tables;
 mod adopting;

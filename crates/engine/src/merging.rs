@@ -63,7 +63,7 @@ impl Tree {
         let summary = merged.summary(job.inputs.len());
         let Merged { tables, ledger, .. } = merged;
         let place = manifest_place(job)?;
-        self.install(job, &ledger, |edit| {
+        self.install(job, &ledger, helpers, |edit| {
             for number in &job.inputs {
                 edit.remove_table(self.id, *number);
             }
@@ -79,7 +79,7 @@ impl Tree {
     pub(crate) fn run_move(&self, job: &Job) -> Result<JobSummary, Error> {
         let place = manifest_place(job)?;
         let ledger = JobLedger::new(&self.store.files);
-        self.install(job, &ledger, |edit| {
+        self.install(job, &ledger, None, |edit| {
             for number in &job.inputs {
                 edit.move_table(self.id, *number, place);
             }

@@ -73,7 +73,7 @@ impl Tree {
     /// Takes tables out of the tree of which a range tombstone hides everything.
     pub(crate) fn run_removal(&self, job: &Job) -> Result<JobSummary, Error> {
         let ledger = JobLedger::new(&self.store.files);
-        self.install(job, &ledger, |edit| {
+        self.install(job, &ledger, None, |edit| {
             for number in &job.inputs {
                 edit.remove_table(self.id, *number);
             }

@@ -308,6 +308,9 @@ fn a_compaction_that_somebody_waits_for_is_divided_among_those_who_help() {
         divided_ones += u32::from(by_one.parts < by_three.parts);
         let found = contents(disks[1].as_ref(), &helped.tree);
         assert_eq!(contents(disks[0].as_ref(), &alone.tree), found, "seed {seed}");
+        // What was replaced went before the call came back.
+        let [there, named] = files(disks[1].as_ref(), &helped.tree);
+        assert_eq!(there, named, "seed {seed}");
         check(&helped.tree, &helped.reference, None, &mut Rng::new(seed), &format!("seed {seed}"));
     }
     assert!(divided_ones > 5, "{divided_ones}");

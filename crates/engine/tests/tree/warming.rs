@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use stratal_engine::{Tree, TreeOptions};
+use stratal_engine::{Helpers, Tree, TreeOptions};
 use stratal_types::{Counter, Counters};
 
-use crate::stats::open;
+use crate::{stats::open, subcompactions::Threads};
 
 const ROWS: u32 = 20_000;
 
@@ -40,4 +40,11 @@ fn whoever_reads_a_new_table_first_reads_a_block_and_not_its_index() {
     reads_one_block(&counters, &tree, flush, b"another value");
     let merge = |tree: &Tree| assert_eq!(tree.compact(true).unwrap().inputs, 2);
     reads_one_block(&counters, &tree, merge, b"another value");
+    fill(&tree, b"a third value");
+    reads_one_block(&counters, &tree, flush, b"a third value");
+    let helpers = Helpers { pool: Arc::new(Threads), count: 2 };
+    let merge = |tree: &Tree| {
+        assert_eq!(tree.compact_with(true, Some(&helpers)).unwrap().inputs, 2);
+    };
+    reads_one_block(&counters, &tree, merge, b"a third value");
 }
