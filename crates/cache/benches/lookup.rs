@@ -129,20 +129,56 @@ fn lookups(c: &mut Criterion) {
     });
 }
 
+/// 4 KiB that are copied when they are loaded, as those of a file are.
+struct Copied(Vec<u8>);
+
+impl Resident for Copied {
+    fn weight(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Values of which the cache holds a half, each as likely as any other.
 fn misses(c: &mut Criterion) {
+    const BLOCKS: u64 = 1 << 15;
     let mut group = c.benchmark_group("miss");
     group.sample_size(20).warm_up_time(Duration::from_millis(300));
-    let (cache, file) = (Cache::new(64 << 20), FileId::next());
-    let mut block = 0;
-    group.bench_function("load and evict", |b| {
+    group.throughput(Throughput::Elements(LOOKUPS as u64));
+    let (file, source) = (FileId::next(), vec![7; 4 << 10]);
+    let keys = keys(file, BLOCKS);
+    let load = || Ok::<_, Infallible>(Copied(black_box(&source).clone()));
+    let by_key = Cache::new(64 << 20);
+    group.bench_function("half of all, found by key", |b| {
+        let get = |key| by_key.get_or_load(key, Priority::Normal, load);
         b.iter(|| {
-            block += 1;
-            let load = || Ok::<_, Infallible>(Block(block));
-            cache.get_or_load(&key(file, block), Priority::Normal, load).map(|block| block.0)
+            keys.iter().filter_map(|key| get(key).ok()).map(|value| value.0.len()).sum::<usize>()
         });
     });
+    let by_slot = Cache::new(64 << 20);
+    let slots = Slots::<Copied>::new(BLOCKS.try_into().unwrap_or(0));
+    group.bench_function("half of all, found by slot", |b| {
+        let get = |key: &CacheKey| {
+            let at = usize::try_from(key.offset >> 12).unwrap_or(usize::MAX);
+            if let Some(value) = by_slot.get_shown(&slots, at, || *key, &Pin::new()) {
+                return Some(value.0.len());
+            }
+            let value = by_slot.get_or_load_shown((&slots, at), key, Priority::Normal, load);
+            value.ok().map(|value| value.0.len())
+        };
+        b.iter(|| keys.iter().filter_map(get).sum::<usize>());
+    });
+    for (name, cache) in [("key", &by_key), ("slot", &by_slot)] {
+        let stats = cache.stats();
+        eprintln!(
+            "by {name}: {} of {} found, {} held",
+            stats.hits,
+            stats.hits + stats.misses,
+            cache.len()
+        );
+    }
+    group.throughput(Throughput::Elements(1));
     group.bench_function("sweep of 15,000 values", |b| {
-        b.iter(|| cache.remove_file(FileId::next()));
+        b.iter(|| by_slot.remove_file(FileId::next()));
     });
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Two queues, for newcomers and for those that have proved their use. Uses are counted in the slot's word,
 //! by whoever looks there, and nothing moves when a value is used. When room is needed the newcomers are
-//! asked, if they have more than their tenth, or else the others: who was used joins the end of the proved
-//! ones, and who was not goes. A newcomer leaves in its slot when that was, and is taken for proved if it
-//! comes back before as many others have gone as are proved.
+//! asked, if they have more than their share, or else the others: who was used joins the end of the proved
+//! ones, and who was not goes. To stay costs a newcomer all its uses, and a proved one of them. A newcomer that
+//! goes leaves in its slot when that was, and is taken for proved if it comes back before as many others have
+//! gone as are proved.
 //!
 //! What holds:
 //!
@@ -24,7 +25,7 @@ use crate::{
 /// Values asked at most before one goes that was used.
 const ASKED_MAX: usize = 16;
 /// Newcomers have one part of so many of the room.
-const NEW_PARTS: u64 = 10;
+const NEW_PARTS: u64 = 33;
 
 /// A value in the cache that a slot shows.
 #[derive(Debug)]
@@ -168,7 +169,7 @@ impl Area {
             let is_new = self.new.weight > new_max || self.proved.entries.is_empty();
             let entry = if is_new { self.new.pop()? } else { self.proved.pop()? };
             let when = if is_new { self.evictions } else { word::NEVER };
-            match entry.shown.judge(when) {
+            match entry.shown.judge(is_new, when) {
                 Verdict::Used => self.proved.push(entry),
                 Verdict::Hidden => {
                     self.evictions = self.evictions.wrapping_add(usize::from(is_new));
@@ -192,7 +193,7 @@ struct Queue {
 impl Queue {
     /// It grows by one part of so many, and not to twice what it needs.
     const SPARE_PARTS: usize = 8;
-    const LEN_MIN: usize = 64;
+    const LEN_MIN: usize = 16;
 
     fn push(&mut self, entry: Entry) {
         let len = self.entries.len();
@@ -210,10 +211,10 @@ impl Queue {
         Some(entry)
     }
 
-    /// Gives memory back if more than half is not needed.
+    /// Gives memory back if more than a quarter is not needed.
     fn shrink(&mut self) {
         let len = self.entries.len();
-        if self.entries.capacity() / 2 > len + Self::LEN_MIN {
+        if self.entries.capacity() / 4 > (len + Self::LEN_MIN) / 3 {
             self.entries.shrink_to(len + Self::spare(len));
         }
     }
@@ -238,5 +239,235 @@ impl Queue {
     fn drain(&mut self) -> impl Iterator<Item = Entry> {
         self.weight = 0;
         std::mem::take(&mut self.entries).into_iter()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Pin, Resident, Slots, turn::Waiting};
+
+    #[derive(Debug)]
+    struct Value(u64);
+
+    impl Resident for Value {
+        fn weight(&self) -> usize {
+            8
+        }
+    }
+
+    /// Slots, and the area for what they show.
+    struct Cached {
+        slots: Slots<Value>,
+        waiting: Waiting,
+        area: Area,
+    }
+
+    impl Cached {
+        fn new(slots: usize, budget: u64) -> Self {
+            let (slots, waiting, mut area) = (Slots::new(slots), Waiting::default(), Area::new());
+            drop(area.set_budget(budget));
+            Self { slots, waiting, area }
+        }
+
+        /// Uses value `at`, and loads it if it is not there; whether it was.
+        fn get(&mut self, at: usize, weight: u32, file: FileId) -> bool {
+            if self.slots.get(at, &Pin::new()).is_some() {
+                return true;
+            }
+            let mut turn = self.slots.claim(at, &self.waiting).unwrap();
+            let value = Arc::new(Value(at as u64));
+            let entry = Entry::new(self.slots.hide(at, &value).unwrap(), weight, file);
+            drop(self.area.keep(&mut turn, entry));
+            turn.finish(&value);
+            false
+        }
+
+        fn shown(&self) -> Vec<usize> {
+            let is_shown = |&at: &usize| {
+                let pin = Pin::new();
+                let value = self.slots.peek(at, &pin);
+                assert!(value.is_none_or(|value| value.0 == at as u64));
+                value.is_some()
+            };
+            (0..self.slots.len()).filter(is_shown).collect()
+        }
+    }
+
+    /// The same by lists, maps and no care for time.
+    #[derive(Default)]
+    struct Model {
+        new: Vec<usize>,
+        proved: Vec<usize>,
+        /// Of those in either list: weight and uses.
+        held: BTreeMap<usize, (u64, usize)>,
+        /// When newcomers went.
+        went: BTreeMap<usize, usize>,
+        evictions: usize,
+        budget: u64,
+    }
+
+    impl Model {
+        fn weight(&self, of: &[usize]) -> u64 {
+            of.iter().map(|at| self.held[at].0).sum()
+        }
+
+        fn get(&mut self, at: usize, weight: u64) -> bool {
+            if let Some((_, uses)) = self.held.get_mut(&at) {
+                *uses = (*uses + 1).min(3);
+                return true;
+            }
+            self.make_room(weight);
+            if weight <= self.budget {
+                let went = self.went.remove(&at);
+                let came_back = went.is_some_and(|went| self.evictions - went <= self.proved.len());
+                let list = if came_back { &mut self.proved } else { &mut self.new };
+                list.push(at);
+                self.held.insert(at, (weight, 0));
+            }
+            false
+        }
+
+        fn make_room(&mut self, weight: u64) {
+            while !self.held.is_empty()
+                && self.weight(&self.new) + self.weight(&self.proved) + weight > self.budget
+            {
+                self.evict();
+            }
+        }
+
+        fn evict(&mut self) {
+            for _ in 0..ASKED_MAX {
+                let is_new =
+                    self.proved.is_empty() || self.weight(&self.new) > self.budget / NEW_PARTS;
+                let at = if is_new { self.new.remove(0) } else { self.proved.remove(0) };
+                if self.held[&at].1 == 0 {
+                    self.held.remove(&at);
+                    self.went.remove(&at);
+                    if is_new {
+                        self.went.insert(at, self.evictions);
+                        self.evictions += 1;
+                    }
+                    return;
+                }
+                self.held
+                    .entry(at)
+                    .and_modify(|(_, uses)| *uses = if is_new { 0 } else { *uses - 1 });
+                self.proved.push(at);
+            }
+            let at = self.proved.remove(0);
+            self.held.remove(&at);
+            self.went.remove(&at);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Get(usize, u32),
+        GetAll(usize, usize),
+        Budget(u64),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            12 => (0..60usize, 1..30u32).prop_map(|(at, weight)| Step::Get(at, weight)),
+            6 => (0..12usize, 1..30u32).prop_map(|(at, weight)| Step::Get(at, weight)),
+            2 => (0..60usize, 1..40usize).prop_map(|(at, len)| Step::GetAll(at, len)),
+            1 => (0..600u64).prop_map(Step::Budget),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_same_values_stay_as_in_a_plain_model(
+            budget in 0..600u64,
+            steps in prop::collection::vec(step(), 1..400),
+        ) {
+            let (mut cached, file) = (Cached::new(60, budget), FileId::next());
+            let mut model = Model { budget, ..Model::default() };
+            for step in steps {
+                match step {
+                    Step::Get(at, weight) => {
+                        prop_assert_eq!(cached.get(at, weight, file), model.get(at, weight.into()));
+                    }
+                    Step::GetAll(from, len) => {
+                        for at in from..60.min(from + len) {
+                            prop_assert_eq!(cached.get(at, 10, file), model.get(at, 10));
+                        }
+                    }
+                    Step::Budget(budget) => {
+                        drop(cached.area.set_budget(budget));
+                        model.budget = budget;
+                        model.make_room(0);
+                    }
+                    Step::Clear => {
+                        drop(cached.area.clear());
+                        let (evictions, budget) = (model.evictions, model.budget);
+                        let went = std::mem::take(&mut model.went);
+                        let went = went.into_iter().filter(|(at, _)| !model.held.contains_key(at));
+                        model = Model { evictions, budget, went: went.collect(), ..Model::default() };
+                    }
+                }
+                prop_assert_eq!(cached.shown(), model.held.keys().copied().collect::<Vec<_>>());
+                prop_assert_eq!(cached.area.len(), model.held.len());
+                prop_assert_eq!(cached.area.used(), model.held.values().map(|held| held.0).sum());
+                prop_assert!(cached.area.used() <= cached.area.budget());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_of_a_file_goes_and_the_rest_keeps_its_order() {
+        let (files, mut cached) = ([FileId::next(), FileId::next()], Cached::new(30, 200));
+        (0..20).for_each(|at| assert!(!cached.get(at, 10, files[at % 2])));
+        drop(cached.area.remove_files(&files[..1]));
+        assert_eq!(cached.shown(), (0..20).filter(|at| at % 2 == 1).collect::<Vec<_>>());
+        assert_eq!((cached.area.len(), cached.area.used()), (10, 100));
+        (20..30).chain([0, 2]).for_each(|at| assert!(!cached.get(at, 10, files[0])));
+        let left: Vec<usize> = [0, 2].into_iter().chain((5..20).step_by(2)).chain(20..30).collect();
+        assert_eq!(cached.shown(), left, "those that came first went first");
+    }
+
+    #[test]
+    fn to_let_one_value_go_few_are_asked() {
+        let (file, mut cached) = (FileId::next(), Cached::new(1001, 10_000));
+        for _ in 0..3 {
+            for at in 0..1000 {
+                cached.get(at, 10, file);
+            }
+        }
+        assert!(!cached.get(1000, 10, file), "all others are in use");
+        let is_used = |entry: &&Entry| entry.shown.take_uses();
+        let unused = cached.area.len() - cached.area.new.entries.iter().filter(is_used).count();
+        assert_eq!(unused, ASKED_MAX, "one of those that were asked went, one came");
+    }
+
+    /// Reference counts of a value, and what the allocator adds to it.
+    const PER_VALUE: usize = 2 * size_of::<usize>() + 16;
+
+    #[test]
+    fn the_overhead_counted_for_each_value_is_what_keeping_it_takes() {
+        let (file, mut cached) = (FileId::next(), Cached::new(30_000, 10_000));
+        let taken = |area: &Area| {
+            let entries = area.new.entries.capacity() + area.proved.entries.capacity();
+            entries * size_of::<Entry>() / area.len() + PER_VALUE
+        };
+        let counted = usize::try_from(Entry::OVERHEAD).unwrap();
+        for at in 0..30_000 {
+            cached.get(at, 1, file);
+            cached.get(at / 2, 1, file);
+            if at > 2000 && at % 100 == 0 {
+                let taken = taken(&cached.area);
+                assert!(taken <= counted && taken * 4 > counted * 3, "{taken} bytes at {at}");
+            }
+        }
     }
 }

@@ -50,10 +50,10 @@
 //! **Values of normal priority that have a slot have no key.** They are found there alone, and whoever uses
 //! slots for some values uses them for each lookup of these. Nothing about them needs the hash table:
 //!
-//! * Up to two uses of a value are counted in its slot's word, beside the address, until the cache looks.
-//! * The cache has them in two queues for each shard, of newcomers, with a tenth of the room, and of those
-//!   that were used since (S3-FIFO). Whoever comes to the end of one and was used meanwhile begins anew
-//!   with the proved ones, and who was not goes. Nothing moves when a value is used.
+//! * Up to three uses of a value are counted in its slot's word, beside the address, until the cache looks.
+//! * The cache has them in two queues for each shard, of newcomers, with a thirty-third of the room, and
+//!   of those that were used since (S3-FIFO). Whoever comes to the end of one and was used meanwhile begins
+//!   anew with the proved ones, and who was not goes. Nothing moves when a value is used.
 //! * An empty slot remembers when its last value went. Who comes back before as many others have gone as
 //!   are proved is taken for proved at once. What a hash table of ghosts is for costs no memory so.
 //! * An empty slot says that somebody loads for it, and that others wait. Nobody else writes to it then but

@@ -183,7 +183,7 @@ pub(crate) struct Shown {
 /// How a value fares that the cache would let go of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It was used, and that is forgotten now.
+    /// It was used, and some of that is forgotten now.
     Used,
     /// Its slot shows it no more.
     Hidden,
@@ -214,13 +214,18 @@ impl Shown {
                 .is_ok()
     }
 
-    /// Forgets that the value was used, or if it was not empties the slot, which remembers `when`.
-    pub(crate) fn judge(&self, when: usize) -> Verdict {
+    /// Forgets a use of the value, or all if that is all it is asked for, or if there is none empties the slot,
+    /// which remembers `when`.
+    pub(crate) fn judge(&self, forgets_all: bool, when: usize) -> Verdict {
         let Some(place) = self.place() else { return Verdict::Hidden };
         let mut found = place.load(Ordering::Relaxed);
         while self.is_in(found) {
             let was_used = word::uses_of(found) > 0;
-            let next = if was_used { word::unused(found) } else { word::empty(when) };
+            let next = match was_used {
+                true if forgets_all => word::unused(found),
+                true => word::used_once_less(found),
+                false => word::empty(when),
+            };
             match place.compare_exchange(found, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if was_used => return Verdict::Used,
                 Ok(_) => break,

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! bits   of a value that is shown                    of a slot that is empty
-//! 0..2   uses since the cache last looked, up to 2   3
-//! 2      the cache has to be told of each use        1
+//! 0..2   uses that the cache has not seen, up to 3   3
+//! 2      the cache has to be told of each, up to 2   1
 //! 3      address                                     somebody loads a value for it
 //! 4      address                                     and others wait for that
 //! 5..    address                                     when its last value was evicted
@@ -19,8 +19,8 @@ use std::ptr;
 /// A word as it is in a slot.
 pub(crate) type Word = *mut ();
 
-/// Uses of a value that count.
-pub(crate) const USES_MAX: usize = 2;
+/// Uses of a value that the cache is told of.
+const TOLD_MAX: usize = 2;
 /// The bits that count them.
 const USES_MASK: usize = 3;
 /// Uses of it are told to the cache.
@@ -73,12 +73,18 @@ pub(crate) fn is_told(word: Word) -> bool {
 /// The same value, with one use more, if that counts.
 #[inline]
 pub(crate) fn used_once_more(word: Word) -> Option<Word> {
-    (uses_of(word) < USES_MAX).then(|| word.map_addr(|address| address + 1))
+    let is_counted = uses_of(word) < if is_told(word) { TOLD_MAX } else { USES_MASK };
+    is_counted.then(|| word.map_addr(|address| address + 1))
 }
 
 /// The same value, not used.
 pub(crate) fn unused(word: Word) -> Word {
     word.map_addr(|address| address & !USES_MASK)
+}
+
+/// The same value, with one use less than it had.
+pub(crate) fn used_once_less(word: Word) -> Word {
+    word.map_addr(|address| address - 1)
 }
 
 /// The same value, of whose uses the cache is told.
@@ -119,15 +125,17 @@ mod tests {
     fn a_word_is_a_value_or_empty_and_keeps_what_else_it_says() {
         let mut place = 0u64;
         let value: Word = ptr::from_mut(&mut place).cast();
-        for word in [value, told(value)] {
-            let once = used_once_more(word).unwrap();
-            let twice = used_once_more(once).unwrap();
-            assert!([word, once, twice].into_iter().all(is_shown));
-            assert!([word, once, twice].map(value_of) == [value; 3]);
-            assert_eq!([word, once, twice].map(uses_of), [0, 1, 2]);
-            assert_eq!([word, once, twice].map(is_told), [is_told(word); 3]);
-            assert!(used_once_more(twice).is_none() && unused(twice) == word);
-            assert!(!is_loading(twice) && !is_awaited(twice));
+        for (word, max) in [(value, 3), (told(value), 2)] {
+            let mut used = word;
+            for uses in 0..=max {
+                assert!(is_shown(used) && value_of(used) == value && uses_of(used) == uses);
+                assert_eq!(is_told(used), is_told(word));
+                assert!(unused(used) == word && !is_loading(used) && !is_awaited(used));
+                let more = used_once_more(used);
+                assert_eq!(more.is_some(), uses < max);
+                assert!(more.is_none_or(|more| used_once_less(more) == used));
+                used = more.unwrap_or(used);
+            }
         }
         for when in [NEVER, 1, FIRST, WHEN_MASK] {
             let word = empty(when);
