@@ -58,4 +58,4 @@ mod avx512;
 
 pub use level::Simd;
 pub use matches::Matches;
-pub use prefetch::{prefetch, prefetch_value};
+pub use prefetch::{prefetch, prefetch_address, prefetch_value};

@@ -28,6 +28,14 @@ pub fn prefetch_value<T>(value: &T) {
     (0..last).step_by(LINE_LEN).chain([last]).for_each(|at| ask(start.wrapping_add(at)));
 }
 
+/// As [`prefetch`], for what lies at an address, which need not be memory at all.
+///
+/// For who knows where something lies, and may not look at it.
+#[inline]
+pub fn prefetch_address(address: usize) {
+    ask(ptr::without_provenance(address));
+}
+
 #[inline]
 fn ask(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
