@@ -5,6 +5,7 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::Shared;
 #[cfg(not(any(loom, shuttle)))]
 use crate::slab::Slab;
 use crate::slab::{Taken, Usage};
@@ -32,7 +33,7 @@ use crate::slab::{Taken, Usage};
 ///
 /// let mut buffer = Buffer::new(4200);
 /// buffer.fill(7);
-/// let bytes = buffer.into_bytes();
+/// let bytes = buffer.share();
 /// assert_eq!(bytes.slice(100..103), [7; 3][..]);
 /// ```
 ///
@@ -61,16 +62,22 @@ impl Buffer {
 
     /// The bytes, shared from now on. They go back when the last that shares them is gone. Takes one small
     /// allocation.
-    pub fn into_bytes(self) -> Bytes {
+    pub fn share(self) -> Shared {
         match self.0 {
-            Memory::Taken(taken) => Bytes::from_owner(taken),
-            Memory::Plain(bytes) => bytes.into(),
+            Memory::Taken(taken) => Shared::owned(taken),
+            Memory::Plain(bytes) => Bytes::from(bytes).into(),
         }
     }
 
     /// What all buffers of this process take.
     pub fn usage() -> Usage {
         process::usage()
+    }
+}
+
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
     }
 }
 

@@ -37,7 +37,6 @@ pub(crate) const fn slot_len(class: usize) -> usize {
 /// A slot that is taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
-    pub(crate) start: NonNull<u8>,
     /// Which entry of the class.
     entry: u32,
     /// Which bit there.
@@ -91,8 +90,8 @@ impl Class {
         taken.sum::<usize>() * self.slot_len
     }
 
-    /// A free slot, if there is one.
-    pub(crate) fn take(&mut self) -> Option<Slot> {
+    /// A free slot, if there is one, and where it begins.
+    pub(crate) fn take(&mut self) -> Option<(NonNull<u8>, Slot)> {
         let &at = self.open.last()?;
         let entry = self.entries.get_mut(at as usize)?;
         let bit = entry.free.trailing_zeros();
@@ -103,7 +102,7 @@ impl Class {
         let offset = bit as usize * self.slot_len;
         // SAFETY: R1: a span has room for all slots that an entry has bits for.
         let start = unsafe { entry.span.as_ref()?.start.add(offset) };
-        Some(Slot { start, entry: at, bit })
+        Some((start, Slot { entry: at, bit }))
     }
 
     /// Cuts slots from `span`, which has [`span_len`](Self::span_len) bytes.

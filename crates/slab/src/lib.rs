@@ -7,7 +7,7 @@
 //!
 //! A [`Region`] is one piece of such memory. Where the system has no huge pages, or no mappings at all, it
 //! is ordinary memory, and nothing else changes. A [`Buffer`] is a part of one, of any length, and becomes
-//! `Bytes`; [`Buffer::usage`] says how much all of them take.
+//! [`Shared`] bytes; [`Buffer::usage`] says how much all of them take.
 //!
 //! This crate knows nothing about what is kept there.
 //!
@@ -18,7 +18,7 @@
 //! region.as_mut_slice()[..5].copy_from_slice(b"hello");
 //! assert_eq!(&region.as_slice()[..6], b"hello\0");
 //!
-//! let block = Buffer::copy_of(&[7; 5000]).into_bytes();
+//! let block = Buffer::copy_of(&[7; 5000]).share();
 //! assert_eq!(block.len(), 5000);
 //! assert!(Buffer::usage().taken >= 5000);
 //! ```
@@ -40,10 +40,12 @@ mod region;
 mod span;
 mod class;
 mod slab;
+mod shared;
 mod buffer;
 
 pub use buffer::Buffer;
 pub use region::{HUGE_PAGE, Region};
+pub use shared::Shared;
 pub use slab::Usage;
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -33,7 +33,7 @@ pub struct Usage {
     pub resident: usize,
 }
 
-/// What a buffer of a slab has.
+/// What a buffer of a slab has: most have a slot, and are small themselves.
 #[derive(Debug)]
 pub(crate) struct Taken {
     slab: &'static Slab,
@@ -45,8 +45,8 @@ pub(crate) struct Taken {
 #[derive(Debug)]
 enum Home {
     Slot { class: usize, slot: Slot },
-    Span(Span),
-    Alone(Region),
+    Span(Box<Span>),
+    Alone(Box<Region>),
 }
 
 // SAFETY: S1: the bytes are its own, and what gives them back locks what it changes.
@@ -68,21 +68,21 @@ impl Slab {
             return None;
         } else if len <= LEN_MAX {
             let class = class_of(len);
-            let slot = self.slot(class)?;
-            (slot.start, Home::Slot { class, slot })
+            let (start, slot) = self.slot(class)?;
+            (start, Home::Slot { class, slot })
         } else if len <= SPAN_MAX {
             let span = self.regions.lock().take(len);
             self.spans.fetch_add(span.len(), Ordering::Relaxed);
-            (span.start, Home::Span(span))
+            (span.start, Home::Span(Box::new(span)))
         } else {
             let region = Region::new(len);
             self.alone.fetch_add(len, Ordering::Relaxed);
-            (region.start(), Home::Alone(region))
+            (region.start(), Home::Alone(Box::new(region)))
         };
         Some(Taken { slab: self, start, len, home })
     }
 
-    fn slot(&self, class: usize) -> Option<Slot> {
+    fn slot(&self, class: usize) -> Option<(NonNull<u8>, Slot)> {
         let mut class = self.classes.get(class)?.lock();
         if let Some(slot) = class.take() {
             return Some(slot);

@@ -51,30 +51,44 @@ struct Shared {
     region: Region,
     taken: Box<[bool]>,
     free: usize,
+    /// No more pages in a row are free.
+    run_max: usize,
 }
 
 impl Shared {
     fn new() -> Self {
-        Self { region: Region::new(HUGE_PAGE), taken: vec![false; PAGES].into(), free: PAGES }
+        let taken = vec![false; PAGES].into();
+        Self { region: Region::new(HUGE_PAGE), taken, free: PAGES, run_max: PAGES }
     }
 
-    /// The first of the first `pages` pages in a row that are free.
-    fn find(&self, pages: usize) -> Option<usize> {
-        if self.free < pages {
+    /// The first of the first `pages` pages in a row that are free. A region is not searched again for what
+    /// it was found not to have.
+    fn find(&mut self, pages: usize) -> Option<usize> {
+        if self.run_max < pages {
             return None;
         }
-        let mut run = 0;
-        self.taken.iter().zip(1..).find_map(|(&is_taken, end)| {
+        let (mut run, mut longest) = (0, 0);
+        let found = self.taken.iter().zip(1..).find_map(|(&is_taken, end)| {
             run = if is_taken { 0 } else { run + 1 };
+            longest = run.max(longest);
             (run == pages).then(|| end - pages)
-        })
+        });
+        if found.is_none() {
+            self.run_max = longest;
+        }
+        found
     }
 
     /// Marks pages that are all the other way.
     fn mark(&mut self, first: usize, pages: usize, is_taken: bool) {
         let marked = self.taken.iter_mut().skip(first).take(pages);
         marked.for_each(|page| *page = is_taken);
-        self.free = if is_taken { self.free - pages } else { self.free + pages };
+        if is_taken {
+            self.free -= pages;
+        } else {
+            self.free += pages;
+            self.run_max = self.free;
+        }
     }
 }
 
@@ -88,11 +102,9 @@ impl Regions {
     /// room among others, if there is, so that regions become empty.
     pub(crate) fn take(&mut self, len: usize) -> Span {
         let pages = len.div_ceil(PAGE).clamp(1, PAGES);
-        let find = |shared: &Option<Shared>| shared.as_ref()?.find(pages);
-        let is_used = |shared: &Shared| shared.free < PAGES;
-        let among_others = self.places.iter().enumerate().find_map(|(at, place)| {
-            place.as_ref().filter(|shared| is_used(shared))?;
-            Some((at, find(place)?))
+        let among_others = self.places.iter_mut().enumerate().find_map(|(at, place)| {
+            let used = place.as_mut().filter(|shared| shared.free < PAGES)?;
+            Some((at, used.find(pages)?))
         });
         let (at, first) = among_others.unwrap_or_else(|| (self.empty_place(), 0));
         let place = self.places.get_mut(at).map(|place| place.get_or_insert_with(Shared::new));
