@@ -1,10 +1,10 @@
-use alloc::{borrow::Cow, sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec, vec::Vec};
 use core::fmt;
 
 use crate::{
     BlockContext, BlockId, BlockSpec, Codec, Compression, Dictionary, Error, FileKey, Frame,
-    FrameHeader, Limits, Opened, Outcome, Parity, Seal,
-    compression::{Compressor, decompress, decompress_into},
+    FrameHeader, Limits, Opened, Outcome, Parity, Payload, Seal,
+    compression::{Compressor, decompress, decompress_into, exactly},
     heal::heal,
     parity::write_trailer,
 };
@@ -321,24 +321,84 @@ impl BlockCodec {
     /// [`Error::WrongKey`] and [`Error::SealBroken`]; of any other, [`Error::NotSealed`] if the
     /// context had a key.
     pub fn open<'a>(&self, id: BlockId, stored: &'a [u8]) -> Result<Opened<'a>, Error> {
+        let (payload, outcome) = self.open_with(id, stored, |len| vec![0; len])?;
+        let payload = match payload {
+            Payload::Lent(plain) => Cow::Borrowed(plain),
+            Payload::Made(plain) => Cow::Owned(plain),
+        };
+        Ok(Opened { payload, outcome })
+    }
+
+    /// Like [`open`](Self::open), with the caller's memory for a payload that cannot be lent: `memory` makes
+    /// as many bytes as it is told, and may leave anything in them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and [`Error::LengthMismatch`] if `memory` makes fewer or more bytes.
+    ///
+    /// ```
+    /// use stratal_block::{BlockContext, BlockId, BlockKind, BlockSpec, Compression, Payload};
+    /// use stratal_types::FileUid;
+    ///
+    /// let spec = BlockSpec { compression: Compression::Lz4, ..BlockSpec::default() };
+    /// let codec = spec.resolve(&BlockContext::default())?;
+    /// let id = BlockId { uid: FileUid([7; 16]), ordinal: 3, kind: BlockKind(1) };
+    /// let stored = codec.seal(id, &[5; 1000])?;
+    /// let memory = |len| vec![0; len].into_boxed_slice();
+    /// let (payload, _) = codec.open_with(id, &stored, memory)?;
+    /// assert!(matches!(payload, Payload::Made(plain) if *plain == [5; 1000]));
+    /// # Ok::<(), stratal_block::Error>(())
+    /// ```
+    pub fn open_with<'a, M: AsMut<[u8]>>(
+        &self,
+        id: BlockId,
+        stored: &'a [u8],
+        memory: impl FnOnce(usize) -> M,
+    ) -> Result<(Payload<'a, M>, Outcome), Error> {
         let frame = match self.verified(id, stored) {
             Ok(frame) => frame,
             Err(error) => {
                 let healed = heal(id, stored, error)?;
-                let mut plain = Vec::new();
-                self.decode(id, &self.verified(id, &healed)?, &mut plain)?;
-                return Ok(Opened { payload: Cow::Owned(plain), outcome: Outcome::Healed });
+                let made = self.decode_with(id, &self.verified(id, &healed)?, memory)?;
+                return Ok((Payload::Made(made), Outcome::Healed));
             }
         };
         let FrameHeader { codec, seal, .. } = frame.header();
         let payload = if (*codec, *seal) == (Codec::None, Seal::None) {
-            Cow::Borrowed(frame.payload())
+            Payload::Lent(frame.payload())
         } else {
-            let mut plain = Vec::new();
-            self.decode(id, &frame, &mut plain)?;
-            Cow::Owned(plain)
+            Payload::Made(self.decode_with(id, &frame, memory)?)
         };
-        Ok(Opened { payload, outcome: Outcome::Clean })
+        Ok((payload, Outcome::Clean))
+    }
+
+    fn decode_with<M: AsMut<[u8]>>(
+        &self,
+        id: BlockId,
+        frame: &Frame<'_>,
+        memory: impl FnOnce(usize) -> M,
+    ) -> Result<M, Error> {
+        let FrameHeader { codec, seal, plain_len, .. } = *frame.header();
+        let mut made = memory(plain_len as usize);
+        let out = made.as_mut();
+        exactly(out.len(), plain_len as usize)?;
+        match (codec, seal) {
+            (Codec::None, Seal::None) => {
+                exactly(frame.payload().len(), out.len())?;
+                out.copy_from_slice(frame.payload());
+            }
+            (_, Seal::None) => decompress(codec, frame.payload(), &self.dictionaries, out)?,
+            (Codec::None, _) => {
+                self.key_for(id)?.decrypt(id, frame.header(), frame.payload(), out)?;
+            }
+            (..) => {
+                let mut compressed = vec![0; frame.header().compressed_len()];
+                let key = self.key_for(id)?;
+                key.decrypt(id, frame.header(), frame.payload(), &mut compressed)?;
+                decompress(codec, &compressed, &self.dictionaries, out)?;
+            }
+        }
+        Ok(made)
     }
 
     /// Like [`open`](Self::open), into a buffer that is used again: `out` holds the payload

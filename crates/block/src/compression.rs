@@ -161,7 +161,7 @@ pub(crate) fn decompress(
     exactly(written, out.len())
 }
 
-fn exactly(actual: usize, plain_len: usize) -> Result<(), Error> {
+pub(crate) fn exactly(actual: usize, plain_len: usize) -> Result<(), Error> {
     if actual == plain_len {
         return Ok(());
     }

@@ -16,6 +16,15 @@ pub struct Opened<'a> {
     pub outcome: Outcome,
 }
 
+/// A payload, in memory of the caller's choice if it needs any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a, M> {
+    /// Stored as it is and intact: a part of the stored bytes.
+    Lent(&'a [u8]),
+    /// All of this.
+    Made(M),
+}
+
 /// How a block was found that could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {

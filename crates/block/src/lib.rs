@@ -87,7 +87,7 @@ pub use frame::{
     Codec, Frame, FrameHeader, annotate_broken_frame, annotate_frame, annotate_frame_with,
     reidentify, verify,
 };
-pub use heal::{Opened, Outcome, Scrubbed, scrub};
+pub use heal::{Opened, Outcome, Payload, Scrubbed, scrub};
 pub use identity::{BlockId, BlockKind};
 pub use key::{FileKey, FileKeyInfo, KeyRing, RootKey};
 pub use parity::Parity;

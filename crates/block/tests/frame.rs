@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use stratal_block::{
     BlockCodec, BlockContext, BlockId, BlockKind, BlockSpec, Checksum, Codec, Compression, Error,
-    Frame, FrameHeader, Limits, Parity, Seal, reidentify, verify,
+    Frame, FrameHeader, Limits, Outcome, Parity, Payload, Seal, reidentify, verify,
 };
 use stratal_types::FileUid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -80,6 +80,32 @@ proptest! {
         let mut opened = before;
         codec.open_into(id, &stored, &mut opened).unwrap();
         prop_assert_eq!(opened, plain);
+    }
+
+    #[test]
+    fn memory_that_a_block_opens_in_may_hold_anything_but_has_its_length(
+        spec in specs(), id in ids(), plain in payloads(), is_longer in any::<bool>(),
+    ) {
+        let codec = spec.resolve(&BlockContext::default()).unwrap();
+        let stored = codec.seal(id, &plain).unwrap();
+        let (payload, outcome) = codec.open_with(id, &stored, |len| vec![0xa5; len]).unwrap();
+        prop_assert_eq!(outcome, Outcome::Clean);
+        let is_lent = match payload {
+            Payload::Lent(lent) => {
+                prop_assert_eq!(lent, &plain[..]);
+                true
+            }
+            Payload::Made(made) => {
+                prop_assert_eq!(made, plain);
+                false
+            }
+        };
+        let other = |len: usize| vec![0; if is_longer { len + 1 } else { len.saturating_sub(1) }];
+        match codec.open_with(id, &stored, other) {
+            Ok((Payload::Lent(_), _)) => prop_assert!(is_lent),
+            Ok((Payload::Made(made), _)) => prop_assert!(made.is_empty() && !is_longer),
+            Err(error) => prop_assert!(matches!(error, Error::LengthMismatch { .. }), "{}", error),
+        }
     }
 
     #[test]
