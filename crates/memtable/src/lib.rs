@@ -6,9 +6,10 @@
 //!                         ◀─ tombstones          ◀─ fragments, merged when a reader asks
 //! ```
 //!
-//! A row is copied once, into an arena. The tree over it has leaves that rows are added to in the order
-//! in which they come: a lookup compares the first bytes of keys, a cursor sorts a leaf as it enters. A
-//! full leaf is replaced by two, and stays for whoever is in it.
+//! A row is copied once, into an arena. The tree over it has nodes in which the order of rows is apart from
+//! where they are: a new row goes into a free slot, and the order with it is published. Of a full leaf the
+//! upper half goes to a new one behind it; where rows come in order, the next leaf begins empty. A reader
+//! looks, when it is done, whether the order that it went by still stands, and else looks again.
 //!
 //! Nothing is ever changed or removed: a memtable grows until the last `Arc` of it goes. Range
 //! tombstones are kept apart and **not** applied to what [`Memtable::get`] and the cursor return:
@@ -24,7 +25,8 @@
 //! * **Publication**: when `apply` or `delete_range` has returned, every read that *happens after*
 //!   sees the entry. What a read must not see yet has a number that is not below its bound: the
 //!   caller publishes bounds, the memtable does not hold entries back.
-//! * **Waiting**: `get` and cursors take no lock. Writers wait for one another, and for a reader only
+//! * **Waiting**: `get` and cursors take no lock, and look again only for what a writer has done by then,
+//!   never for what it is about to do. Writers wait for one another, and for a reader only
 //!   while it copies the tombstones that are new to it.
 //!
 //! # Example
@@ -55,7 +57,10 @@
 mod memtable;
 mod cursor;
 mod tree;
+mod growth;
 mod node;
+mod search;
+mod slots;
 mod order;
 mod row;
 mod arena;

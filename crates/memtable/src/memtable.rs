@@ -7,7 +7,7 @@ use stratal_types::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::{Error, MemtableCursor, node::Node, row::Row, tombstones::Tombstones, tree::Tree};
+use crate::{Error, MemtableCursor, tombstones::Tombstones, tree::Tree};
 
 /// Entries and range tombstones in memory.
 ///
@@ -178,21 +178,13 @@ impl Memtable {
 
     /// From the first key stored to the last, range tombstones included.
     pub fn span(&self) -> Option<KeyRange> {
-        let ends = self.end_row(true).zip(self.end_row(false));
+        let ends = self.tree.end_row(true).zip(self.tree.end_row(false));
         let keys = ends.map(|(first, last)| KeyRange::closed(first.key(), last.key()));
         let deleted = self.tombstones.span(self.comparator().as_ref());
         match (keys, deleted) {
             (Some(keys), Some(deleted)) => Some(keys.hull(&deleted, self.comparator().as_ref())),
             (keys, deleted) => keys.or(deleted),
         }
-    }
-
-    /// The first row, or the last.
-    fn end_row(&self, first: bool) -> Option<Row<'_>> {
-        let leaf: &Node = self.tree.end_leaf(first);
-        let sorted = leaf.sorted(self.tree.order());
-        let at = if first { 0 } else { sorted.len().checked_sub(1)? };
-        (at < sorted.len()).then(|| leaf.row(sorted.slot(at)))?
     }
 }
 

@@ -3,15 +3,21 @@
 //! ```text
 //! insert ─▶ descend, noting the way ─▶ row into the arena ─▶ a slot of the leaf ─▶ state published
 //!                                          leaf full │
-//!            two new leaves, sorted ◀────────────────┘
-//!            └▶ the upper one: a new slot of the parent ─▶ the lower one: the old slot's new child
+//!            a leaf of the upper half ◀──────────────┘
+//!            └▶ a slot of the parent (first) ─▶ the old leaf's next version, without that half (then)
 //! ```
 //!
-//! A node that was replaced is not written any more, and stays until the tree goes: a reader that is
-//! in it finds what was there when it came. Between the two steps a reader finds a row in the upper
-//! leaf, or in the old one, which still has everything. After them, a reader that chose the old slot
-//! before the first step may come to the lower leaf for a row of the upper one; it sees that the
-//! parent has changed, and chooses again.
+//! Between the two steps a reader finds a row of the upper half in either leaf. A reader that chose the
+//! old leaf before the first step and comes to it behind the second would miss such a row. So whoever
+//! goes down takes the state of a child, and then looks whether its parent has not changed since it was
+//! asked for the child: a child that was cut has a parent that changed before, and then the way begins
+//! again. The root that is cut has a parent that was not there before, and is not the root any more.
+//!
+//! Where rows come in order, nothing is cut: what comes behind a full leaf begins the next one.
+//!
+//! A node whose rows have more in common than when it was made is replaced by a new one. It has no rows
+//! that are not in that one too, and stays for whoever comes to it; who was on the way through it begins
+//! again.
 
 use std::{ptr::NonNull, sync::Arc};
 
@@ -25,9 +31,10 @@ use stratal_types::{
 
 use crate::{
     arena::Arena,
-    node::{Node, Part, SLOTS},
-    order::{Order, Place, head},
+    node::{Node, Stand},
+    order::{Order, Place},
     row::Row,
+    slots::State,
 };
 
 /// The rows of a memtable.
@@ -70,10 +77,10 @@ pub(crate) struct Inserted {
     pub(crate) memory: usize,
 }
 
-/// The nodes from the root to a leaf, each with the slot of the next.
+/// The inner nodes from the root to a leaf.
 #[derive(Debug, Default)]
-struct Way<'a> {
-    steps: [Option<(&'a Node, usize)>; DEPTH_MAX],
+pub(crate) struct Way<'a> {
+    nodes: [Option<&'a Node>; DEPTH_MAX],
     len: usize,
 }
 
@@ -81,14 +88,14 @@ struct Way<'a> {
 const DEPTH_MAX: usize = 16;
 
 impl<'a> Way<'a> {
-    fn push(&mut self, node: &'a Node, slot: usize) {
-        self.steps[self.len] = Some((node, slot));
+    pub(crate) fn push(&mut self, node: &'a Node) {
+        self.nodes[self.len] = Some(node);
         self.len += 1;
     }
 
-    fn pop(&mut self) -> Option<(&'a Node, usize)> {
+    pub(crate) fn pop(&mut self) -> Option<&'a Node> {
         self.len = self.len.checked_sub(1)?;
-        self.steps[self.len].take()
+        self.nodes[self.len].take()
     }
 }
 
@@ -103,7 +110,7 @@ impl Tree {
             last: None,
             is_run: false,
         };
-        let root = writer.keep(Node::new(&order, &[], None, None, None));
+        let root = writer.keep(Node::new(&order, &[], None, Stand::default()));
         Self { order, root: AtomicPtr::new(root.as_ptr()), writer: Mutex::new(writer) }
     }
 
@@ -113,39 +120,72 @@ impl Tree {
 
     // Reading.
 
-    fn root(&self) -> &Node {
+    pub(crate) fn root(&self) -> &Node {
         let root = self.root.load(Ordering::Acquire);
         // SAFETY: never null, written before it was stored, and alive until the tree goes.
         unsafe { &*root }
     }
 
-    /// The leaf that `place` belongs to; if not `or_at`, the one that holds what is just before.
-    pub(crate) fn leaf_of(&self, place: Place<'_>, or_at: bool) -> &Node {
-        let mut node = self.root();
-        while let Some((_, child)) = node.child_of(&self.order, place, or_at) {
-            if node.is_lowest() {
-                child.prefetch();
-                return child;
+    pub(crate) fn set_root(&self, root: &Node) {
+        self.root.store(std::ptr::from_ref(root).cast_mut(), Ordering::Release);
+    }
+
+    /// Goes down from the root, at each inner node to the child that is number `choose` in order. Returns
+    /// the leaf, and the state that it had when the way led there.
+    fn descend(&self, choose: impl Fn(&Node, State) -> usize) -> (&Node, State) {
+        'down: loop {
+            let mut node = self.root();
+            let mut state = node.state();
+            if !std::ptr::eq(node, self.root()) {
+                continue;
             }
-            node = child;
+            while !node.is_leaf() {
+                let child = node.child(state, choose(node, state));
+                if node.is_lowest() {
+                    child.inspect(|leaf| leaf.prefetch());
+                }
+                let below = child.map(|child| (child, child.state()));
+                let Some(below) = below.filter(|_| node.is_same(state)) else { continue 'down };
+                (node, state) = below;
+            }
+            return (node, state);
         }
-        node
+    }
+
+    /// The leaf that `place` belongs to; if not `or_at`, the one that holds what is just before.
+    pub(crate) fn leaf_of(&self, place: Place<'_>, or_at: bool) -> (&Node, State) {
+        self.descend(|node, state| {
+            // The first is before everything that belongs into the node.
+            node.rank(&self.order, state, place, or_at).saturating_sub(1)
+        })
     }
 
     /// The leaf with the first row, or, if not `first`, with the last.
-    pub(crate) fn end_leaf(&self, first: bool) -> &Node {
-        let mut node = self.root();
-        while let Some(child) = node.end_child(&self.order, first) {
-            node = child;
-        }
-        node
+    pub(crate) fn end_leaf(&self, first: bool) -> (&Node, State) {
+        self.descend(|_, state| if first { 0 } else { state.count().saturating_sub(1) })
     }
 
     /// The newest version of `key` below `bound`.
     pub(crate) fn newest(&self, key: &[u8], bound: SeqNo) -> Option<Row<'_>> {
-        let leaf = self.leaf_of(Place { key, seqno: bound }, true);
-        // A leaf that has none may end just before it.
-        leaf.newest(key, bound).or_else(|| leaf.upper().filter(|row| row.key() == key))
+        loop {
+            let (leaf, state) = self.leaf_of(Place { key, seqno: bound }, true);
+            let found = leaf.newest(&self.order, state, key, bound);
+            if leaf.is_still(state) {
+                return found;
+            }
+        }
+    }
+
+    /// The first row, or, if not `first`, the last.
+    pub(crate) fn end_row(&self, first: bool) -> Option<Row<'_>> {
+        loop {
+            let (leaf, state) = self.end_leaf(first);
+            let last = state.count().checked_sub(1)?;
+            let row = leaf.row(state, if first { 0 } else { last });
+            if leaf.is_still(state) {
+                return row;
+            }
+        }
     }
 
     // Writing.
@@ -164,12 +204,13 @@ impl Tree {
     ) -> Inserted {
         let place = Place { key: entry.key, seqno: entry.seqno() };
         let mut way = Way::default();
-        let mut leaf = match writer.leaf_of_run(&self.order, place) {
+        let leaf = match writer.leaf_of_run(&self.order, place) {
             // SAFETY: kept until the tree goes.
             Some(leaf) => unsafe { &*leaf.as_ptr() },
             None => self.way_to(place, &mut way),
         };
-        let is_new = place.seqno.get() >= writer.next || leaf.exact(place).is_none();
+        let is_new =
+            place.seqno.get() >= writer.next || !leaf.has(&self.order, leaf.state(), place);
         if is_new {
             writer.next = writer.next.max(place.seqno.get() + 1);
             let row = writer.arena.push(entry, digest);
@@ -179,88 +220,27 @@ impl Tree {
                 return Inserted { is_new, fits: false, memory: writer.memory() };
             }
             let visited = NonNull::from(leaf);
-            if leaf.state().is_full() {
-                let (lower, upper, at) = self.split(writer, &mut way, leaf, place);
-                leaf = if self.order.compare(at, place).is_le() { upper } else { lower };
-            }
-            leaf.append(&self.order, row, None);
+            let leaf = self.add(writer, &mut way, leaf, row, None);
             writer.is_run = writer.last == Some(visited);
             writer.last = Some(NonNull::from(leaf));
         }
         Inserted { is_new, fits: true, memory: writer.memory() }
     }
 
-    /// The leaf that `place` belongs to, on its way from memory, and the way there.
-    fn way_to<'a>(&'a self, place: Place<'_>, way: &mut Way<'a>) -> &'a Node {
+    /// For the writer: the leaf that `place` belongs to, on its way from memory, and the way there.
+    pub(crate) fn way_to<'a>(&'a self, place: Place<'_>, way: &mut Way<'a>) -> &'a Node {
         let mut node = self.root();
-        while let Some((slot, child)) = node.child_of(&self.order, place, true) {
-            way.push(node, slot);
+        loop {
+            let state = node.state();
+            let at = node.rank(&self.order, state, place, true).saturating_sub(1);
+            let Some(child) = node.child(state, at) else { return node };
+            way.push(node);
             if node.is_lowest() {
                 child.prefetch();
                 return child;
             }
             node = child;
         }
-        node
-    }
-
-    /// Puts two nodes in the place of a full one to which `place` is about to be added; returns them,
-    /// and where the second begins.
-    fn split<'a>(
-        &'a self,
-        writer: &mut Writer,
-        way: &mut Way<'a>,
-        node: &'a Node,
-        place: Place<'_>,
-    ) -> (&'a Node, &'a Node, Row<'a>) {
-        let sorted = node.sorted(&self.order);
-        let slots = (0..sorted.len()).map(|at| sorted.slot(at));
-        let parts: Vec<Part<'a>> = slots.map(|slot| node.part(slot)).collect();
-        // Where rows come in order, nothing will come before the last.
-        let is_last =
-            node.upper().is_none() && node.rank(&self.order, &sorted, place, true) == sorted.len();
-        let middle = if is_last { SLOTS - 1 } else { SLOTS / 2 };
-        let (left, right) = parts.split_at(middle);
-        let Some(at) = right.first().and_then(|part| part.row) else {
-            unreachable!("only the first slot of a node has no row")
-        };
-        let mut make = |parts, lower, upper| {
-            let made = writer.keep(Node::new(&self.order, parts, Some(node), lower, upper));
-            // SAFETY: kept until the tree goes.
-            unsafe { &*made.as_ptr() }
-        };
-        let lower = make(left, node.lower(), Some(at));
-        let upper = make(right, Some(at), node.upper());
-        self.replace(writer, way, lower, at, upper);
-        (lower, upper, at)
-    }
-
-    /// Lets readers find `lower` where `way` ends, and `upper` from `at` on.
-    fn replace<'a>(
-        &'a self,
-        writer: &mut Writer,
-        way: &mut Way<'a>,
-        lower: &'a Node,
-        at: Row<'a>,
-        upper: &'a Node,
-    ) {
-        let Some((mut parent, mut slot)) = way.pop() else {
-            let parts = [
-                Part { row: None, child: Some(lower), head: 0 },
-                Part { row: Some(at), child: Some(upper), head: head(&[], at.key()) },
-            ];
-            let root = writer.keep(Node::new(&self.order, &parts, None, None, None));
-            self.root.store(root.as_ptr(), Ordering::Release);
-            return;
-        };
-        if parent.state().is_full() {
-            let place = Place::of(at);
-            let (left, right, middle) = self.split(writer, way, parent, place);
-            parent = if self.order.compare(middle, place).is_le() { right } else { left };
-            slot = parent.child_of(&self.order, place, true).map_or(0, |(slot, _)| slot);
-        }
-        parent.append(&self.order, at, Some(upper));
-        parent.set_child(slot, lower);
     }
 }
 
@@ -271,11 +251,12 @@ impl Writer {
         self.last.filter(|last| {
             // SAFETY: nodes are kept until the writer is dropped.
             let last = unsafe { last.as_ref() };
-            self.is_run && !last.state().is_full() && last.covers(order, place)
+            let state = last.state();
+            self.is_run && !state.is_full() && last.covers(order, state, place)
         })
     }
 
-    fn keep(&mut self, node: Node) -> NonNull<Node> {
+    pub(crate) fn keep(&mut self, node: Node) -> NonNull<Node> {
         self.nodes_memory += node.memory_elsewhere();
         let node = self.arena.place(node);
         self.nodes.push(node);

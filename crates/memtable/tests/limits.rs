@@ -71,6 +71,27 @@ fn memory_counts_what_is_stored_and_never_decreases() {
     assert_eq!(memtable.memory_used(), before);
 }
 
+/// Bytes for each row of 16 + 100, of so many.
+fn memory_of_a_row(keys: &[Vec<u8>]) -> usize {
+    let memtable = memtable();
+    for (seqno, key) in (1u32..).zip(keys) {
+        memtable.apply(key, put(seqno), &[7; 100]).unwrap();
+    }
+    memtable.memory_used() / keys.len()
+}
+
+/// What a write buffer is filled by: 132 bytes to a row itself, rounded up to words of 8, and 19 to its place
+/// in a leaf that is full.
+#[test]
+fn a_row_takes_little_more_than_its_bytes() {
+    let mut rng = Rng::new(1);
+    let mut keys: Vec<_> = (0..200_000).map(|_| rng.bytes(16)).collect();
+    let random = memory_of_a_row(&keys);
+    keys.sort();
+    let ascending = memory_of_a_row(&keys);
+    assert!(random <= 167 && ascending <= 158, "{random} and {ascending}");
+}
+
 #[test]
 fn values_outlive_the_memtable() {
     let memtable = memtable();
