@@ -16,14 +16,14 @@ use std::{mem::MaybeUninit, ptr::NonNull};
 use bytes::Bytes;
 use stratal_types::{EntryDigest, EntryRef};
 
-use crate::row::{Header, VALUE_INLINE_MAX, digest_at, shared_at};
+use crate::row::Header;
 
-/// Words of 8 bytes that are taken into use at first. Each further step is twice as long as the one
+/// Words of 4 bytes that are taken into use at first. Each further step is twice as long as the one
 /// before.
-const STEP_MIN: usize = 512;
+const STEP_MIN: usize = 1 << 10;
 
 /// Longest step that several rows share, in words.
-const STEP_MAX: usize = 32 << 10;
+const STEP_MAX: usize = 64 << 10;
 
 /// Once as many bytes are in use, chunks are long.
 const LONG_FROM: usize = 1 << 20;
@@ -32,16 +32,16 @@ const LONG_FROM: usize = 1 << 20;
 /// does so for less only until such a chunk is freed for the first time.
 const LONG: usize = (33 << 20) / WORD;
 
-const WORD: usize = size_of::<u64>();
+const WORD: usize = size_of::<u32>();
 
 /// Copies rows into chunks.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    chunks: Vec<NonNull<[MaybeUninit<u64>]>>,
+    chunks: Vec<NonNull<[MaybeUninit<u32>]>>,
     /// Values too long to be copied at each read.
     values: Vec<NonNull<Bytes>>,
     /// Where the next row goes, in the last chunk.
-    free: *mut u64,
+    free: *mut u32,
     /// Words that are free there.
     free_len: usize,
     /// Words behind those, which are not in use yet.
@@ -78,31 +78,23 @@ impl Arena {
         entry: EntryRef<'_>,
         digest: Option<EntryDigest>,
     ) -> NonNull<Header> {
-        let EntryRef { key, trailer, value } = entry;
-        let is_inline = value.len() <= VALUE_INLINE_MAX;
-        let behind = digest_at(key.len(), value.len());
+        let EntryRef { key, value, .. } = entry;
+        let header = Header::new(entry, digest.is_some());
+        let behind = header.body_len();
         let body_len = behind + digest.map_or(0, |_| size_of::<EntryDigest>());
         let row = self.take(size_of::<Header>() / WORD + body_len.div_ceil(WORD));
-        // The lengths are below 2^16 and 2^31: see `check_entry`.
-        #[expect(clippy::cast_possible_truncation, reason = "checked before they are applied")]
-        let header = Header {
-            trailer,
-            value_len: value.len() as u32,
-            key_len: key.len() as u16,
-            has_digest: digest.is_some(),
-        };
-        // SAFETY: `take` gave room for the header and the body behind it, aligned to 8 bytes, that
+        // SAFETY: `take` gave room for the header and the body behind it, aligned as a header is, that
         // nothing else points to yet; no source overlaps it, because it was just taken.
         unsafe {
             row.cast::<Header>().write(header);
             let body = row.cast::<u8>().add(size_of::<Header>());
             body.copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
-            if is_inline {
-                let place = body.add(key.len());
+            let place = body.add(key.len());
+            if header.value_len().is_some() {
                 place.copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
             } else {
-                let place = body.add(shared_at(key.len())).cast::<NonNull<Bytes>>();
-                place.write(self.keep(Bytes::copy_from_slice(value)));
+                let kept = self.keep(Bytes::copy_from_slice(value));
+                place.cast::<NonNull<Bytes>>().write_unaligned(kept);
             }
             if let Some(EntryDigest(digest)) = digest {
                 body.add(behind).cast::<u32>().write_unaligned(digest);
@@ -113,10 +105,13 @@ impl Arena {
 
     /// Moves something to where it stays until the arena goes. It is the caller's to drop.
     pub(crate) fn place<T>(&mut self, value: T) -> NonNull<T> {
-        let spare = align_of::<T>().saturating_sub(WORD) / WORD;
-        let room = self.take(size_of::<T>().div_ceil(WORD) + spare).cast::<u8>();
+        let len = size_of::<T>().div_ceil(WORD);
+        // What is aligned already needs no room before it; a place in another chunk may need some.
+        let before = self.free.align_offset(align_of::<T>());
+        let before = if before + len <= self.free_len { before } else { align_of::<T>() / WORD };
+        let room = self.take(before + len).cast::<u8>();
         // SAFETY: `take` gave room for the value and as much as it takes to align it, that nothing else
-        // points to yet. What is aligned already needs none of that.
+        // points to yet.
         unsafe {
             let place = room.add(room.align_offset(align_of::<T>())).cast::<T>();
             place.write(value);
@@ -125,7 +120,7 @@ impl Arena {
     }
 
     /// Takes `len` words.
-    fn take(&mut self, len: usize) -> NonNull<u64> {
+    fn take(&mut self, len: usize) -> NonNull<u32> {
         if len > self.free_len {
             self.step_on(len);
         }
@@ -146,7 +141,7 @@ impl Arena {
         let step = self.step.max(len);
         if self.rest_len < step {
             let chunk_len = if self.memory < LONG_FROM { step } else { step.max(LONG) };
-            let chunk = Box::into_raw(Box::<[u64]>::new_uninit_slice(chunk_len));
+            let chunk = Box::into_raw(Box::<[u32]>::new_uninit_slice(chunk_len));
             self.free = chunk.cast();
             self.free_len = 0;
             self.rest_len = chunk.len();

@@ -14,15 +14,57 @@ pub(crate) const LINE_LEN: usize = 64;
 const PREFETCHED_LINES: usize = 3;
 
 /// What a row begins with. Key and value follow; instead of a value longer than
-/// [`VALUE_INLINE_MAX`], at the next multiple of 8 bytes, the address of its `Bytes`. Behind all that,
-/// if `has_digest`, the four bytes of the entry's digest.
-#[derive(Debug)]
-#[repr(C, align(8))]
+/// [`VALUE_INLINE_MAX`], at any place, the address of its `Bytes`. Behind all that, if there is one, the
+/// four bytes of the entry's digest.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
 pub(crate) struct Header {
-    pub(crate) trailer: Trailer,
-    pub(crate) value_len: u32,
-    pub(crate) key_len: u16,
-    pub(crate) has_digest: bool,
+    trailer: Trailer,
+    key_len: u16,
+    /// The value's length, or [`SHARED`], and [`HAS_DIGEST`].
+    value: u16,
+}
+
+/// Of a value that is not behind its key.
+const SHARED: u16 = HAS_DIGEST - 1;
+
+const HAS_DIGEST: u16 = 1 << 15;
+
+const _: () = assert!(VALUE_INLINE_MAX < SHARED as usize);
+
+impl Header {
+    /// Of an entry with lengths that a memtable may hold.
+    #[expect(clippy::cast_possible_truncation, reason = "checked before entries are applied")]
+    pub(crate) fn new(entry: EntryRef<'_>, has_digest: bool) -> Self {
+        let value_len = entry.value.len();
+        let value = if value_len <= VALUE_INLINE_MAX { value_len as u16 } else { SHARED };
+        Self {
+            trailer: entry.trailer,
+            key_len: entry.key.len() as u16,
+            value: if has_digest { value | HAS_DIGEST } else { value },
+        }
+    }
+
+    const fn key_len(self) -> usize {
+        self.key_len as usize
+    }
+
+    /// `None` of one that is not behind its key.
+    pub(crate) const fn value_len(self) -> Option<usize> {
+        match self.value & !HAS_DIGEST {
+            SHARED => None,
+            len => Some(len as usize),
+        }
+    }
+
+    /// Where a row ends but for its digest, from the key's first byte.
+    pub(crate) const fn body_len(self) -> usize {
+        let value_len = match self.value_len() {
+            Some(len) => len,
+            None => size_of::<NonNull<Bytes>>(),
+        };
+        self.key_len() + value_len
+    }
 }
 
 /// One stored entry of a memtable that lives as long as `'a`.
@@ -57,7 +99,7 @@ impl<'a> Row<'a> {
     }
 
     const fn key_len(self) -> usize {
-        self.head().key_len as usize
+        self.head().key_len()
     }
 
     pub(crate) const fn key(self) -> &'a [u8] {
@@ -66,10 +108,9 @@ impl<'a> Row<'a> {
     }
 
     pub(crate) fn value(self) -> &'a [u8] {
-        if let Some(shared) = self.shared_value() {
-            return shared;
-        }
-        let value_len = self.head().value_len as usize;
+        let Some(value_len) = self.head().value_len() else {
+            return self.shared_value().map_or(&[], |value| value);
+        };
         // SAFETY: the push wrote `value_len` bytes behind the key; A1.
         unsafe { slice::from_raw_parts(self.body(self.key_len()).as_ptr(), value_len) }
     }
@@ -80,23 +121,22 @@ impl<'a> Row<'a> {
     }
 
     fn shared_value(self) -> Option<&'a Bytes> {
-        if self.head().value_len as usize <= VALUE_INLINE_MAX {
+        if self.head().value_len().is_some() {
             return None;
         }
-        let place = self.body(shared_at(self.key_len()));
-        // SAFETY: the push wrote the address of a `Bytes` here, aligned; that one stays as long as
-        // the arena (A1).
-        Some(unsafe { place.cast::<NonNull<Bytes>>().read().as_ref() })
+        let place = self.body(self.key_len()).cast::<NonNull<Bytes>>();
+        // SAFETY: the push wrote the address of a `Bytes` here; that one stays as long as the arena (A1).
+        Some(unsafe { place.read_unaligned().as_ref() })
     }
 
     /// The digest that came with the entry.
     pub(crate) const fn digest(self) -> Option<EntryDigest> {
-        let Header { value_len, has_digest, .. } = *self.head();
-        if !has_digest {
+        let header = *self.head();
+        if header.value & HAS_DIGEST == 0 {
             return None;
         }
-        let place = self.body(digest_at(self.key_len(), value_len as usize));
-        // SAFETY: the push wrote the digest here, wherever that is; A1.
+        let place = self.body(header.body_len());
+        // SAFETY: the push wrote the digest here; A1.
         Some(EntryDigest(unsafe { place.cast::<u32>().read_unaligned() }))
     }
 
@@ -132,20 +172,6 @@ pub(crate) fn prefetch(place: *const u8) {
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(place.cast());
-    }
-}
-
-/// Where the address of a value stands that is not behind its key, from the key's first byte.
-pub(crate) const fn shared_at(key_len: usize) -> usize {
-    key_len.next_multiple_of(size_of::<u64>())
-}
-
-/// Where a row ends but for its digest, from the key's first byte.
-pub(crate) const fn digest_at(key_len: usize, value_len: usize) -> usize {
-    if value_len <= VALUE_INLINE_MAX {
-        key_len + value_len
-    } else {
-        shared_at(key_len) + size_of::<NonNull<Bytes>>()
     }
 }
 

@@ -64,7 +64,7 @@ fn an_entry_that_changed_since_its_digest_was_taken_is_refused() {
     assert_eq!(memtable.cursor().entry(), None);
 }
 
-/// Four bytes, in rows that are rounded up to eight.
+/// Four bytes, in rows that are rounded up to four.
 #[test]
 fn a_digest_takes_four_bytes() {
     const ROWS: u32 = 100_000;
@@ -72,7 +72,6 @@ fn a_digest_takes_four_bytes() {
         let memtable = memtable();
         for seqno in 0..ROWS {
             let (key, trailer) = (seqno.to_le_bytes(), Trailer::new(seqno.into(), EntryKind::Put));
-            // 24 bytes of key and value; 4 more take a word.
             let value = [7; 20];
             let digest = EntryDigest::of(EntryRef::new(&key, trailer, &value));
             let applied = if with_digests {
@@ -85,7 +84,7 @@ fn a_digest_takes_four_bytes() {
         memtable.memory_used()
     };
     let (without, with) = (fill(false), fill(true));
-    let (chunk, word) = (256 << 10, 8);
+    let (chunk, word) = (256 << 10, 4);
     let more = with - without;
     assert!(more.abs_diff(ROWS as usize * word) <= chunk, "{without} and {with}");
 }
