@@ -151,6 +151,23 @@ impl CachedBlock {
         }
     }
 
+    /// For who goes in `direction` and has come to the data block that `row` stands for: asks for what is
+    /// known of the next but one, and for where its walk through the next begins, if they are in memory.
+    pub(crate) fn prefetch_behind(&self, row: usize, direction: Direction) {
+        let Some(blocks) = self.blocks() else { return };
+        let pin = Pin::new();
+        let behind = |distance| match direction {
+            Direction::Forward => blocks.peek(row.checked_add(distance)?, &pin),
+            Direction::Backward => blocks.peek(row.checked_sub(distance)?, &pin),
+        };
+        if let Some(block) = behind(2) {
+            block.prefetch();
+        }
+        if let Some(block) = behind(1) {
+            block.rows.prefetch_walk(direction);
+        }
+    }
+
     pub(crate) fn rows(&self) -> &SortedBlock<Bytes> {
         &self.rows
     }

@@ -4,6 +4,7 @@ use std::{mem, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::Outcome;
+use stratal_types::Direction;
 
 use crate::{Error, Table, block::CachedBlock, handle::BlockHandle, index::IndexCursor};
 
@@ -62,13 +63,6 @@ impl ReadAhead {
     const STREAK_MIN: u32 = 2;
 }
 
-/// Which way a cursor goes through the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    On,
-    Back,
-}
-
 /// A place in an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FenceAt {
@@ -81,22 +75,22 @@ pub(crate) struct FenceAt {
 impl FenceAt {
     /// How a cursor goes that goes from here to there, if the two are neighbours. Where one partition
     /// ends and the next begins, neither knows how many rows the other has.
-    fn way_to(self, there: Self) -> Option<Way> {
+    fn way_to(self, there: Self) -> Option<Direction> {
         let is_near = |nearer: usize, further: usize| {
             (1..=ReadAhead::NEIGHBOURHOOD).contains(&further.saturating_sub(nearer))
         };
         if self.partition == there.partition {
             return match self.row < there.row {
-                true if is_near(self.row, there.row) => Some(Way::On),
-                false if is_near(there.row, self.row) => Some(Way::Back),
+                true if is_near(self.row, there.row) => Some(Direction::Forward),
+                false if is_near(there.row, self.row) => Some(Direction::Backward),
                 _ => None,
             };
         }
         let begins = |at: Self| at.row < ReadAhead::NEIGHBOURHOOD;
         if is_near(self.partition, there.partition) && begins(there) {
-            return Some(Way::On);
+            return Some(Direction::Forward);
         }
-        (is_near(there.partition, self.partition) && begins(self)).then_some(Way::Back)
+        (is_near(there.partition, self.partition) && begins(self)).then_some(Direction::Backward)
     }
 }
 
@@ -107,7 +101,7 @@ pub(crate) struct BlockReader {
     scan: Scan,
     /// The place in the index of the block that was wanted last.
     last: Option<FenceAt>,
-    way: Option<Way>,
+    way: Option<Direction>,
     /// Neighbours entered in a row, that way.
     streak: u32,
     /// Bytes read ahead since it began to go that way.
@@ -150,6 +144,7 @@ impl BlockReader {
             && !self.is_past
             && let Some(block) = table.shared_block(fences)
         {
+            self.prefetch_behind(fences);
             return Ok(block);
         }
         let handle = index.handle(table)?;
@@ -166,9 +161,19 @@ impl BlockReader {
         if self.read_ahead(handle).is_none()
             && let Some(block) = table.shared_block(fences)
         {
+            self.prefetch_behind(fences);
             return Ok(block);
         }
         self.read(table, handle, len).map(Arc::new)
+    }
+
+    /// Asks for what the cache has of the next blocks, if the cursor goes from one to the next.
+    fn prefetch_behind(&self, (fences, row): (&CachedBlock, usize)) {
+        if self.streak >= ReadAhead::STREAK_MIN
+            && let Some(way) = self.way
+        {
+            fences.prefetch_behind(row, way);
+        }
     }
 
     /// The [block](Self::block) to which a seek leads, if it comes from the cache and is there; for a cursor
@@ -252,7 +257,7 @@ impl BlockReader {
     fn range(&self, table: &Table, handle: BlockHandle, len: u32) -> Range<u64> {
         let (block, data) = (handle.range(), table.data_range());
         let len = u64::from(len);
-        if self.way == Some(Way::Back) {
+        if self.way == Some(Direction::Backward) {
             let start = block.end.saturating_sub(len).max(data.start);
             return start.min(block.start)..block.end;
         }

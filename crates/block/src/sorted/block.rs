@@ -2,7 +2,9 @@ use alloc::vec::Vec;
 use core::{cmp::Ordering, fmt};
 
 use stratal_simd::Simd;
-use stratal_types::{Comparator, EntryDigest, EntryKind, KindSet, SeqNo, Trailer, key_hash};
+use stratal_types::{
+    Comparator, Direction, EntryDigest, EntryKind, KindSet, SeqNo, Trailer, key_hash,
+};
 
 use super::{
     header::malformed,
@@ -309,6 +311,12 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         if let Some(view) = self.row_view(i) {
             view.prefetch_rows_from(i);
         }
+    }
+
+    /// Asks for what it takes to go from the first row on, or from the last row back, as
+    /// [`prefetch_columns`](Self::prefetch_columns): for whoever comes to this block soon.
+    pub fn prefetch_walk(&self, direction: Direction) {
+        self.view().prefetch_walk(direction == Direction::Forward);
     }
 
     /// In a block in bytewise order: the first row behind every version of `key` that a read at

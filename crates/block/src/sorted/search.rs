@@ -290,6 +290,21 @@ impl<'a> View<'a> {
         (0..LINES).for_each(|line| prefetch(self.bytes, start + line * LINE_LEN));
     }
 
+    /// Asks for what it takes to stand on rows, and for the lines where a walk begins.
+    pub(super) fn prefetch_walk(&self, is_forward: bool) {
+        const LINES: usize = 8;
+        prefetch(self.bytes, self.layout.prefix().start);
+        let offsets = self.layout.offset_at(0)..self.layout.offset_at(self.count());
+        offsets.step_by(LINE_LEN).take(LINES).for_each(|at| prefetch(self.bytes, at));
+        prefetch(self.bytes, self.layout.seqno_at(0));
+        let rows = self.layout.rows_at as usize..self.layout.digests_at as usize;
+        for line in 0..LINES {
+            let near = line * LINE_LEN;
+            let at = if is_forward { rows.start + near } else { rows.end.saturating_sub(near + 1) };
+            prefetch(self.bytes, at);
+        }
+    }
+
     #[inline]
     pub(super) fn tags(&self) -> &'a [u8] {
         self.bytes.get(self.layout.tags()).unwrap_or_default()
