@@ -21,7 +21,7 @@ pub struct Scan {
 /// Whether a cursor takes blocks from the cache, and keeps there what it has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheUse {
-    /// It does both, but for scans that go on and on: behind an eighth of what the cache may hold, a scan
+    /// It does both, but for scans that go on and on: behind a 64th of what the cache may hold, a scan
     /// that reads ahead keeps nothing there for which something else would have to go.
     #[default]
     Full,

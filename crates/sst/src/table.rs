@@ -560,12 +560,12 @@ impl Table {
         self.inner.shared_block(fences)
     }
 
-    /// Whether `len` bytes that are read once are too many for the cache: more than an eighth of it, and
-    /// about as much of it is all that is free.
+    /// Whether `len` bytes that are read once are too many for the cache: more than a 64th of it, while no
+    /// more than an eighth of it is free. They would cost a copy of each block, and others their place.
     pub(crate) fn is_too_long_for_cache(&self, len: u64) -> bool {
         let cache = &self.inner.ctx.cache;
-        let share = cache.capacity() / 8;
-        len > share && cache.used().saturating_add(share) > cache.capacity()
+        let room = cache.capacity() / 8;
+        len > cache.capacity() / 64 && cache.used().saturating_add(room) > cache.capacity()
     }
 
     /// The part of the file with the data blocks.
