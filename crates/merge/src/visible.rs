@@ -1,44 +1,25 @@
 use std::{ops::Bound, sync::Arc};
 
-use stratal_types::{
-    Comparator, Cursor, Direction, EntryKind, EntryRef, Fragments, KeyRange, SeqNo, Trailer,
-};
+use stratal_types::{Comparator, Cursor, Direction, EntryKind, EntryRef, KeyRange, SeqNo, Trailer};
 
 use crate::{
-    Chain, Fold, MergingCursor, Verdict, decide,
+    Chain, Fold, MergingCursor, Source, Verdict, decide,
     masks::{Covering, Masks},
     simple::Simple,
 };
+
+mod folding;
+mod newest;
+
+pub use folding::FOLD_SIZE_MAX;
+use folding::{FoldOf, folded};
+use newest::Newest;
 
 /// Versions of one key that are stepped over before the cursor seeks past the rest.
 const VERSIONS_STEPPED: usize = 8;
 
 /// Keys hidden by a range tombstone that are stepped over before older sources are sent to its end.
 const MASKED_STEPPED: usize = 4;
-
-/// Memory that operands of one key take at once while they are folded, in bytes, beside one of them.
-/// More are folded in pieces, the oldest first.
-pub const FOLD_SIZE_MAX: usize = 1 << 20;
-
-/// Where some of the entries of a read come from.
-#[derive(Clone, Debug)]
-pub struct Source<C> {
-    /// Its entries.
-    pub cursor: C,
-    /// Its range tombstones. They hold over the entries of every source.
-    pub tombstones: Arc<Fragments>,
-    /// No *entry* of it has a higher number ([`SeqNo::MAX`] if that is not known). Lets the cursor
-    /// pass over entries under a tombstone that no older source could hold. What is not older as a
-    /// whole is passed over in parts, as far as the cursor [knows](Cursor::pass_older).
-    pub seqno_max: SeqNo,
-}
-
-impl<C> Source<C> {
-    /// A source about whose numbers nothing is known.
-    pub fn new(cursor: C, tombstones: Arc<Fragments>) -> Self {
-        Self { cursor, tombstones, seqno_max: SeqNo::MAX }
-    }
-}
 
 /// The rows that a read at a bound finds: of each user key the newest version below the bound, unless
 /// that is a delete or lies under a newer range tombstone.
@@ -93,15 +74,6 @@ enum Place {
     Failed,
     /// The operands of `key` cannot be folded. The sources are well.
     Unfolded,
-}
-
-/// How the operands of a cursor's sources are folded.
-struct FoldOf<C: Cursor>(Option<Arc<dyn Fold<C::Error>>>);
-
-impl<C: Cursor> std::fmt::Debug for FoldOf<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// When passing over masked entries is worth its seeks.
@@ -345,91 +317,6 @@ impl<C: Cursor> VisibleCursor<C> {
         self.merged.seek_before(&self.key, SeqNo::MAX)
     }
 
-    /// Folds the versions of the key kept from `newest` on, an operand that the read sees and `merged`
-    /// stands on, into `value`. `covered` is the newest tombstone over the key that the read sees.
-    fn fold_ahead(&mut self, newest: Trailer, covered: Option<SeqNo>) -> Result<(), C::Error> {
-        let Self { merged, chain, key, value, bound, .. } = self;
-        let (mut oldest, mut is_too_long) = (newest.seqno(), false);
-        chain.clear();
-        let base = loop {
-            let entry = merged.entry().filter(|entry| is_shown(*entry, key, covered, *bound));
-            let Some(entry) = entry.filter(|entry| entry.kind() == EntryKind::Merge) else {
-                break entry;
-            };
-            oldest = entry.seqno();
-            if !is_too_long {
-                chain.push(entry.trailer, entry.value);
-                is_too_long = chain.size() > FOLD_SIZE_MAX;
-            }
-            merged.advance()?;
-        };
-        value.clear();
-        let base = base.map(|entry| {
-            value.extend_from_slice(entry.value);
-            entry.kind()
-        });
-        if is_too_long {
-            return self.fold_pieces(base, oldest, newest.seqno());
-        }
-        self.fold_chain(base, Chain::reversed)
-    }
-
-    /// Goes back from behind the operand `oldest` of the key kept to the operand `newest`, and folds
-    /// what lies between onto `value`, if that is a base, piece by piece.
-    fn fold_pieces(
-        &mut self,
-        mut base: Option<EntryKind>,
-        oldest: SeqNo,
-        newest: SeqNo,
-    ) -> Result<(), C::Error> {
-        self.chain.clear();
-        let mut is_whole = false;
-        while !is_whole {
-            self.merged.retreat()?;
-            let entry = self.merged.entry().filter(|entry| entry.key == self.key);
-            // What a source has gained meanwhile is newer than what the read sees.
-            let Some(entry) = entry.filter(|entry| entry.seqno() <= newest) else { break };
-            if entry.seqno() < oldest {
-                continue;
-            }
-            is_whole = entry.seqno() == newest;
-            self.chain.push(entry.trailer, entry.value);
-            if is_whole || self.chain.size() > FOLD_SIZE_MAX {
-                self.fold_chain(base, Chain::in_order)?;
-                self.chain.clear();
-                base = Some(EntryKind::Put);
-            }
-        }
-        Ok(())
-    }
-
-    /// Folds the key kept, `merged` being behind it, and comes back.
-    fn fold_back(&mut self, newest: Trailer, covered: Option<SeqNo>) -> Result<(), C::Error> {
-        self.merged.seek(&self.key, self.bound)?;
-        self.fold_ahead(newest, covered)?;
-        self.leave_key_before()
-    }
-
-    /// Applies the chain to `value`, if that is a base. `oldest_first` puts the chain in that order.
-    fn fold_chain(
-        &mut self,
-        base: Option<EntryKind>,
-        oldest_first: fn(&Chain) -> Vec<&[u8]>,
-    ) -> Result<(), C::Error> {
-        let Some(fold) = &self.fold.0 else { return Ok(()) };
-        let base = base.map(|kind| (kind, &self.value[..]));
-        match fold.fold(&self.key, base, &oldest_first(&self.chain)) {
-            Ok(value) => {
-                self.value = value;
-                Ok(())
-            }
-            Err(error) => {
-                self.place = Place::Unfolded;
-                Err(error)
-            }
-        }
-    }
-
     /// Finds out how many rows, that on which `merged` stands and those behind it in `direction`, need no
     /// decision; whether the first of them is known to be one. Its key was the last one asked of `masks`.
     fn look_ahead(&mut self, direction: Direction) -> bool {
@@ -568,13 +455,6 @@ impl<C: Cursor> VisibleCursor<C> {
         }
     }
 
-    /// Tries once more what could not be folded: the cursor goes on failing as long as that does.
-    fn fold_again(&mut self) -> Result<(), C::Error> {
-        self.place = Place::Failed;
-        self.merged.seek(&self.key, self.bound)?;
-        self.find_ahead()
-    }
-
     /// Goes to the next of the rows that need no decision.
     #[inline]
     fn go_on_simply(&mut self, direction: Direction) -> Result<(), C::Error> {
@@ -597,62 +477,6 @@ impl<C: Cursor> VisibleCursor<C> {
             self.place = Place::Failed;
         }
         result
-    }
-}
-
-/// Whether a read at `bound` finds `entry`, as a version of `key`.
-fn is_shown(entry: EntryRef<'_>, key: &[u8], covered: Option<SeqNo>, bound: SeqNo) -> bool {
-    entry.key == key && decide(entry.trailer, covered, bound) == Verdict::Shown
-}
-
-/// The trailer of what operands come to, the newest of which has this one.
-fn folded(newest: Trailer) -> Trailer {
-    Trailer::new(newest.seqno(), EntryKind::Put)
-}
-
-/// What the versions of a key, seen oldest first, come to.
-struct Newest {
-    /// The newest tombstone over the key that the read sees.
-    covered: Option<SeqNo>,
-    /// Whether operands are gathered, and not rows as they are.
-    folds: bool,
-    /// The version that the read finds, if the last one seen is it.
-    shown: Option<Trailer>,
-    /// What the operands gathered lie on.
-    base: Option<EntryKind>,
-    /// Whether the newest version that the read sees lies under the tombstone.
-    masked: bool,
-}
-
-impl Newest {
-    fn new(covered: Option<SeqNo>, folds: bool) -> Self {
-        Self { covered, folds, shown: None, base: None, masked: false }
-    }
-
-    /// Takes note of a newer version.
-    fn note(
-        &mut self,
-        entry: EntryRef<'_>,
-        bound: SeqNo,
-        value: &mut Vec<u8>,
-        operands: &mut Chain,
-    ) {
-        let verdict = decide(entry.trailer, self.covered, bound);
-        if verdict == Verdict::Unseen {
-            return;
-        }
-        self.masked = self.covered.is_some_and(|covered| covered > entry.seqno());
-        self.shown = (verdict == Verdict::Shown).then_some(entry.trailer);
-        if self.shown.is_some() && self.folds && entry.kind() == EntryKind::Merge {
-            operands.push(entry.trailer, entry.value);
-            return;
-        }
-        operands.clear();
-        value.clear();
-        self.base = self.shown.map(Trailer::kind);
-        if self.shown.is_some() {
-            value.extend_from_slice(entry.value);
-        }
     }
 }
 
