@@ -3,6 +3,7 @@
 use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
+use stratal_slab::Shared;
 use stratal_sst::{FileSource, ReadAt};
 use stratal_types::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,7 +65,15 @@ impl ReadAt for TableSource {
         self.source.read(range)
     }
 
-    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
+    fn read_into(&self, range: Range<u64>, memory: Bytes) -> io::Result<Bytes> {
+        self.source.read_into(range, memory)
+    }
+
+    fn read_kept(&self, range: Range<u64>) -> io::Result<Shared> {
+        self.source.read_kept(range)
+    }
+
+    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Shared>> {
         self.source.read_many(ranges)
     }
 }

@@ -1,12 +1,13 @@
 //! Blocks as the cache keeps them: checked once, then trusted.
 
-use std::{cmp::Ordering, hint::black_box, num::NonZeroU64, ops::Range};
+use std::{cmp::Ordering, num::NonZeroU64, ops::Range};
 
 use bytes::Bytes;
 use stratal_block::{BlockCodec, SortedBlock};
 use stratal_cache::{Pin, Resident, Slots};
 use stratal_filter::Filter;
 use stratal_simd::prefetch_value;
+use stratal_slab::Shared;
 use stratal_types::{Comparator, Direction, EntryKind, SeqNo, Trailer};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 /// A data or index block in memory.
 #[derive(Debug)]
 pub(crate) struct CachedBlock {
-    rows: SortedBlock<Bytes>,
+    rows: SortedBlock<Shared>,
     tags: NearTags,
     fences: Option<Box<Fences>>,
 }
@@ -46,7 +47,7 @@ impl NearTags {
     /// Those of most blocks of 4 KiB.
     const LEN_MAX: usize = 64;
 
-    fn of(rows: &SortedBlock<Bytes>) -> Self {
+    fn of(rows: &SortedBlock<Shared>) -> Self {
         let mut near = Self { len: 0, tags: [0; Self::LEN_MAX] };
         let tags = rows.tags();
         if let (Some(place), Ok(len)) = (near.tags.get_mut(..tags.len()), tags.len().try_into()) {
@@ -74,7 +75,7 @@ pub(crate) enum Below {
 
 impl Below {
     /// For the rows of `fences`.
-    fn new(fences: &SortedBlock<Bytes>) -> Self {
+    fn new(fences: &SortedBlock<Shared>) -> Self {
         let len = fences.len();
         let is_upper = fences.value(0).is_some_and(|value| PartitionFence::decode(value).is_some());
         if is_upper {
@@ -109,7 +110,7 @@ impl Fences {
 
 impl CachedBlock {
     /// Checks `plain`. A block without rows is refused: a writer never makes one.
-    pub(crate) fn parse(plain: Bytes) -> Result<Self, stratal_block::Error> {
+    pub(crate) fn parse(plain: Shared) -> Result<Self, stratal_block::Error> {
         let rows = SortedBlock::parse(plain)?;
         if rows.is_empty() {
             let what = "a table's block has no rows";
@@ -168,7 +169,7 @@ impl CachedBlock {
         }
     }
 
-    pub(crate) fn rows(&self) -> &SortedBlock<Bytes> {
+    pub(crate) fn rows(&self) -> &SortedBlock<Shared> {
         &self.rows
     }
 
@@ -275,11 +276,11 @@ impl CachedBlock {
         Some(row)
     }
 
-    /// Loads the count of references that a value of this block adds to, and waits for none of it: it
-    /// lies by itself, and would be waited for when the value is found.
+    /// Asks for the count of references that a value of this block adds to: it lies by itself, and would
+    /// be waited for when the value is found.
     #[inline]
     pub(crate) fn touch_count(&self) {
-        black_box(self.rows.get_ref().is_unique());
+        self.rows.get_ref().touch_count();
     }
 
     /// The key of row `i`, copied.

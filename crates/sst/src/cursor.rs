@@ -2,6 +2,7 @@ use std::{cmp::Ordering::Less, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedPlace};
+use stratal_slab::Shared;
 use stratal_types::{Cursor, Direction, EntryDigest, EntryKind, EntryRef, KindSet, SeqNo};
 
 use crate::{
@@ -88,12 +89,12 @@ impl TableCursor {
 
     /// The rows of the block on whose first it stands.
     #[inline]
-    pub(crate) fn rows_from_first(&self) -> Option<&SortedBlock<Bytes>> {
+    pub(crate) fn rows_from_first(&self) -> Option<&SortedBlock<Shared>> {
         self.inside().map(CachedBlock::rows).filter(|rows| self.row.row(rows) == Some(0))
     }
 
     /// The same, and where the block begins in the file.
-    pub(crate) fn first_of_block(&self) -> Option<(&SortedBlock<Bytes>, u64)> {
+    pub(crate) fn first_of_block(&self) -> Option<(&SortedBlock<Shared>, u64)> {
         let rows = self.rows_from_first()?;
         Some((rows, self.index.handle(&self.table).ok()?.offset))
     }
@@ -127,7 +128,7 @@ impl TableCursor {
     }
 
     /// The rows of the block whose fence the index stands on, loaded if they are not, and a place in it.
-    fn load(&mut self) -> Result<(&SortedBlock<Bytes>, &mut SortedPlace), Error> {
+    fn load(&mut self) -> Result<(&SortedBlock<Shared>, &mut SortedPlace), Error> {
         let at = self.index.place().ok_or(Error::CursorFailed)?;
         if self.loaded.as_ref().is_none_or(|(before, _)| *before != at) {
             // Gives back the memory of what was read ahead, in which the next piece may have a place.

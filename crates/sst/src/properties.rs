@@ -87,6 +87,9 @@ const NUMBERS: usize = 23;
 const USER_PREFIX: &str = "user.";
 
 impl Properties {
+    /// What [`compression`](Self::compression) is where there is none.
+    pub(crate) const NOT_COMPRESSED: &str = "none";
+
     /// Properties before the first entry.
     pub(crate) fn new() -> Self {
         Self { seqno_min: SeqNo::MAX.get(), ..Self::default() }

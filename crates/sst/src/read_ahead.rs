@@ -4,6 +4,7 @@ use std::{mem, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::Outcome;
+use stratal_slab::Shared;
 use stratal_types::Direction;
 
 use crate::{Error, Table, block::CachedBlock, handle::BlockHandle, index::IndexCursor};
@@ -236,12 +237,12 @@ impl BlockReader {
         }
         // What cannot be read ahead is no reason to fail: this block may be all that is wanted.
         let (stored, keeps) = match self.read_ahead(handle) {
-            Some(stored) => (stored, is_for_cache),
+            Some(stored) => (Shared::from(stored), is_for_cache),
             None => (table.read_block(handle)?, false),
         };
         let (block, outcome) = table.parse_data_block(handle, &stored, keeps)?;
         if self.scan.cache == CacheUse::Bypass && outcome == Outcome::Clean {
-            self.stored = Some((handle, stored));
+            self.stored = Some((handle, stored.into_bytes()));
         }
         Ok(block)
     }

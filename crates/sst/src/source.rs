@@ -3,6 +3,7 @@ use std::{fmt::Debug, io, ops::Range, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use stratal_archive::ArchiveHeader;
 use stratal_fs::{File, Fs, OpenFiles, ReadPart, ReopenedFile};
+use stratal_slab::{Buffer, Shared};
 
 use crate::handle::BlockHandle;
 
@@ -33,7 +34,17 @@ pub trait ReadAt: Debug + Send + Sync {
         self.read(range)
     }
 
-    /// The bytes of each of `ranges`, as [`read`](Self::read) gives them.
+    /// The bytes of `range`, as [`read`](Self::read) gives them, for who will keep them, and read here and
+    /// there in all that is kept: a source that copies them anyway puts them into a [`Buffer`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn read_kept(&self, range: Range<u64>) -> io::Result<Shared> {
+        self.read(range).map(Shared::from)
+    }
+
+    /// The bytes of each of `ranges`, as [`read_kept`](Self::read_kept) gives them.
     ///
     /// For reads that are wanted together. Ranges that are near one another were made one before: a
     /// source need not look for such, and should have all of them under way at once if it can. This
@@ -42,8 +53,8 @@ pub trait ReadAt: Debug + Send + Sync {
     /// # Errors
     ///
     /// The first that a range fails with.
-    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
-        ranges.iter().map(|range| self.read(range.clone())).collect()
+    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Shared>> {
+        ranges.iter().map(|range| self.read_kept(range.clone())).collect()
     }
 }
 
@@ -121,6 +132,13 @@ impl ReadAt for FileSource {
         Ok(bytes.into())
     }
 
+    fn read_kept(&self, range: Range<u64>) -> io::Result<Shared> {
+        let (start, end) = checked_range(&range, self.len)?;
+        let mut bytes = Buffer::new(end - start);
+        self.with_file(|file| file.read_exact_at(&mut bytes, range.start))?;
+        Ok(bytes.share())
+    }
+
     fn read_into(&self, range: Range<u64>, memory: Bytes) -> io::Result<Bytes> {
         let (start, end) = checked_range(&range, self.len)?;
         match memory.try_into_mut() {
@@ -133,17 +151,17 @@ impl ReadAt for FileSource {
         }
     }
 
-    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
+    fn read_many(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Shared>> {
         let buf = |range| {
             let (start, end) = checked_range(range, self.len)?;
-            Ok(vec![0; end - start])
+            Ok(Buffer::new(end - start))
         };
         let mut bufs = ranges.iter().map(buf).collect::<io::Result<Vec<_>>>()?;
         let parts = ranges.iter().zip(&mut bufs);
         let mut parts: Vec<_> =
             parts.map(|(range, buf)| ReadPart { offset: range.start, buf }).collect();
         self.with_file(|file| file.read_exact_each(&mut parts))?;
-        Ok(bufs.into_iter().map(Bytes::from).collect())
+        Ok(bufs.into_iter().map(Buffer::share).collect())
     }
 }
 
@@ -167,8 +185,8 @@ impl Tail {
 
     /// The bytes of `range`, if it has them all: a copy, so that a block that is kept does not keep
     /// the whole tail with it.
-    pub(crate) fn copy(&self, range: Range<u64>) -> Option<Bytes> {
-        self.slice(&range).map(Bytes::copy_from_slice)
+    pub(crate) fn copy(&self, range: Range<u64>) -> Option<Shared> {
+        self.slice(&range).map(|bytes| Buffer::copy_of(bytes).share())
     }
 
     fn slice(&self, range: &Range<u64>) -> Option<&[u8]> {
@@ -194,13 +212,11 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// The bytes of the block at `handle`, out of those of this piece, which has it.
-    pub(crate) fn slice(&self, bytes: &Bytes, handle: BlockHandle) -> Bytes {
+    pub(crate) fn slice(&self, bytes: &Shared, handle: BlockHandle) -> Shared {
         let start = usize::try_from(handle.offset.saturating_sub(self.range.start)).ok();
         let end = start.and_then(|start| start.checked_add(handle.len as usize));
-        match start.zip(end) {
-            Some((start, end)) if end <= bytes.len() => bytes.slice(start..end),
-            _ => Bytes::new(),
-        }
+        let part = start.zip(end).and_then(|(start, end)| bytes.get(start..end));
+        part.map(|part| bytes.part(part)).unwrap_or_default()
     }
 }
 

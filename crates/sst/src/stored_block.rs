@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use stratal_block::SortedBlock;
+use stratal_slab::Shared;
 use stratal_types::{BlockCursor, BlockFacts, Cursor, EntryKind, SeqNo, Trailer};
 
 use crate::{Error, Table, TableCursor, handle::BlockHandle};
@@ -13,7 +14,7 @@ pub struct StoredBlock<'a> {
     pub(crate) table: &'a Table,
     pub(crate) handle: BlockHandle,
     pub(crate) stored: &'a Bytes,
-    pub(crate) rows: &'a SortedBlock<Bytes>,
+    pub(crate) rows: &'a SortedBlock<Shared>,
 }
 
 impl StoredBlock<'_> {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use stratal_archive::{Half, Part, Toc, TocEntry};
 use stratal_block::{BlockCodec, BlockContext, BlockSpec, Outcome};
 use stratal_cache::{FileId, Pin};
+use stratal_slab::Shared;
 use stratal_types::{
     Comparator, Counter, EntryKind, Fragments, KeyRange, PrefixExtractor, SeqNo, Trailer, key_hash,
 };
@@ -574,8 +575,8 @@ impl Table {
     }
 
     /// The block at `handle` as it is stored.
-    pub(crate) fn read_block(&self, handle: BlockHandle) -> Result<Bytes, Error> {
-        self.inner.read_block(handle)
+    pub(crate) fn read_block(&self, handle: BlockHandle) -> Result<Shared, Error> {
+        self.inner.read_block(handle, TableBlock::Data)
     }
 
     /// The data block that is stored as `stored`, and whether that was intact. If it is one that `keeps`
@@ -583,7 +584,7 @@ impl Table {
     pub(crate) fn parse_data_block(
         &self,
         handle: BlockHandle,
-        stored: &Bytes,
+        stored: &Shared,
         keeps: bool,
     ) -> Result<(CachedBlock, Outcome), Error> {
         self.inner.parse_data_block(handle, stored, keeps)
@@ -647,10 +648,10 @@ impl Table {
         handle: BlockHandle,
         kind: TableBlock,
     ) -> Result<(Bytes, bool), Error> {
-        let stored = self.inner.read_block(handle)?;
+        let stored = self.inner.read_block(handle, kind)?;
         let (plain, outcome) = self.inner.decode_block(handle, kind, &stored)?;
         let id = kind.id(self.inner.toc.header.uid, handle.ordinal);
-        Ok((plain, is_damaged(id, &stored, outcome)))
+        Ok((plain.into_bytes(), is_damaged(id, &stored, outcome)))
     }
 }
 
@@ -663,11 +664,15 @@ pub(crate) fn section_handle(entry: &TocEntry, ordinal: u64) -> Result<BlockHand
 }
 
 pub(crate) fn parse_sorted(
-    plain: Bytes,
+    plain: impl Into<Shared>,
     kind: TableBlock,
     offset: u64,
 ) -> Result<CachedBlock, Error> {
-    CachedBlock::parse(plain).map_err(|source| Error::Block { kind: kind.name(), offset, source })
+    CachedBlock::parse(plain.into()).map_err(|source| Error::Block {
+        kind: kind.name(),
+        offset,
+        source,
+    })
 }
 
 pub(crate) fn read(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Bytes, Error> {

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedCursor};
 use stratal_simd::Simd;
+use stratal_slab::Shared;
 use stratal_types::sync::{
     OnceLock,
     atomic::{AtomicU32, Ordering},
@@ -47,7 +47,7 @@ impl LazyHeads {
     }
 
     /// Makes them, for a block that will be searched.
-    pub(crate) fn make(&self, rows: &SortedBlock<Bytes>) {
+    pub(crate) fn make(&self, rows: &SortedBlock<Shared>) {
         self.heads.get_or_init(|| FenceHeads::of(rows));
     }
 
@@ -55,7 +55,7 @@ impl LazyHeads {
     /// those that cannot be told from `key` by their heads. All rows before are before it, and all
     /// behind are behind. `None` while there are no heads.
     #[inline]
-    pub(crate) fn search(&self, rows: &SortedBlock<Bytes>, key: &[u8]) -> Option<Range<usize>> {
+    pub(crate) fn search(&self, rows: &SortedBlock<Shared>, key: &[u8]) -> Option<Range<usize>> {
         if let Some(heads) = self.heads.get() {
             return Some(heads.search(key));
         }
@@ -70,7 +70,7 @@ impl FenceHeads {
     /// Heads that are looked at together: some lines side by side, which come at once.
     const GROUP_LEN: usize = 64;
 
-    fn of(rows: &SortedBlock<Bytes>) -> Self {
+    fn of(rows: &SortedBlock<Shared>) -> Self {
         let mut cursor = SortedCursor::new(rows.clone());
         cursor.seek_to_last();
         let last = cursor.entry().map_or(Vec::new(), |entry| entry.key.to_vec());
@@ -143,6 +143,7 @@ fn head_of(rest: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use stratal_block::{SortedBlockBuilder, SortedBlockOptions};
     use stratal_testkit::{KeyShape, Rng, sorted_keys};
     use stratal_types::{EntryKind, SeqNo, Trailer};
@@ -157,7 +158,7 @@ mod tests {
         }
         let mut bytes = Vec::new();
         builder.finish_into(&mut bytes);
-        let rows = SortedBlock::parse(Bytes::from(bytes)).unwrap();
+        let rows = SortedBlock::parse(Shared::from(Bytes::from(bytes))).unwrap();
         let heads = FenceHeads::of(&rows);
         for probe in probes {
             let expected = rows.seek(probe, SeqNo::MAX);

@@ -98,7 +98,7 @@ mod tests {
         }
         let mut bytes = Vec::new();
         builder.finish_into(&mut bytes);
-        CachedBlock::parse(Bytes::from(bytes)).unwrap().with_fences(true)
+        CachedBlock::parse(Bytes::from(bytes).into()).unwrap().with_fences(true)
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stratal_archive::{SectionTag, Toc, TocEntry};
-use stratal_block::{BlockCodec, BlockContext, BlockSpec, Dictionary, FileKey, Outcome};
+use stratal_block::{BlockCodec, BlockContext, BlockSpec, Dictionary, FileKey, Outcome, Payload};
 use stratal_cache::{CacheKey, FileId, Pin, Priority, Resident, Slots};
 use stratal_filter::{Filter, Retrieval};
+use stratal_slab::{Buffer, Shared};
 use stratal_types::{Counter, Fragments, SeqNo, sync::OnceLock};
 
-use super::{parse_sorted, pinned::Leases, read, section_handle};
+use super::{parse_sorted, pinned::Leases, section_handle};
 use crate::{
     Error, Properties, ReadAt, TableContext,
     block::{CachedBlock, CachedDictionary, CachedFilter},
@@ -363,7 +364,8 @@ impl Inner {
         let kind = TableBlock::Data;
         let slot = fences.and_then(|(fences, row)| Some((fences.blocks()?, row)));
         self.get_or_load(slot, (kind, handle.offset), || {
-            parse_sorted(self.open_block(handle, kind)?, kind, handle.offset)
+            let stored = self.read_block(handle, kind)?;
+            self.parse_data_block(handle, &stored, false).map(|(block, _)| block)
         })
     }
 
@@ -462,19 +464,29 @@ impl Inner {
     }
 
     pub(super) fn open_block(&self, handle: BlockHandle, kind: TableBlock) -> Result<Bytes, Error> {
-        let stored = self.read_block(handle)?;
-        self.decode_block(handle, kind, &stored).map(|(plain, _)| plain)
+        let stored = self.read_block(handle, kind)?;
+        self.decode_block(handle, kind, &stored).map(|(plain, _)| plain.into_bytes())
     }
 
-    /// A block's bytes as they are stored.
-    pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Bytes, Error> {
+    /// A block's bytes as they are stored, where they can stay unless they are to be decompressed.
+    pub(super) fn read_block(
+        &self,
+        handle: BlockHandle,
+        kind: TableBlock,
+    ) -> Result<Shared, Error> {
         if handle.range().end > self.source.len() {
             return Err(beyond_the_end(handle.offset));
         }
-        let stored = match self.tail.as_ref().and_then(|tail| tail.copy(handle.range())) {
-            Some(stored) => stored,
-            None => read(self.source.as_ref(), handle.offset, handle.len.into())?,
+        let (range, offset, len) = (handle.range(), handle.offset, handle.len.into());
+        let in_tail = self.tail.as_ref().and_then(|tail| tail.copy(range.clone()));
+        let is_compressed =
+            kind == TableBlock::Data && self.properties.compression != Properties::NOT_COMPRESSED;
+        let stored = match in_tail {
+            Some(stored) => Ok(stored),
+            None if is_compressed => self.source.read(range).map(Shared::from),
+            None => self.source.read_kept(range),
         };
+        let stored = stored.map_err(|source| Error::Read { offset, len, source })?;
         self.ctx.metrics.add(Counter::BytesRead, handle.len.into());
         Ok(stored)
     }
@@ -482,13 +494,13 @@ impl Inner {
     pub(super) fn parse_data_block(
         &self,
         handle: BlockHandle,
-        stored: &Bytes,
+        stored: &Shared,
         keeps: bool,
     ) -> Result<(CachedBlock, Outcome), Error> {
         let kind = TableBlock::Data;
         let (mut plain, outcome) = self.decode_block(handle, kind, stored)?;
-        if keeps && !plain.is_unique() {
-            plain = Bytes::copy_from_slice(&plain);
+        if keeps && stored.as_ptr_range().contains(&plain.as_ptr()) {
+            plain = Buffer::copy_of(&plain).share();
         }
         Ok((parse_sorted(plain, kind, handle.offset)?, outcome))
     }
@@ -499,36 +511,36 @@ impl Inner {
         &self,
         handle: BlockHandle,
         kind: TableBlock,
-        stored: &Bytes,
-    ) -> Result<(Bytes, Outcome), Error> {
+        stored: &Shared,
+    ) -> Result<(Shared, Outcome), Error> {
         self.ctx.metrics.add(Counter::BlocksRead, 1);
         let id = kind.id(self.toc.header.uid, handle.ordinal);
         let damage = |source| Error::Block { kind: kind.name(), offset: handle.offset, source };
         let dictionary;
-        let opened = if kind == TableBlock::Data && self.has_dictionary {
+        let (payload, outcome) = if kind == TableBlock::Data && self.has_dictionary {
             match self.dictionary() {
                 Ok(found) => {
                     dictionary = found;
-                    dictionary.0.open(id, stored).map_err(damage)?
+                    dictionary.0.open_with(id, stored, Buffer::new).map_err(damage)?
                 }
                 Err(error @ Error::Read { .. }) => return Err(error),
                 // It is lost; a block that does not shrink does without.
-                Err(error) => match self.codec.open(id, stored) {
+                Err(error) => match self.codec.open_with(id, stored, Buffer::new) {
                     Err(stratal_block::Error::MissingDictionary { .. }) => return Err(error),
                     opened => opened.map_err(damage)?,
                 },
             }
         } else {
-            self.codec.open(id, stored).map_err(damage)?
+            self.codec.open_with(id, stored, Buffer::new).map_err(damage)?
         };
-        if opened.outcome == Outcome::Healed {
+        if outcome == Outcome::Healed {
             self.ctx.metrics.add(Counter::BlocksHealed, 1);
         }
-        let plain = match opened.payload {
-            std::borrow::Cow::Borrowed(plain) => stored.slice_ref(plain),
-            std::borrow::Cow::Owned(plain) => plain.into(),
+        let plain = match payload {
+            Payload::Lent(plain) => stored.part(plain),
+            Payload::Made(plain) => plain.share(),
         };
-        Ok((plain, opened.outcome))
+        Ok((plain, outcome))
     }
 
     pub(super) fn cache_key(&self, kind: TableBlock, offset: u64) -> CacheKey {

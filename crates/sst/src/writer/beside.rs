@@ -6,7 +6,7 @@ use stratal_block::Compression;
 
 use super::{TableWriter, check_len};
 use crate::{
-    Error,
+    Error, Properties,
     handle::BlockHandle,
     index::{Partition, PartitionFence},
     locator::LocatorBuilder,
@@ -152,7 +152,7 @@ impl<W: io::Write> TableWriter<W> {
 /// As `--compression` of the command takes it.
 pub(super) fn compression_name(compression: Compression) -> String {
     match compression {
-        Compression::None => "none".to_owned(),
+        Compression::None => Properties::NOT_COMPRESSED.to_owned(),
         Compression::Lz4 => "lz4".to_owned(),
         Compression::Zstd { level } => format!("zstd:{level}"),
         other => format!("{other:?}"),

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use bytes::Bytes;
 use stratal_block::SortedCursor;
+use stratal_slab::Shared;
 use stratal_types::{Counter, FileUid, key_hash};
 
 use super::{TableWriter, Unfenced, beside::compression_name};
@@ -18,7 +18,7 @@ pub(super) struct CarryState {
     carried_len: u64,
     /// Bytes that blocks lack because they were ended early for it.
     lacking_len: u64,
-    rows: Option<SortedCursor<Bytes>>,
+    rows: Option<SortedCursor<Shared>>,
 }
 
 /// Blocks that are ended early lack, beyond one block, at most this part of what was taken over.
