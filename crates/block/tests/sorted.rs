@@ -234,11 +234,18 @@ fn probe(
     let twins: Vec<_> = Simd::all().map(|simd| block.clone().with_simd(simd)).collect();
     for block in &twins {
         assert_eq!(block.find(key, key_hash(key), bound), found, "{key:?} at {bound}");
-        if block.has_tags() {
-            let (tags, hash) = (block.tags().to_vec(), key_hash(key));
-            assert_eq!(block.find_by_tags(&tags, key, hash, bound), found, "{key:?} at {bound}");
-            let first = block.first_tagged(&tags, hash);
+        assert_eq!(block.front().is_some(), block.has_tags());
+        if let Some(front) = block.front().map(<[u8]>::to_vec) {
+            let hash = key_hash(key);
+            let first = block.first_tagged(&front, hash);
             assert!(found.is_none_or(|found| first.is_some_and(|first| first <= found)));
+            let by_front = |first| block.find_tagged(first, &front, key, hash, bound);
+            assert_eq!(first.and_then(by_front), found, "{key:?} at {bound}");
+        }
+        if let Some(found) = found {
+            let (trailer, at) = block.version(found).unwrap();
+            assert_eq!(Some(trailer), block.trailer(found));
+            assert_eq!(block.as_bytes().get(at), block.value(found));
         }
     }
 
@@ -306,17 +313,23 @@ fn exercise(bytes: &[u8], probe: &[u8]) {
         let _: Option<Trailer> = block.trailer(i);
         block.prefetch_columns(i);
         block.prefetch_row(i);
+        let value = block.version(i).map(|(_, at)| block.as_bytes().get(at).unwrap());
+        assert_eq!(value, block.value(i));
     }
     assert!(len <= bytes.len() + block.len());
     for key in [probe, &key] {
         for bound in [SeqNo::MAX, SeqNo::from(3), SeqNo::ZERO] {
             let found = block.find(key, key_hash(key), bound);
             assert!(found.is_none_or(|i| i < block.len() && block.key_eq(i, key)));
-            // Whatever tags are given.
-            for tags in [block.tags(), key_hash(key).to_le_bytes().as_slice().repeat(9).as_slice()]
-            {
-                let found = block.find_by_tags(tags, key, key_hash(key), bound);
-                assert!(found.is_none_or(|i| i < block.len() && block.key_eq(i, key)));
+            // Whatever front is given, and whatever row.
+            let hash = key_hash(key);
+            let made = hash.to_le_bytes().as_slice().repeat(9);
+            for front in [block.front().unwrap_or_default(), &made] {
+                let first = block.first_tagged(front, hash);
+                for first in [first.unwrap_or(0), block.len(), usize::MAX] {
+                    let found = block.find_tagged(first, front, key, hash, bound);
+                    assert!(found.is_none_or(|i| i < block.len()));
+                }
             }
             assert!(block.seek(key, bound) <= block.len());
             assert!(block.seek_by(key, bound, &Reverse, &mut vec![]) <= block.len());

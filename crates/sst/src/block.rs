@@ -20,16 +20,16 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct CachedBlock {
     rows: SortedBlock<Shared>,
-    tags: NearTags,
+    front: NearFront,
     fences: Option<Box<Fences>>,
 }
 
-/// The tags of a block, beside where it lies, so that a lookup knows which row it wants before
-/// anything of the block has come from memory. None if there are more than a line of them.
+/// The [front](SortedBlock::front) of a block, beside where it lies, so that a lookup knows which row it
+/// wants before anything of the block has come from memory. None if it is longer than a line.
 #[derive(Debug)]
-struct NearTags {
+struct NearFront {
     len: u8,
-    tags: [u8; Self::LEN_MAX],
+    bytes: [u8; Self::LEN_MAX],
 }
 
 /// What a block has beside its rows if these are fences.
@@ -43,24 +43,25 @@ struct Fences {
     below: Below,
 }
 
-impl NearTags {
-    /// Those of most blocks of 4 KiB.
+impl NearFront {
+    /// That of most blocks of 4 KiB is shorter.
     const LEN_MAX: usize = 64;
 
     fn of(rows: &SortedBlock<Shared>) -> Self {
-        let mut near = Self { len: 0, tags: [0; Self::LEN_MAX] };
-        let tags = rows.tags();
-        if let (Some(place), Ok(len)) = (near.tags.get_mut(..tags.len()), tags.len().try_into()) {
-            place.copy_from_slice(tags);
+        let mut near = Self { len: 0, bytes: [0; Self::LEN_MAX] };
+        let front = rows.front().unwrap_or_default();
+        if let (Some(place), Ok(len)) = (near.bytes.get_mut(..front.len()), front.len().try_into())
+        {
+            place.copy_from_slice(front);
             near.len = len;
         }
         near
     }
 
-    /// `None` if there are none here.
+    /// `None` if there is none here.
     #[inline]
     fn get(&self) -> Option<&[u8]> {
-        self.tags.get(..self.len.into()).filter(|tags| !tags.is_empty())
+        self.bytes.get(..self.len.into()).filter(|front| !front.is_empty())
     }
 }
 
@@ -116,7 +117,7 @@ impl CachedBlock {
             let what = "a table's block has no rows";
             return Err(stratal_block::Error::Malformed { what, offset: 0 });
         }
-        Ok(Self { tags: NearTags::of(&rows), rows, fences: None })
+        Ok(Self { front: NearFront::of(&rows), rows, fences: None })
     }
 
     /// As one of fences, which will be searched often, in bytewise order or not.
@@ -248,17 +249,47 @@ impl CachedBlock {
     }
 
     /// Row `i`, which the block has.
+    #[inline]
     pub(crate) fn version(&self, i: usize) -> Version {
-        Version { trailer: self.trailer(i), value: self.value(i) }
+        let absent = || (Trailer::new(SeqNo::ZERO, EntryKind::Put), 0..0);
+        let (trailer, at) = self.rows.version(i).unwrap_or_else(absent);
+        let value = if at.is_empty() { Bytes::new() } else { self.rows.get_ref().slice(at) };
+        Version { trailer, value }
     }
 
     /// The row of the newest version of `key` below `bound`, as [`SortedBlock::find`].
+    ///
+    /// What that looks at, and what [`version`](Self::version) does, is on its way from memory before
+    /// the first of it is waited for.
     #[inline]
     pub(crate) fn find(&self, key: &[u8], hash: u64, bound: SeqNo) -> Option<usize> {
-        match self.tags.get() {
-            Some(tags) => self.rows.find_by_tags(tags, key, hash, bound),
+        let first = self.prefetch_columns(hash);
+        if let Some(first) = first {
+            self.rows.prefetch_row(first);
+        }
+        self.touch_count();
+        self.find_from(first, key, hash, bound)
+    }
+
+    /// [`find`](Self::find), told what [`prefetch_columns`](Self::prefetch_columns) said.
+    #[inline]
+    pub(crate) fn find_from(
+        &self,
+        first: Option<usize>,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+    ) -> Option<usize> {
+        match self.front() {
+            Some(front) => self.rows.find_tagged(first?, front, key, hash, bound),
             None => self.rows.find(key, hash, bound),
         }
+    }
+
+    /// What tells which row has a key, if the block goes by that.
+    #[inline]
+    fn front(&self) -> Option<&[u8]> {
+        self.front.get().or_else(|| self.rows.front())
     }
 
     /// Asks for what is known of the block, and waits for none of it. Who is about to search several
@@ -270,8 +301,9 @@ impl CachedBlock {
 
     /// The row that a search for a key of this hash will most likely look at. Asks for what that
     /// begins with, as [`prefetch`](Self::prefetch).
+    #[inline]
     pub(crate) fn prefetch_columns(&self, hash: u64) -> Option<usize> {
-        let row = self.rows.first_tagged(self.tags.get().unwrap_or(self.rows.tags()), hash)?;
+        let row = self.rows.first_tagged(self.front()?, hash)?;
         self.rows.prefetch_columns(row);
         Some(row)
     }
@@ -293,11 +325,6 @@ impl CachedBlock {
     /// The trailer of row `i`, which the block has.
     pub(crate) fn trailer(&self, i: usize) -> Trailer {
         self.rows.trailer(i).unwrap_or(Trailer::new(SeqNo::ZERO, EntryKind::Put))
-    }
-
-    /// The value of row `i`, which the block has, sharing its memory.
-    pub(crate) fn value(&self, i: usize) -> Bytes {
-        self.share(self.rows.value(i).unwrap_or_default())
     }
 
     /// `part` of this block's bytes, sharing their memory.

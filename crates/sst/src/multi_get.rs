@@ -143,6 +143,10 @@ impl Table {
         self.resident_places(batch, keys, stored_bound, &pin, &mut places, missed)?;
         for place in &mut places {
             place.row = place.block.prefetch_columns(place.hash);
+        }
+        // A load that is not waited for, but that the processor does not forget either before it has
+        // come: of those there are only so many under way as there are in the instructions it looks at.
+        for place in &places {
             place.block.touch_count();
         }
         for Place { block, row, .. } in &places {
@@ -150,9 +154,9 @@ impl Table {
                 block.rows().prefetch_row(*row);
             }
         }
-        for Place { key: at, hash, fences, fence, block, .. } in places {
+        for Place { key: at, hash, fences, fence, block, row } in places {
             let Some((&(key, _), found)) = keys.get(at).zip(found.get_mut(at)) else { continue };
-            match block.find(key, hash, stored_bound) {
+            match block.find_from(row, key, hash, stored_bound) {
                 Some(row) => *found = Some(self.seen(block.version(row))),
                 None if fences.rows().key_eq(fence, key) => {
                     missed.push(Missed { key: at, step: Step::Index });
@@ -277,18 +281,15 @@ impl Table {
         for block in &blocks {
             block.prefetch();
         }
-        for (group, block) in groups.iter().zip(&blocks) {
-            for wanted in *group {
-                if let Some(&(_, hash)) = keys.get(wanted.key) {
-                    block.prefetch_columns(hash);
-                }
-            }
-        }
-        let searched = groups.iter().zip(&blocks).flat_map(|(group, block)| {
+        let firsts = groups.iter().zip(&blocks).flat_map(|(group, block)| {
             group.iter().filter_map(move |wanted| {
                 let &(key, hash) = keys.get(wanted.key)?;
-                Some((wanted, block, block.find(key, hash, stored_bound)))
+                Some((wanted, block, (key, hash), block.prefetch_columns(hash)))
             })
+        });
+        let firsts: Vec<_> = firsts.collect();
+        let searched = firsts.into_iter().map(|(wanted, block, (key, hash), first)| {
+            (wanted, block, block.find_from(first, key, hash, stored_bound))
         });
         let searched: Vec<_> = searched.collect();
         for (wanted, block, row) in searched {

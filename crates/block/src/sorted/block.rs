@@ -1,5 +1,5 @@
 use alloc::vec::Vec;
-use core::{cmp::Ordering, fmt};
+use core::{cmp::Ordering, fmt, ops::Range};
 
 use stratal_simd::Simd;
 use stratal_types::{
@@ -139,10 +139,12 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.layout.has_tags
     }
 
-    /// The tags of all rows, in order: of each the lowest byte of its key's [`key_hash`]. None if the
-    /// block [has none](Self::has_tags).
-    pub fn tags(&self) -> &[u8] {
-        self.view().tags()
+    /// What a lookup looks at before it knows which row it wants: what all keys begin with, and then the
+    /// tags of all rows, in order: of each the lowest byte of its key's [`key_hash`]. `None` if the
+    /// block [has no tags](Self::has_tags).
+    #[inline]
+    pub fn front(&self) -> Option<&[u8]> {
+        self.has_tags().then(|| self.view().front())
     }
 
     /// Whether there is a digest of each row.
@@ -234,6 +236,15 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         Some(self.row_view(i)?.row(i).value)
     }
 
+    /// Sequence number and kind of row `i`, and where its value lies in [the bytes](Self::as_bytes).
+    #[inline]
+    pub fn version(&self, i: usize) -> Option<(Trailer, Range<usize>)> {
+        let view = self.row_view(i)?;
+        let range = self.layout.row_range(view.bytes, i);
+        let value_len = view.row_in(range.clone()).value.len();
+        Some((view.trailer(i), range.end.saturating_sub(value_len)..range.end))
+    }
+
     /// Sequence number and kind of row `i`.
     #[inline]
     pub fn trailer(&self, i: usize) -> Option<Trailer> {
@@ -268,24 +279,49 @@ impl<B: AsRef<[u8]>> SortedBlock<B> {
         self.view().find(key, key_hash, bound)
     }
 
-    /// As [`find`](Self::find) in a block that has tags, for a caller who keeps a copy of these
-    /// [`tags`](Self::tags) nearer than the block: which row it is, is then known before anything of the
-    /// block is there, and what is left to look at comes from memory at once. With other tags the
-    /// answer is another.
-    pub fn find_by_tags(
+    /// The first row that has the tag of a key with this hash: mostly that of the key. `None` if the
+    /// block has no such key.
+    ///
+    /// `front` is the block's [`front`](Self::front), or a copy: a caller who keeps one nearer than the
+    /// block knows which row it wants before anything of the block is there, and what is left to look
+    /// at comes from memory at once.
+    #[inline]
+    pub fn first_tagged(&self, front: &[u8], key_hash: u64) -> Option<usize> {
+        self.view().rows_tagged(front, key_hash).next()
+    }
+
+    /// As [`find`](Self::find), for a caller to whom [`first_tagged`](Self::first_tagged) said `first`.
+    /// With another row or front the answer is another.
+    ///
+    /// ```
+    /// use stratal_block::{SortedBlock, SortedBlockBuilder, SortedBlockOptions};
+    /// use stratal_types::{EntryKind, SeqNo, Trailer, key_hash};
+    ///
+    /// let mut builder = SortedBlockBuilder::new(SortedBlockOptions::default());
+    /// for key in ["AD/Canillo", "AD/Vila", "AE/Dubai"] {
+    ///     builder.add(key.as_bytes(), Trailer::new(SeqNo::from(1u32), EntryKind::Put), b"")?;
+    /// }
+    /// let mut bytes = Vec::new();
+    /// builder.finish_into(&mut bytes);
+    /// let block = SortedBlock::parse(&bytes[..])?;
+    ///
+    /// let front = block.front().map_or(Vec::new(), <[u8]>::to_vec);
+    /// let (key, hash) = (b"AD/Vila", key_hash(b"AD/Vila"));
+    /// let first = block.first_tagged(&front, hash).unwrap_or(block.len());
+    /// block.prefetch_row(first);
+    /// assert_eq!(block.find_tagged(first, &front, key, hash, SeqNo::MAX), Some(1));
+    /// # Ok::<(), stratal_block::Error>(())
+    /// ```
+    #[inline]
+    pub fn find_tagged(
         &self,
-        tags: &[u8],
+        first: usize,
+        front: &[u8],
         key: &[u8],
         key_hash: u64,
         bound: SeqNo,
     ) -> Option<usize> {
-        self.view().find_by_tags(tags, key, key_hash, bound)
-    }
-
-    /// The first row that has the tag of a key with this hash: mostly the one that
-    /// [`find_by_tags`](Self::find_by_tags) finds.
-    pub fn first_tagged(&self, tags: &[u8], key_hash: u64) -> Option<usize> {
-        self.view().rows_tagged(tags, key_hash).next()
+        self.view().find_tagged(first, front, key, key_hash, bound)
     }
 
     /// Asks for what a search looks at to see whether row `i` has its key, but for the row, and waits

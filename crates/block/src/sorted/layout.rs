@@ -284,6 +284,11 @@ impl Layout {
         start..start + if self.has_tags { self.count() } else { 0 }
     }
 
+    /// Prefix and tags.
+    pub(super) const fn front(&self) -> Range<usize> {
+        self.prefix().start..self.tags().end
+    }
+
     pub(super) const fn starts(&self) -> Range<usize> {
         let len = self.groups as usize * start_width(self.count) as usize;
         let start = self.tags().end;

@@ -118,7 +118,12 @@ impl<'a> View<'a> {
     /// Takes a key apart; `None` if it does not begin with the block's prefix.
     #[inline]
     pub(super) fn target<'k>(&self, key: &'k [u8]) -> Option<Target<'k>> {
-        let prefix = self.prefix();
+        self.target_behind(self.prefix(), key)
+    }
+
+    /// The same, where `prefix` is the block's.
+    #[inline]
+    fn target_behind<'k>(&self, prefix: &[u8], key: &'k [u8]) -> Option<Target<'k>> {
         let (start, rest) = key.split_at_checked(prefix.len())?;
         if !same_bytes(start, prefix) {
             return None;
@@ -223,7 +228,9 @@ impl<'a> View<'a> {
 
     pub(super) fn find(&self, key: &[u8], key_hash: u64, bound: SeqNo) -> Option<usize> {
         if self.layout.has_tags {
-            return self.find_by_tags(self.tags(), key, key_hash, bound);
+            let front = self.front();
+            let first = self.rows_tagged(front, key_hash).next()?;
+            return self.find_tagged(first, front, key, key_hash, bound);
         }
         let target = self.target(key)?;
         let first = if self.layout.head_width > 0 {
@@ -234,17 +241,23 @@ impl<'a> View<'a> {
         self.visible_from(first, &target, bound)
     }
 
-    /// [`find`](Self::find) by these tags.
-    pub(super) fn find_by_tags(
+    /// [`find`](Self::find) by this front, in which `first` is the first row with the key's tag.
+    pub(super) fn find_tagged(
         &self,
-        tags: &[u8],
+        first: usize,
+        front: &[u8],
         key: &[u8],
         key_hash: u64,
         bound: SeqNo,
     ) -> Option<usize> {
-        let mut rows = self.rows_tagged(tags, key_hash);
-        let target = self.target(key)?;
-        let first = rows.find(|&i| self.key_is(i, &target))?;
+        let (prefix, _) = self.split_front(front);
+        let target = self.target_behind(prefix, key)?;
+        let is_row = |&i: &usize| i < self.count() && self.key_is(i, &target);
+        let first = if is_row(&first) {
+            first
+        } else {
+            self.rows_tagged(front, key_hash).skip_while(|&i| i <= first).find(is_row)?
+        };
         if self.seqno(first).is_visible_at(bound) {
             return Some(first);
         }
@@ -260,14 +273,23 @@ impl<'a> View<'a> {
     }
 
     /// Asks for what tells whether row `i` has a key, and where it is.
+    #[inline]
     pub(super) fn prefetch_columns(&self, i: usize) {
-        prefetch(self.bytes, self.layout.prefix().start);
-        prefetch(self.bytes, self.layout.head_at(i));
-        prefetch(self.bytes, self.layout.offset_at(i));
-        prefetch(self.bytes, self.layout.seqno_at(i));
+        let layout = self.layout;
+        // A line that nobody looks at would be waited for in place of one that somebody does.
+        if layout.head_width > 0 {
+            prefetch(self.bytes, layout.head_at(i));
+        }
+        if layout.offset_width > 0 {
+            prefetch(self.bytes, layout.offset_at(i));
+        }
+        if layout.seqno_width > 0 {
+            prefetch(self.bytes, layout.seqno_at(i));
+        }
     }
 
     /// Asks for row `i`.
+    #[inline]
     pub(super) fn prefetch_row(&self, i: usize) {
         let row = self.layout.row_range(self.bytes, i);
         // Two lines, where it goes over the end of one.
@@ -306,14 +328,21 @@ impl<'a> View<'a> {
     }
 
     #[inline]
-    pub(super) fn tags(&self) -> &'a [u8] {
-        self.bytes.get(self.layout.tags()).unwrap_or_default()
+    pub(super) fn front(&self) -> &'a [u8] {
+        self.bytes.get(self.layout.front()).unwrap_or_default()
     }
 
-    /// The rows with the tag of this hash.
+    /// Prefix and tags.
     #[inline]
-    pub(super) fn rows_tagged<'t>(&self, tags: &'t [u8], key_hash: u64) -> Matches<'t> {
+    fn split_front<'t>(&self, front: &'t [u8]) -> (&'t [u8], &'t [u8]) {
+        front.split_at_checked(self.layout.prefix_len.into()).unwrap_or((front, &[]))
+    }
+
+    /// The rows with the tag of this hash, by this front.
+    #[inline]
+    pub(super) fn rows_tagged<'t>(&self, front: &'t [u8], key_hash: u64) -> Matches<'t> {
         let [tag, ..] = key_hash.to_le_bytes();
+        let (_, tags) = self.split_front(front);
         self.layout.simd.match_u8(tags.get(..self.count()).unwrap_or(tags), tag)
     }
 

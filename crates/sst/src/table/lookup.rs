@@ -194,7 +194,6 @@ impl Table {
             let Some(block) = self.resident_block(fences, row, pin) else {
                 return Resident::Wanted(Step::Block { partition, row });
             };
-            block.touch_count();
             if let Some(found) = block.find(key, hash, bound) {
                 return Resident::Found(Some(block.version(found)));
             }
