@@ -119,6 +119,8 @@ pub(crate) struct Inner {
     pub(crate) work: Work,
     /// Held by whoever creates or drops keyspaces.
     pub(crate) naming: Mutex<()>,
+    /// By how many steps the threads that flush and merge go behind others.
+    pub(crate) background_nice: u8,
     /// Held across a merge.
     pub(crate) compacting: Mutex<()>,
     /// Who helps with a compaction that somebody waits for.

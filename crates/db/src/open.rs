@@ -81,6 +81,7 @@ pub(crate) fn open(builder: &Builder) -> Result<Database, Error> {
         naming: Mutex::new(()),
         compacting: Mutex::new(()),
         helpers: builder.helpers(),
+        background_nice: builder.background_nice,
         retiring: Mutex::new(()),
         floor: AtomicU64::new(store.version().wal_floor),
         memory: WriteMemory::new(builder.memory_budget, trees.write_buffer_len()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use stratal_engine::StrategyOptions;
-use stratal_fs::FileKind;
+use stratal_fs::{FileKind, lower_priority};
 use stratal_types::sync::{
     Arc, Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, Ordering},
@@ -262,8 +262,14 @@ impl Threads {
         inner.work.want(Role::Flush);
         inner.work.want(Role::Merge);
         Self(vec![
-            run(|inner| inner.keep_at(Role::Flush, Inner::flush_one)),
-            run(|inner| inner.keep_at(Role::Merge, Inner::compact_one)),
+            run(|inner| {
+                lower_priority(inner.background_nice);
+                inner.keep_at(Role::Flush, Inner::flush_one);
+            }),
+            run(|inner| {
+                lower_priority(inner.background_nice);
+                inner.keep_at(Role::Merge, Inner::compact_one);
+            }),
             run(Inner::keep_log),
             run(Inner::keep_ahead),
         ])

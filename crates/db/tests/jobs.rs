@@ -188,3 +188,30 @@ fn writers_are_slowed_and_not_stopped_while_flushes_are_behind() {
     database.set_background_write_rate(0);
     database.close().unwrap();
 }
+
+/// Nobody else in this process is lowered by as much.
+#[test]
+#[cfg(target_os = "linux")]
+fn flushes_and_merges_go_behind_others_if_they_are_told_to() {
+    let niceness = |thread: &std::path::Path| -> Option<i32> {
+        let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
+    };
+    let own = niceness("/proc/thread-self".as_ref()).unwrap();
+    let lowered = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        threads.filter(|thread| niceness(&thread.as_ref().unwrap().path()) == Some(own + 7)).count()
+    };
+    let database = builder(&Arc::new(MemFs::new())).background_nice(7).open().unwrap();
+    write(&database, "default");
+    database.flush().unwrap();
+    check(&database);
+    // Both begin on their own time.
+    for _ in 0..5_000 {
+        if lowered() < 2 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert_eq!(lowered(), 2);
+    database.close().unwrap();
+}

@@ -62,6 +62,7 @@ mod rate_limiter;
 mod byte_budget;
 mod handles;
 mod open_files;
+mod priority;
 pub mod sim_fs;
 #[cfg(all(test, loom))]
 mod interleavings;
@@ -72,6 +73,7 @@ pub use lock::{Lock, LockMode};
 pub use mem_fs::MemFs;
 pub use new_file::{Abandoned, NewFile};
 pub use open_files::{FileReplaced, HeldPlace, OpenFileStats, OpenFiles, ReopenedFile};
+pub use priority::lower_priority;
 pub use rate_limiter::{Origin, RateLimiter, Signal, Timer};
 pub use sim_fs::{CrashPolicy, SimFs};
 pub use std_fs::StdFs;

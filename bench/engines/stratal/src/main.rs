@@ -39,6 +39,7 @@ impl Engine for Stratal {
         let db = Database::builder(dir.join("db"))
             .memory_budget(2 * o.cache_bytes)
             .tree_options(tree_options(o)?)
+            .background_nice(u8::try_from(o.args.num("nice", 0))?)
             .open()?;
         let ks = db.keyspace("t", KeyspaceOptions::default())?;
         // Without a log there is no such thing as this engine; the nearest is one that buffers.
