@@ -1,9 +1,10 @@
 //! Sorted rows straight into tables, past the memtables.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use stratal_compaction::plan::Job;
 use stratal_fs::Origin;
+use stratal_merge::Fold;
 use stratal_sst::TableSetWriter;
 use stratal_types::{
     EntryDigest, EntryKind, EntryRef, Fragments, KEY_LEN_MAX, KeyRange, OutputCutter, Piece,
@@ -128,7 +129,9 @@ impl<'a> Ingestion<'a> {
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put), and [`Error::NoOperator`].
+    /// As [`put`](Self::put), and [`Error::NoOperator`]. [`Error::Operator`] if the operand makes no sense
+    /// on its own and `key` is a prefix that was [excised](Self::excise_prefix), in an order in which it
+    /// is the last key of it: then it is folded here and now.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<(), Error> {
         self.tree.folding.needed()?;
         check_len("operand", operand.len(), 0, VALUE_LEN_MAX)?;
@@ -224,13 +227,23 @@ impl<'a> Ingestion<'a> {
     }
 
     fn add(&mut self, key: &[u8], kind: EntryKind, value: &[u8]) -> Result<(), Error> {
-        let entry = EntryRef::new(key, Trailer::new(SeqNo::ZERO, kind), value);
-        let digest = self.tree.takes_digests().then(|| EntryDigest::of(entry));
         self.go_on(|ingestion| {
             check_len("key", key.len(), 1, KEY_LEN_MAX)?;
             ingestion.check_order(key)?;
             ingestion.delete_last_excised(Some(key))?;
-            ingestion.last_excised.pop_front_if(|last| last == key);
+            let is_excised = ingestion.last_excised.pop_front_if(|last| last == key).is_some();
+            // The row stands in the place of the delete, so that it has to hide what is older.
+            let (kind, value) = match kind {
+                EntryKind::WeakDelete if is_excised => (EntryKind::Delete, Cow::Borrowed(value)),
+                EntryKind::Merge if is_excised => {
+                    let value = ingestion.tree.folding.fold(key, None, &[value])?;
+                    check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
+                    (EntryKind::Put, Cow::Owned(value))
+                }
+                kind => (kind, Cow::Borrowed(value)),
+            };
+            let entry = EntryRef::new(key, Trailer::new(SeqNo::ZERO, kind), &value);
+            let digest = ingestion.tree.takes_digests().then(|| EntryDigest::of(entry));
             ingestion.write(entry, digest)?;
             ingestion.rows += 1;
             Ok(())

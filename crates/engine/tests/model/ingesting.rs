@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use stratal_engine::{Error, IngestSummary, Ingestion, Operation, ReadyTables, Store, Tree};
+use stratal_engine::{
+    Error, IngestSummary, Ingestion, MergeOperator, Operation, ReadyTables, Store, Tree,
+};
 use stratal_fs::NewFile;
 use stratal_sst::{TableContext, TableWriter};
 use stratal_testkit::Rng;
@@ -34,15 +36,18 @@ impl Brought {
         self.ranges.is_empty() && self.of_prefix.is_empty() && self.rows.is_empty()
     }
 
-    /// As a scan of changes tells it: ranges that meet are one, and rows come behind them.
-    fn operations(&self, order: &dyn Comparator) -> Vec<Operation> {
+    /// As a scan of changes tells it: ranges that meet are one, and rows come behind them. A row on the last
+    /// key of the prefix stands for its delete, too.
+    fn operations(&self, order: &dyn Comparator, operator: &dyn MergeOperator) -> Vec<Operation> {
         let mut ranges = self.ranges.clone();
         let mut rows = self.rows.clone();
         for operation in &self.of_prefix {
             match operation {
                 Operation::DeleteRange { from, to } => ranges.push((from.clone(), to.clone())),
-                last if rows.iter().any(|row| key_of(row) == key_of(last)) => {}
-                last => rows.push(last.clone()),
+                last => match rows.iter_mut().find(|row| key_of(row) == key_of(last)) {
+                    Some(row) => *row = over_nothing(row, operator),
+                    None => rows.push(last.clone()),
+                },
             }
         }
         ranges.sort_by(|a, b| order.compare(&a.0, &b.0));
@@ -97,6 +102,18 @@ impl Brought {
     }
 }
 
+/// What says the same as `row` where nothing is left under it.
+fn over_nothing(row: &Operation, operator: &dyn MergeOperator) -> Operation {
+    match row {
+        Operation::WeakDelete { key } => Operation::Delete { key: key.clone() },
+        Operation::Merge { key, operand } => {
+            let value = operator.full(key, None, &[operand]).expect("it was ingested");
+            Operation::Put { key: key.clone(), value }
+        }
+        row => row.clone(),
+    }
+}
+
 fn key_of(operation: &Operation) -> &[u8] {
     match operation {
         Operation::Put { key, .. }
@@ -141,7 +158,8 @@ impl Subject<'_> {
         });
         kinds.for_each(|kind| self.counts.add(kind));
         brought.ranges.iter().for_each(|_| self.counts.add("excise"));
-        let operations = brought.operations(self.world.comparator.as_ref());
+        let operations =
+            brought.operations(self.world.comparator.as_ref(), self.world.operator.as_ref());
         self.log.push_back(Logged { first, operations, is_ingested: true });
         self.marks.push((now + 1, self.store().clock().visible()));
     }

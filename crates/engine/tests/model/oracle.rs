@@ -160,7 +160,23 @@ impl<'w> Oracle<'w> {
             brought.of_prefix = self.apply(&Change::DeletePrefix { prefix: prefix.to_vec() });
             brought.prefix = Some(prefix.to_vec()).filter(|_| !brought.of_prefix.is_empty());
         }
-        brought.rows = rows.iter().flat_map(|row| self.apply(row)).collect();
+        let last = brought.of_prefix.iter().find_map(|operation| match operation {
+            Operation::Delete { key } => Some(key.clone()),
+            _ => None,
+        });
+        for row in rows {
+            // Folded when it is given, which is refused if it cannot be.
+            let refused = match row {
+                Change::Merge { key, operand } if last.as_ref() == self.world.keys.get(*key) => {
+                    let name = &self.world.keys[*key];
+                    let folded = self.world.operator.full(name, None, &[operand]);
+                    folded.is_err().then_some(*key)
+                }
+                _ => None,
+            };
+            let row = refused.map_or_else(|| row.clone(), |key| Change::Delete { key });
+            brought.rows.extend(self.apply(&row));
+        }
         brought
     }
 

@@ -378,6 +378,34 @@ fn prefixes_are_excised_in_every_order_and_rows_stand_around_their_ends() {
     }
 }
 
+/// An operand is not folded onto what was excised, and a weak delete takes away more than one put.
+#[test]
+fn a_row_on_the_last_key_of_an_excised_prefix_hides_what_is_older() {
+    let cases: [(Step, Option<&[u8]>); 3] = [
+        (|ingestion| ingestion.merge(b"b", b"new"), Some(b"new")),
+        (|ingestion| ingestion.weak_delete(b"b"), None),
+        (|ingestion| ingestion.delete(b"b"), None),
+    ];
+    for comparator in ["bytewise", "reverse"] {
+        for (number, (step, expected)) in cases.iter().enumerate() {
+            let context = format!("{comparator}, case {number}");
+            let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
+            let tree = open_tree(&store, comparator, leveled()).unwrap();
+            let get = || tree.get(b"b").unwrap();
+            tree.put(b"b", b"oldest").unwrap();
+            tree.flush().unwrap();
+            tree.put(b"b", b"old").unwrap();
+            let mut ingestion = tree.ingestion();
+            ingestion.excise_prefix(b"b").unwrap();
+            step(&mut ingestion).unwrap();
+            assert_eq!(ingestion.finish().unwrap().rows, 1, "{context}");
+            assert_eq!(get().as_deref(), *expected, "{context}");
+            tree.compact(true).unwrap();
+            assert_eq!(get().as_deref(), *expected, "{context}, merged");
+        }
+    }
+}
+
 #[test]
 fn ingested_numbers_are_zeroed_once_and_never_meet() {
     let (_fs, tree) = tree_of(leveled());
