@@ -226,9 +226,10 @@ fn what_was_there_before_counts_from_when_it_began_to_matter() {
     told.pass(1_000_000);
     tree.set_ttl(Some(TTL)).unwrap();
     told.pass(63_999);
-    flush(&tree, 20..21);
-    tree.compact(true).unwrap();
-    assert_eq!((rows(&tree), tree.plan()), (11, None));
+    flush(&tree, 5..6);
+    // All of them are judged, for the tables overlap.
+    assert!(tree.compact(true).unwrap().written_len > 0);
+    assert_eq!((rows(&tree), tree.plan()), (10, None));
     told.pass(16_001);
     tree.compact(false).unwrap();
     assert_eq!(rows(&tree), 1);
@@ -237,7 +238,7 @@ fn what_was_there_before_counts_from_when_it_began_to_matter() {
     tree.set_ttl(None).unwrap();
     told.pass(1_000_000);
     tree.compact(true).unwrap();
-    tree.put(&key(5), b"1").unwrap();
+    tree.put(&key(6), b"1").unwrap();
     tree.flush().unwrap();
     tree.compact(true).unwrap();
     assert_eq!(rows(&tree), 2);
