@@ -10,6 +10,7 @@ use crate::support::{Counted, context, forward, write_model};
 use bytes::Bytes;
 use stratal_archive::TAIL_LEN;
 use stratal_block::Compression;
+use stratal_cache::Cache;
 use stratal_fs::{Access, Fs, MemFs};
 use stratal_sst::{
     CacheUse, Error, FileSource, ReadAhead, ReadAt, Scan, Table, TableContext, TableCursor,
@@ -222,6 +223,24 @@ fn a_scanner_reads_large_pieces_past_the_cache() {
         assert_eq!(reads.len() as u64, table.properties().data_blocks);
         assert_eq!(cache.stats().entries, before.entries, "nothing has been put in or taken out");
         assert!(cache.stats().hits + cache.stats().misses < before.hits + before.misses + 10);
+    }
+}
+
+#[test]
+fn a_long_scan_keeps_little_in_a_full_cache() {
+    let (ctx, file, _) = table_of(80_000);
+    let ctx = TableContext { cache: Arc::new(Cache::new(4 << 20)), ..ctx };
+    for way in [Way::On, Way::Back] {
+        let source = Counted::new(&file);
+        let table = Table::open(&ctx, source.clone()).unwrap();
+        assert!((0..80_000).step_by(20).all(|i| table.get(&key(i)).unwrap().is_some()));
+        source.take();
+        let before = ctx.cache.stats();
+        assert!(before.used > before.capacity / 8 * 7, "it is full: {before:?}");
+        let reads = go_through(&source, &mut table.cursor(), way);
+        let begun = ctx.cache.stats().misses - before.misses;
+        assert!(begun < 64 && table.properties().data_blocks > 2000, "{way:?}: {begun} blocks");
+        assert!(reads.len() < 128, "{way:?}: {:?}", lengths(&reads));
     }
 }
 
