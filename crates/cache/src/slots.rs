@@ -235,13 +235,17 @@ impl Shown {
         Verdict::Hidden
     }
 
-    /// Empties the slot if it shows the value.
-    pub(crate) fn vanish(&self) {
+    /// Empties the slot if it shows the value, and lets it remember `when`.
+    pub(crate) fn vanish(&self, when: usize) {
         let Some(place) = self.place() else { return };
         let mut found = place.load(Ordering::Relaxed);
         while self.is_in(found) {
-            let empty = word::empty(word::NEVER);
-            match place.compare_exchange(found, empty, Ordering::AcqRel, Ordering::Relaxed) {
+            match place.compare_exchange(
+                found,
+                word::empty(when),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => break,
                 Err(other) => found = other,
             }
@@ -264,7 +268,7 @@ impl Shown {
 impl Drop for Shown {
     fn drop(&mut self) {
         let pin = Pin::new();
-        self.vanish();
+        self.vanish(word::NEVER);
         // Before the count of this one goes.
         pin.retire(Arc::clone(&self.value));
     }
