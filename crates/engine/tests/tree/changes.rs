@@ -346,7 +346,8 @@ fn a_scan_holds_no_more_than_it_may() {
         });
         println!("{memory_len} bytes: {} at most, {} windows", used.bytes_max, found.1);
         assert_eq!(found.0, 100_000);
-        assert!(used.bytes_max < memory_len as u64 + 300_000, "{memory_len}: {used:?}");
+        // Twenty tables keep the memory of a piece each.
+        assert!(used.bytes_max < memory_len as u64 + 400_000, "{memory_len}: {used:?}");
         let len = 100_000 * (3 * size_of::<Change>() + 12 + 100);
         assert!(found.1 <= (4 * len / (3 * memory_len) + 1) as u64, "{found:?}");
     }

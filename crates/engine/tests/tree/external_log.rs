@@ -212,7 +212,7 @@ fn workload(fs: &SimFs, seed: u64) -> Vec<State> {
     let mut owner = Owner::open(Arc::new(fs.clone()), seed, small(&mut rng)).unwrap();
     let mut reference = Reference::new("bytewise");
     let mut states = vec![State { rows: Vec::new(), synced_at: Some(fs.op_count()) }];
-    for _ in 0..60 {
+    for _ in 0..90 {
         // Large enough that memtables are sealed in between.
         for _ in 0..=rng.index(8) {
             let mut operations = Vec::new();

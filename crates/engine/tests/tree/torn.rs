@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -15,9 +15,12 @@ use stratal_types::{Comparator, SeqNo};
 
 use crate::support::store_context;
 
-/// Bytewise, unless it is told to panic.
-#[derive(Debug, Default)]
-struct Fragile(Arc<AtomicBool>);
+/// Bytewise, for so many comparisons; then it panics.
+#[derive(Debug)]
+struct Fragile(Arc<AtomicUsize>);
+
+/// More than there are.
+const FOR_EVER: usize = usize::MAX;
 
 impl Comparator for Fragile {
     fn name(&self) -> &'static str {
@@ -25,15 +28,17 @@ impl Comparator for Fragile {
     }
 
     fn compare(&self, a: &[u8], b: &[u8]) -> Order {
-        assert!(!self.0.load(Ordering::Relaxed), "told to panic");
+        let one_less = |left: usize| left.checked_sub(usize::from(left < FOR_EVER));
+        let is_left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        assert!(is_left, "told to panic");
         a.cmp(b)
     }
 }
 
-fn open(fs: &Arc<MemFs>, seed: u64, panics: &Arc<AtomicBool>) -> (Arc<Store>, [Arc<Tree>; 2]) {
+fn open(fs: &Arc<MemFs>, seed: u64, lasts: &Arc<AtomicUsize>) -> (Arc<Store>, [Arc<Tree>; 2]) {
     let mut context = store_context(fs.clone(), seed);
-    let panics = Arc::clone(panics);
-    context.comparators = Arc::new(move |_| Some(Arc::new(Fragile(Arc::clone(&panics))) as _));
+    let lasts = Arc::clone(lasts);
+    context.comparators = Arc::new(move |_| Some(Arc::new(Fragile(Arc::clone(&lasts))) as _));
     let (store, _) = Store::open(context).unwrap();
     let trees = ["one", "two"].map(|name| {
         let known = store.version().tree_named(name).map(|tree| tree.id);
@@ -46,24 +51,24 @@ fn open(fs: &Arc<MemFs>, seed: u64, panics: &Arc<AtomicBool>) -> (Arc<Store>, [A
 #[test]
 fn half_of_a_batch_is_never_seen_and_never_durable() {
     let fs = Arc::new(MemFs::new());
-    let panics: Arc<AtomicBool> = Arc::default();
-    let (store, [one, two]) = open(&fs, 1, &panics);
+    let lasts = Arc::new(AtomicUsize::new(FOR_EVER));
+    let (store, [one, two]) = open(&fs, 1, &lasts);
     one.put(b"before", b"1").unwrap();
     one.flush().unwrap();
     one.put(b"waiting", b"1").unwrap();
 
-    // Keys are compared every few puts, when a node is sorted. A single change happens or does not.
-    let all_or_nothing = |panics_too: bool| {
-        panics.store(panics_too, Ordering::Relaxed);
+    // A put compares a key or more. A single change happens or does not.
+    let all_or_nothing = |comparisons: usize| {
+        lasts.store(comparisons, Ordering::Relaxed);
         let put = |i: u32| catch_unwind(AssertUnwindSafe(|| two.put(&i.to_le_bytes(), b"1")));
         let done = (0..40).take_while(|i| put(*i).is_ok()).count();
-        panics.store(false, Ordering::Relaxed);
+        lasts.store(FOR_EVER, Ordering::Relaxed);
         done
     };
-    let done = all_or_nothing(true);
+    let done = all_or_nothing(30);
     assert!((1..40).contains(&done), "{done} puts before a panic");
     assert_eq!(two.len().unwrap(), done as u64);
-    assert_eq!(all_or_nothing(false), 40);
+    assert_eq!(all_or_nothing(FOR_EVER), 40);
     two.delete_range(&[0], &[255; 5]).unwrap();
     two.put(b"after", b"1").unwrap();
 
@@ -71,9 +76,9 @@ fn half_of_a_batch_is_never_seen_and_never_durable() {
     for i in 0..40u32 {
         batch.put(i.to_le_bytes(), "1");
     }
-    panics.store(true, Ordering::Relaxed);
+    lasts.store(30, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| one.write(&batch))).is_err());
-    panics.store(false, Ordering::Relaxed);
+    lasts.store(FOR_EVER, Ordering::Relaxed);
     let torn = |written: Result<SeqNo, Error>| assert!(matches!(written, Err(Error::Torn)));
     torn(one.put(b"later", b"1"));
     torn(two.put(b"later", b"1"));
@@ -91,7 +96,7 @@ fn half_of_a_batch_is_never_seen_and_never_durable() {
 
     drop((one, two));
     Arc::into_inner(store).unwrap().close().unwrap();
-    let (_store, [one, two]) = open(&fs, 2, &panics);
+    let (_store, [one, two]) = open(&fs, 2, &lasts);
     assert_eq!(seen(&one), [b"before".to_vec()], "what was in memory is the caller's to repeat");
     one.put(b"a", b"1").unwrap();
     two.put(b"a", b"1").unwrap();
