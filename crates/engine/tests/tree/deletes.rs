@@ -236,8 +236,10 @@ fn seeks_under_held_history(count: u64, by: By) {
     }
     bed.tree.compact(true).unwrap();
     // The tables at the ends of the deleted keys hold newer rows: they are entered, and searched by the
-    // numbers of their blocks.
-    check_middle_within(12, &bed, count, by, "the same beside newer rows");
+    // numbers of their blocks. In the block where newer rows begin the others are stepped over, of which
+    // there may be two hundred here.
+    let times = if by == By::Blocks { 12 } else { 60 };
+    check_middle_within(times, &bed, count, by, "the same beside newer rows");
     let stats = bed.tree.stats();
     let entries: u64 = stats.levels.iter().map(|level| level.entries).sum();
     assert!(entries > count, "nothing was collected: {stats:?}");
@@ -255,7 +257,12 @@ fn seeks_under_held_history(count: u64, by: By) {
     let reads: Vec<Read> = (0..32)
         .flat_map(|at| [seek(from + at, middle), seek_back(middle - 1 - at, from - 1)])
         .collect();
-    by.check_within(12, "a row amid the deleted", bed.cost(None, &reads), bed.cost(None, &clean));
+    by.check_within(
+        times,
+        "a row amid the deleted",
+        bed.cost(None, &reads),
+        bed.cost(None, &clean),
+    );
 }
 
 fn seeks_after_point_deletes(count: u64, by: By) {
