@@ -8,8 +8,8 @@
 //! What holds:
 //!
 //! * **The budget is exact.** [`Cache::used`] is the sum of the weights of what can be got, plus
-//!   [`Cache::ENTRY_OVERHEAD`] or [`Cache::SHOWN_OVERHEAD`] for each, and does not exceed the capacity, which can be changed at
-//!   any time. What was evicted but is still in use is counted by nobody.
+//!   [`Cache::ENTRY_OVERHEAD`] or [`Cache::SHOWN_OVERHEAD`] for each, and does not exceed the capacity,
+//!   which can be changed at any time. What was evicted but is still in use is counted by nobody.
 //! * **One load at a time for each key**, or slot, shared by those who wait; a failed one is neither kept
 //!   nor shared.
 //! * **Ids are never reused** ([`FileId`]): a file that comes back under an old name or number does

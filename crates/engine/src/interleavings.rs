@@ -51,7 +51,7 @@ fn check_within(switches: usize, scenario: fn()) {
 }
 
 /// Two batches of two rows, and a reader who looks twice. Rows that come in order and a reader who asks
-/// whether a node is what it was are so many steps that three switches took longer than ten minutes.
+/// whether a node is what it was are so many steps that it did not end within five minutes with three switches.
 ///
 /// Fails if `Tree::write` publishes before the batch is applied to its end, if `publish` is relaxed, or
 /// if the load of `visible` is.
