@@ -1,12 +1,13 @@
 //! What is left to do once reads see what a job made, on several threads.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     Helpers, Tree,
     crew::{Task, do_all},
     files::TableHandle,
     view::View,
+    warming::{numbers_of, warm},
 };
 
 /// Something that whoever waits for a job waits for, and that does not depend on anything else of it.
@@ -22,18 +23,15 @@ impl Tree {
     /// replaced, of which each takes the system as long as it has pages. All of that is divided between
     /// this thread and the helpers. To be called with no lock held.
     pub(crate) fn settle_since(&self, before: Arc<View>, helpers: &Helpers) {
-        let known: HashSet<u64> = before.tables().map(|(_, table)| table.meta.number).collect();
+        let known = numbers_of(&before);
         // Handles of what was replaced go with it, and their files are given up.
         drop(before);
-        let state = self.state.load_full();
-        let new = state.view.tables().map(|(_, table)| table);
-        let new = new.filter(|table| !known.contains(&table.meta.number));
-        let warm = new.map(|table| Chore::Warm(Arc::clone(table)));
+        let new = self.tables_since(&known).into_iter().map(Chore::Warm);
         let remove = self.store.files.take_unused().into_iter().map(Chore::Remove);
 
         let mut shares: Vec<Vec<Chore>> = Vec::new();
         shares.resize_with(helpers.count.saturating_add(1), Vec::new);
-        for (at, chore) in remove.chain(warm).enumerate() {
+        for (at, chore) in remove.chain(new).enumerate() {
             let count = shares.len();
             if let Some(share) = shares.get_mut(at % count) {
                 share.push(chore);
@@ -45,8 +43,7 @@ impl Tree {
                 for chore in share {
                     match chore {
                         Chore::Remove(path) => files.remove(&path),
-                        // What fails here fails whoever reads, and is told to him.
-                        Chore::Warm(table) => drop(table.table().map(stratal_sst::Table::warm)),
+                        Chore::Warm(table) => warm(&table),
                     }
                 }
             }) as Task<()>
