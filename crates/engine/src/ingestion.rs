@@ -232,13 +232,15 @@ impl<'a> Ingestion<'a> {
             ingestion.check_order(key)?;
             ingestion.delete_last_excised(Some(key))?;
             let is_excised = ingestion.last_excised.pop_front_if(|last| last == key).is_some();
-            // The row stands in the place of the delete, so that it has to hide what is older.
+            // The row stands in the place of the delete, so that it has to hide what is older, also from a
+            // weak delete that vanishes together with it.
             let (kind, value) = match kind {
+                EntryKind::Put if is_excised => (EntryKind::PutOverDelete, Cow::Borrowed(value)),
                 EntryKind::WeakDelete if is_excised => (EntryKind::Delete, Cow::Borrowed(value)),
                 EntryKind::Merge if is_excised => {
                     let value = ingestion.tree.folding.fold(key, None, &[value])?;
                     check_len("value", value.len(), 0, VALUE_LEN_MAX)?;
-                    (EntryKind::Put, Cow::Owned(value))
+                    (EntryKind::PutOverDelete, Cow::Owned(value))
                 }
                 kind => (kind, Cow::Borrowed(value)),
             };

@@ -93,6 +93,20 @@ fn a_tree_answers_as_the_model_does() {
     assert!(all.counts.total() > 100_000 && all.counts.changes() > 50_000, "{all}");
 }
 
+/// What long runs found, in as few steps as show it.
+#[test]
+fn histories_that_once_went_wrong_agree_with_the_model() {
+    let cases = [
+        // An operand, or a weak delete, where an excise of a prefix deletes its last key.
+        "70000043:4000:3587-3588,3590",
+        // A weak delete of a put that stands there.
+        "120000143:4000:2011,2034,2036,2068",
+    ];
+    for case in cases {
+        println!("{}", run::run(&case.parse().unwrap()));
+    }
+}
+
 /// `STRATAL_SOAK_SECS` says for how long, `STRATAL_SOAK_SEED` where to begin.
 #[test]
 #[ignore = "runs as long as it is told to"]

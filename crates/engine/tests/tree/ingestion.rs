@@ -407,6 +407,44 @@ fn a_row_on_the_last_key_of_an_excised_prefix_hides_what_is_older() {
 }
 
 #[test]
+fn a_weak_delete_of_a_row_on_the_last_key_of_an_excised_prefix_uncovers_nothing() {
+    let cases: [Step; 2] =
+        [|ingestion| ingestion.put(b"b", b"new"), |ingestion| ingestion.merge(b"b", b"new")];
+    for comparator in ["bytewise", "reverse"] {
+        for (number, step) in cases.iter().enumerate() {
+            let (store, _) = open_store(Arc::new(MemFs::new()), 1).unwrap();
+            let tree = open_tree(&store, comparator, leveled()).unwrap();
+            tree.put(b"b", b"oldest").unwrap();
+            tree.flush().unwrap();
+            let tables = || {
+                let version = tree.version();
+                let tables = version.tables().map(|(place, table)| (table.number, place.level));
+                tables.collect::<BTreeSet<(u64, u32)>>().into_iter().collect::<Vec<_>>()
+            };
+            let merge = |of: &[(u64, u32)], level| {
+                let numbers: Vec<u64> = of.iter().map(|(number, _)| *number).collect();
+                tree.run(&tree.plan_tables(&numbers, level).unwrap()).unwrap();
+            };
+            merge(&tables(), 3);
+            let mut ingestion = tree.ingestion();
+            ingestion.excise_prefix(b"b").unwrap();
+            step(&mut ingestion).unwrap();
+            ingestion.finish().unwrap();
+            assert_eq!(tree.get(b"b").unwrap().as_deref(), Some(&b"new"[..]));
+            tree.write(WriteBatch::new().weak_delete(b"b")).unwrap();
+            tree.flush().unwrap();
+            // The weak delete meets its put without what both lie over.
+            let all = tables();
+            assert_eq!((all.len(), all[0].1, all[2].1), (3, 3, 0), "{all:?}");
+            merge(&all[1..], 2);
+            assert_eq!(tree.get(b"b").unwrap(), None, "{comparator}, case {number}");
+            tree.compact(true).unwrap();
+            assert_eq!(tree.get(b"b").unwrap(), None, "{comparator}, case {number}, merged");
+        }
+    }
+}
+
+#[test]
 fn ingested_numbers_are_zeroed_once_and_never_meet() {
     let (_fs, tree) = tree_of(leveled());
     for round in 0..4 {
