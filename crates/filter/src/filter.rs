@@ -1,5 +1,7 @@
 use core::{fmt, num::NonZeroU64};
 
+use stratal_simd::prefetch_value;
+
 use crate::{
     Error, FilterKind, Membership,
     header::{Answers, Body, Header, Lines},
@@ -77,7 +79,7 @@ impl<B: AsRef<[u8]>> Filter<B> {
         }
     }
 
-    /// Loads what a probe for `hash` would read, and waits for none of it.
+    /// Asks for what a probe for `hash` would read, and waits for none of it.
     ///
     /// Who is about to probe several filters that are larger than the processor's caches does so for
     /// each of them first: what they read is then on its way at once.
@@ -85,10 +87,11 @@ impl<B: AsRef<[u8]>> Filter<B> {
     pub fn prefetch(&self, hash: u64) {
         match &self.header.body {
             Body::BlockedBloom(in_lines) => {
-                let line = self.lines().get(line::index_of(hash, in_lines.count));
-                core::hint::black_box(line.and_then(|line| line.first().copied()));
+                if let Some(line) = self.lines().get(line::index_of(hash, in_lines.count)) {
+                    prefetch_value(line);
+                }
             }
-            Body::Ribbon(_, shape) => shape.touch(self.bytes.as_ref(), hash),
+            Body::Ribbon(_, shape) => shape.prefetch(self.bytes.as_ref(), hash),
         }
     }
 

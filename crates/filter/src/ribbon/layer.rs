@@ -1,3 +1,5 @@
+use stratal_simd::prefetch;
+
 use super::{Columns, WINDOW_ROWS, add_up};
 
 /// Starts that share a threshold.
@@ -68,19 +70,19 @@ impl Layer {
         })
     }
 
-    /// Loads what is read for a start: its threshold, and the ends of its window, which is no longer
+    /// Asks for what is read for a start: its threshold, and the ends of its window, which is no longer
     /// than two lines of a cache.
     #[inline]
-    pub(crate) fn touch(self, bytes: &[u8], start: usize, columns: usize) {
+    pub(crate) fn prefetch(self, bytes: &[u8], start: usize, columns: usize) {
         let rows_at = usize_of(self.rows_at) + start * columns;
         let ends = [
             usize_of(self.thresholds_at) + start / BYTE_STARTS,
             rows_at,
             rows_at + WINDOW_ROWS * columns - 1,
         ];
-        let loaded = ends.map(|at| bytes.get(at).copied().unwrap_or(0));
-        // The sum is of no use, but for it the bytes have to be there.
-        core::hint::black_box(loaded.into_iter().fold(0, |sum, byte| sum ^ byte));
+        for at in ends {
+            prefetch(bytes, at);
+        }
     }
 
     /// What the equation of `mixed` adds up to in the first `COLUMNS` columns, eight of them in each

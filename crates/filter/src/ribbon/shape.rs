@@ -227,7 +227,7 @@ impl Shape {
     ) {
         for (hashes, answers) in hashes.chunks(AT_ONCE).zip(answers.chunks_mut(AT_ONCE)) {
             for &hash in hashes {
-                self.touch(bytes, hash);
+                self.prefetch(bytes, hash);
             }
             for (&hash, answer) in hashes.iter().zip(answers) {
                 *answer = self.contains_in::<COLUMNS, WORDS>(bytes, hash);
@@ -235,12 +235,12 @@ impl Shape {
         }
     }
 
-    /// Loads what a probe for `hash` would most likely read, and waits for none of it.
+    /// Asks for what a probe for `hash` would most likely read, and waits for none of it.
     #[inline]
-    pub(crate) fn touch(&self, bytes: &[u8], hash: u64) {
+    pub(crate) fn prefetch(&self, bytes: &[u8], hash: u64) {
         let [first, ..] = &self.layers;
         let start = Mixed::first(hash, self.seed).start(first.starts);
-        first.touch(bytes, start, self.columns.whole.into());
+        first.prefetch(bytes, start, self.columns.whole.into());
     }
 
     /// The value that was added with `hash`.

@@ -347,9 +347,8 @@ impl Inner {
         kind: TableBlock,
     ) -> Result<CachedFilter, Error> {
         match handle.and_then(|handle| self.open_block(handle, kind)) {
-            Ok(plain) => {
-                Ok(Filter::parse(plain).map_or(CachedFilter::Unusable, CachedFilter::Usable))
-            }
+            Ok(plain) => Ok(Filter::parse(on_cache_lines(plain))
+                .map_or(CachedFilter::Unusable, CachedFilter::Usable)),
             Err(error @ Error::Read { .. }) => Err(error),
             Err(_) => Ok(CachedFilter::Unusable),
         }
@@ -552,6 +551,15 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.ctx.cache.remove_file(self.file);
     }
+}
+
+/// The bytes of a filter, where what a probe reads is one line of the processor's caches and not parts of two.
+fn on_cache_lines(plain: Bytes) -> Bytes {
+    const LINE_LEN: usize = 64;
+    if plain.as_ptr().addr().is_multiple_of(LINE_LEN) {
+        return plain;
+    }
+    Buffer::copy_of(&plain).share().into_bytes()
 }
 
 fn beyond_the_end(offset: u64) -> Error {
