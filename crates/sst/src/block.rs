@@ -146,9 +146,9 @@ impl CachedBlock {
 
     /// Asks for what is known of the data block that `row` stands for, if it is in memory: for who is
     /// about to look it up.
-    pub(crate) fn prefetch_block(&self, row: usize) {
-        let pin = Pin::new();
-        if let Some(block) = self.blocks().and_then(|blocks| blocks.peek(row, &pin)) {
+    #[inline]
+    pub(crate) fn prefetch_block(&self, row: usize, pin: &Pin) {
+        if let Some(block) = self.blocks().and_then(|blocks| blocks.peek(row, pin)) {
             block.prefetch();
         }
     }
@@ -263,6 +263,7 @@ impl CachedBlock {
     /// the first of it is waited for.
     #[inline]
     pub(crate) fn find(&self, key: &[u8], hash: u64, bound: SeqNo) -> Option<usize> {
+        self.prefetch();
         let first = self.prefetch_columns(hash);
         if let Some(first) = first {
             self.rows.prefetch_row(first);
@@ -295,6 +296,7 @@ impl CachedBlock {
     /// Asks for what is known of the block, and waits for none of it. Who is about to search several
     /// blocks does so for each of them first, then for the [columns](Self::prefetch_columns) of each,
     /// and then for the rows: they are then on their way from memory at once.
+    #[inline]
     pub(crate) fn prefetch(&self) {
         prefetch_value(self);
     }

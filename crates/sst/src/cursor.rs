@@ -2,6 +2,7 @@ use std::{cmp::Ordering::Less, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use stratal_block::{SortedBlock, SortedPlace};
+use stratal_cache::Pin;
 use stratal_slab::Shared;
 use stratal_types::{Cursor, Direction, EntryDigest, EntryKind, EntryRef, KindSet, SeqNo};
 
@@ -214,7 +215,7 @@ impl TableCursor {
                     return Ready::No;
                 }
                 if let Some((fences, row)) = self.index.fences() {
-                    fences.prefetch_block(row);
+                    fences.prefetch_block(row, &Pin::new());
                 }
                 Ready::Fence
             }

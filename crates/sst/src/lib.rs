@@ -73,6 +73,7 @@ mod stored_block;
 mod read_ahead;
 mod range;
 mod membership;
+mod guess;
 mod locator;
 mod estimate;
 mod older;

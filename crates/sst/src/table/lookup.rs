@@ -6,6 +6,7 @@ use stratal_types::SeqNo;
 use crate::{
     Error, Table, Version,
     block::{CachedBlock, CachedFilter},
+    guess,
     index::IndexCursor,
     section::TableBlock,
 };
@@ -62,6 +63,9 @@ impl ResidentFilter<'_> {
 
 impl Table {
     /// Looks `key` up where everything that it takes is in memory.
+    ///
+    /// The filter over the whole table is asked first, or if the key will rather be there, when the block's
+    /// description is on its way.
     pub(super) fn lookup_resident(
         &self,
         key: &[u8],
@@ -70,21 +74,37 @@ impl Table {
         step: Step,
         pin: &Pin,
     ) -> Result<Resident, Error> {
-        if matches!(step, Step::Filter) && !self.is_divided() && self.inner.has_filter() {
-            let Some(filter) = self.inner.resident_filter(pin) else {
-                return Ok(Resident::Wanted(step));
-            };
-            if !self.ask(filter, key, hash) {
+        let mut filter = match step {
+            Step::Filter => match self.resident_whole_filter(pin) {
+                Ok(filter) => filter,
+                Err(step) => return Ok(Resident::Wanted(step)),
+            },
+            Step::Index | Step::Block { .. } => None,
+        };
+        let lets_through = |filter: &CachedFilter| {
+            let may = self.ask(filter, key, hash);
+            guess::note(may);
+            may
+        };
+        match filter.take_if(|_| guess::is_absent()) {
+            Some(filter) if !lets_through(filter) => return Ok(Resident::Found(None)),
+            Some(_) => {}
+            None => filter.iter().for_each(|filter| filter.prefetch(hash)),
+        }
+        let (fences, partition, row) = match self.place_resident(key, hash, bound, step, pin)? {
+            Placed::At { fences, partition, row } => (fences, partition, row),
+            Placed::Nowhere => return Ok(Resident::Found(None)),
+            // It is still to be asked.
+            Placed::Wanted(_) if filter.is_some() => return Ok(Resident::Wanted(step)),
+            Placed::Wanted(step) => return Ok(Resident::Wanted(step)),
+        };
+        if let Some(filter) = filter {
+            fences.prefetch_block(row, pin);
+            if !lets_through(filter) {
                 return Ok(Resident::Found(None));
             }
         }
-        Ok(match self.place_resident(key, hash, bound, step, pin)? {
-            Placed::At { fences, partition, row } => {
-                self.find_resident((fences, partition, row), key, hash, bound, pin)
-            }
-            Placed::Nowhere => Resident::Found(None),
-            Placed::Wanted(step) => Resident::Wanted(step),
-        })
+        Ok(self.find_resident((fences, partition, row), key, hash, bound, pin))
     }
 
     /// Finds the data block in which `key` must be, if what tells it is in memory. A filter over the
@@ -191,6 +211,8 @@ impl Table {
     ) -> Resident {
         let is_last = !self.is_divided();
         while row < fences.len() {
+            // For who finds no block there, and reads it.
+            fences.rows().prefetch_row(row);
             let Some(block) = self.resident_block(fences, row, pin) else {
                 return Resident::Wanted(Step::Block { partition, row });
             };
