@@ -167,7 +167,9 @@ impl Area {
         let new_max = self.budget / NEW_PARTS;
         for _ in 0..ASKED_MAX {
             let is_new = self.new.weight > new_max || self.proved.entries.is_empty();
-            let entry = if is_new { self.new.pop()? } else { self.proved.pop()? };
+            let queue = if is_new { &mut self.new } else { &mut self.proved };
+            let entry = queue.pop()?;
+            queue.prefetch_next();
             let when = if is_new { self.evictions } else { word::NEVER };
             match entry.shown.judge(is_new, when) {
                 Verdict::Used => self.proved.push(entry),
@@ -215,6 +217,12 @@ impl Queue {
         self.weight -= u64::from(entry.weight);
         self.shrink();
         Some(entry)
+    }
+
+    /// Asks for what is looked at when the next values are asked: slots that lie anywhere.
+    fn prefetch_next(&self) {
+        const AHEAD: usize = 3;
+        self.entries.iter().take(AHEAD).for_each(|entry| entry.shown.prefetch());
     }
 
     /// That which came last.

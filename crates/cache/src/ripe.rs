@@ -10,6 +10,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use stratal_simd::prefetch_address;
+
 /// What waits to be dropped.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
@@ -40,10 +42,24 @@ impl Values {
         self.len = self.len.saturating_sub(1);
         self.places.get_mut(self.len)?.take()
     }
+
+    /// Asks for the two that are the next to go.
+    fn prefetch_last(&self) {
+        let start = self.len.saturating_sub(2);
+        let last = self.places.get(start..self.len).unwrap_or_default();
+        for value in last.iter().flatten() {
+            // Whoever drops it begins at its counts, in front of it.
+            let address = Arc::as_ptr(value).addr();
+            prefetch_address(address.saturating_sub(2 * size_of::<usize>()));
+            prefetch_address(address.saturating_add(LINE_LEN));
+        }
+    }
 }
 
 /// Values that wait at most. More that come at once go at once: they are memory that nobody counts.
 const LEN_MAX: usize = 128;
+/// Of the processor's caches.
+const LINE_LEN: usize = 64;
 
 /// Of all threads and caches.
 pub(crate) static RIPE: Ripe = Ripe::new();
@@ -62,9 +78,13 @@ impl Ripe {
         }
     }
 
-    /// Drops two values, if so many are here and nobody else is at it.
+    /// Drops two values, if so many are here and nobody else is at it, and asks for the next two.
     pub(crate) fn drop_some(&self) {
-        let some = self.0.try_lock().map(|mut values| [values.pop(), values.pop()]);
+        let some = self.0.try_lock().map(|mut values| {
+            let some = [values.pop(), values.pop()];
+            values.prefetch_last();
+            some
+        });
         // With the lock free.
         drop(some);
     }

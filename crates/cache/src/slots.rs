@@ -15,13 +15,14 @@
     reason = "a value that is found without counting references is a raw pointer"
 )]
 
-use std::{any::Any, marker::PhantomData, ptr, sync::Arc};
+use std::{marker::PhantomData, mem::ManuallyDrop, ptr, sync::Arc};
 
+use stratal_simd::prefetch_value;
 use stratal_types::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::{
     Pin, Resident,
-    ripe::RIPE,
+    ripe::{RIPE, Value},
     word::{self, Word},
 };
 
@@ -130,7 +131,11 @@ impl<T: Resident> Slots<T> {
     pub(crate) fn hide(&self, at: usize, value: &Arc<T>) -> Option<Shown> {
         let owned: Arc<T> = Arc::clone(value);
         let (index, places) = (u32::try_from(at).ok()?, &self.places);
-        (at < places.len()).then(|| Shown { places: Arc::clone(places), at: index, value: owned })
+        (at < places.len()).then(|| Shown {
+            places: Arc::clone(places),
+            at: index,
+            value: ManuallyDrop::new(owned),
+        })
     }
 
     /// Shows `value` in slot `at` until what is returned goes, and has the cache told of its uses; `None` if
@@ -177,7 +182,8 @@ impl<T> std::fmt::Debug for Slots<T> {
 pub(crate) struct Shown {
     places: Arc<Places>,
     at: u32,
-    value: Arc<dyn Any + Send + Sync>,
+    /// Taken out by `drop`.
+    value: ManuallyDrop<Value>,
 }
 
 /// How a value fares that the cache would let go of.
@@ -191,7 +197,7 @@ pub(crate) enum Verdict {
 
 impl Shown {
     /// Another owner of the value.
-    pub(crate) fn value(&self) -> Arc<dyn Any + Send + Sync> {
+    pub(crate) fn value(&self) -> Value {
         Arc::clone(&self.value)
     }
 
@@ -260,6 +266,14 @@ impl Shown {
         Arc::as_ptr(&self.value).cast_mut().cast()
     }
 
+    /// Asks for the slot, for who will [judge](Self::judge) the value soon.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        if let Some(place) = self.place() {
+            prefetch_value(place);
+        }
+    }
+
     fn is_in(&self, found: Word) -> bool {
         word::is_shown(found) && ptr::addr_eq(word::value_of(found), self.address())
     }
@@ -269,8 +283,8 @@ impl Drop for Shown {
     fn drop(&mut self) {
         let pin = Pin::new();
         self.vanish(word::NEVER);
-        // Before the count of this one goes.
-        pin.retire(Arc::clone(&self.value));
+        // SAFETY: L1: it is not looked at again, for this is the last that happens to `self`.
+        pin.retire(unsafe { ManuallyDrop::take(&mut self.value) });
     }
 }
 
