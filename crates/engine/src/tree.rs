@@ -14,7 +14,7 @@ use stratal_types::{
 
 use crate::{
     Error, KeptOptions, OperandStats, Operation, OperationRef, Snapshot, Store, TreeRange,
-    TreeSettings, TreeSpec, Ttl, WriteBatch,
+    TreeSettings, TreeSpec, WriteBatch,
     current::Current,
     entry_digests::{Applying, apply_to},
     folding::Folding,
@@ -23,6 +23,7 @@ use crate::{
     read_state::{ReadState, Sealed},
     stats::Traffic,
     stop::Stops,
+    ttl::CurrentTtl,
     view::View,
 };
 
@@ -52,8 +53,7 @@ pub struct Tree {
     /// A leaf.
     pub(crate) operands: Mutex<OperandStats>,
     pub(crate) traffic: Traffic,
-    /// For how long values are kept. A leaf.
-    pub(crate) ttl: Mutex<Option<Ttl>>,
+    pub(crate) ttl: CurrentTtl,
     /// Everything below was applied to this tree or never will be.
     pub(crate) applied: AtomicU64,
     /// As the spec says.
@@ -109,7 +109,7 @@ impl Tree {
             next_memtable: AtomicU64::new(1),
             operands: Mutex::default(),
             traffic: Traffic::default(),
-            ttl: Mutex::new(settings.ttl),
+            ttl: CurrentTtl::new(settings.ttl),
         }))
     }
 
@@ -350,7 +350,10 @@ impl Tree {
             applying.applied();
         }
         applying.done();
-        self.applied.fetch_max(seqno.get(), Ordering::AcqRel);
+        // Nobody else moves it: the caller holds the write side.
+        if seqno.get() > last {
+            self.applied.store(seqno.get(), Ordering::Release);
+        }
         self.note_time();
         Ok(())
     }

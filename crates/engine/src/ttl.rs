@@ -8,7 +8,13 @@ use stratal_compaction::{
 };
 use stratal_manifest::TimeMark;
 use stratal_merge::PointSource;
-use stratal_types::{EntryRef, SeqNo};
+use stratal_types::{
+    EntryRef, SeqNo,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{Error, Store, Tree, read_state::ReadState, source::Lookup};
 
@@ -26,6 +32,30 @@ pub struct Ttl {
     /// Since when the tree has forgotten values for their age, in milliseconds since 1970. From then on
     /// it keeps the numbers by which it knows their age.
     pub since_ms: u64,
+}
+
+/// For how long a tree keeps values. Every write asks, and waits for nobody where they are kept for ever.
+#[derive(Debug)]
+pub(crate) struct CurrentTtl {
+    is_some: AtomicBool,
+    /// A leaf.
+    ttl: Mutex<Option<Ttl>>,
+}
+
+impl CurrentTtl {
+    pub(crate) fn new(ttl: Option<Ttl>) -> Self {
+        Self { is_some: AtomicBool::new(ttl.is_some()), ttl: Mutex::new(ttl) }
+    }
+
+    pub(crate) fn get(&self) -> Option<Ttl> {
+        self.is_some.load(Ordering::Acquire).then(|| *self.ttl.lock()).flatten()
+    }
+
+    fn set(&self, ttl: Option<Ttl>) {
+        let mut place = self.ttl.lock();
+        *place = ttl;
+        self.is_some.store(ttl.is_some(), Ordering::Release);
+    }
 }
 
 impl Store {
@@ -50,7 +80,7 @@ fn ttl_ms(ttl: Duration) -> Result<u64, Error> {
 impl Tree {
     /// For how long it keeps values; `None` for ever.
     pub fn ttl(&self) -> Option<Duration> {
-        self.ttl.lock().map(|ttl| Duration::from_millis(ttl.ttl_ms))
+        self.ttl.get().map(|ttl| Duration::from_millis(ttl.ttl_ms))
     }
 
     /// Keeps values for `ttl` from now on, durably, or for ever. It counts from when a value was written
@@ -95,19 +125,19 @@ impl Tree {
     /// Nothing has changed then.
     pub fn set_ttl(&self, ttl: Option<Duration>) -> Result<(), Error> {
         let _turn = self.writer.lock();
-        let before = *self.ttl.lock();
+        let before = self.ttl.get();
         let new = ttl.map(|ttl| self.store.ttl_from_now(ttl)).transpose()?;
         let since_ms = before.map(|before| before.since_ms);
         let ttl = new.map(|ttl| Ttl { since_ms: since_ms.unwrap_or(ttl.since_ms), ..ttl });
         if ttl != before {
             // Before it is durable: what is written meanwhile keeps its number.
-            *self.ttl.lock() = before.or(ttl);
+            self.ttl.set(before.or(ttl));
             let stored = self.store.change_settings(
                 self.id,
                 |settings| settings.ttl = ttl,
-                || *self.ttl.lock() = ttl,
+                || self.ttl.set(ttl),
             );
-            stored.inspect_err(|_| *self.ttl.lock() = before)?;
+            stored.inspect_err(|_| self.ttl.set(before))?;
             self.note_time();
         }
         Ok(())
@@ -115,7 +145,7 @@ impl Tree {
 
     /// Notes what time it is at the next number, if the tree forgets for age.
     pub(crate) fn note_time(&self) {
-        let Some(Ttl { ttl_ms, .. }) = *self.ttl.lock() else { return };
+        let Some(Ttl { ttl_ms, .. }) = self.ttl.get() else { return };
         let mark =
             TimeMark { seqno: self.store.clock().next(), time_ms: (self.store.context.time)() };
         self.store.times.lock().observe(mark, ttl_ms / SHARE);
@@ -123,7 +153,7 @@ impl Tree {
 
     /// Tells a planner what is too old.
     pub(crate) fn note_ages(&self, shape: &mut Shape) {
-        let Some(ttl) = *self.ttl.lock() else { return };
+        let Some(ttl) = self.ttl.get() else { return };
         let times = self.store.times.lock();
         let late_ms = ttl.ttl_ms.saturating_add(ttl.ttl_ms / STALE_SHARE);
         shape.stale = times.older_than(late_ms, shape.now_ms);
@@ -136,7 +166,7 @@ impl Tree {
 
     /// What a job is to judge values by that begins now; `None` if they are kept for ever.
     pub(crate) fn ages(&self) -> Option<Ages> {
-        let ttl = (*self.ttl.lock())?;
+        let ttl = self.ttl.get()?;
         let now_ms = (self.store.context.time)();
         let dead = self.store.times.lock().older_than(ttl.ttl_ms, now_ms);
         let zero_is_dead = ttl.has_passed_since(now_ms);
