@@ -1,11 +1,11 @@
 //! What the cache holds of a value, and how long it protects it.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use quick_cache::{Lifecycle, Weighter};
 use stratal_types::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::{CacheKey, Lease, Slots, lease::Reservation, slots::Shown};
+use crate::{CacheKey, Lease, Slots, lease::Reservation, ripe::Value, slots::Shown};
 
 /// Something that can be kept in a [`Cache`](crate::Cache).
 ///
@@ -13,6 +13,16 @@ use crate::{CacheKey, Lease, Slots, lease::Reservation, slots::Shown};
 pub trait Resident: Any + Send + Sync {
     /// Bytes of memory the value takes, and nothing else does. Asked once, when the value enters.
     fn weight(&self) -> usize;
+
+    /// Asks the processor for what dropping the value looks at beside the value itself, and waits for none
+    /// of it: the cache says so shortly before it drops one. By default nothing.
+    fn prefetch_for_drop(&self) {}
+}
+
+impl fmt::Debug for dyn Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resident").field("weight", &self.weight()).finish_non_exhaustive()
+    }
 }
 
 impl Resident for Vec<u8> {
@@ -48,19 +58,19 @@ pub(crate) struct Held {
 /// A value, and whether a slot shows it.
 #[derive(Debug)]
 enum Owned {
-    Plain(Arc<dyn Any + Send + Sync>),
+    Plain(Value),
     Shown(Shown),
 }
 
 impl Owned {
-    fn value(&self) -> Arc<dyn Any + Send + Sync> {
+    fn value(&self) -> Value {
         match self {
             Self::Plain(value) => Arc::clone(value),
             Self::Shown(shown) => shown.value(),
         }
     }
 
-    fn into_value(self) -> Arc<dyn Any + Send + Sync> {
+    fn into_value(self) -> Value {
         match self {
             Self::Plain(value) => value,
             Self::Shown(shown) => shown.value(),
@@ -118,7 +128,8 @@ impl Held {
 
     /// The value, if it is a `T`.
     pub(crate) fn downcast<T: Resident>(self) -> Option<Arc<T>> {
-        Arc::downcast(self.value.into_value()).ok()
+        let value: Arc<dyn Any + Send + Sync> = self.value.into_value();
+        Arc::downcast(value).ok()
     }
 }
 

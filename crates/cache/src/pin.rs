@@ -47,7 +47,7 @@ mod imp {
 /// the same values are seen in the same order. What this leaves unproved is that crate's promise, L2.
 #[cfg(any(loom, shuttle))]
 mod imp {
-    use std::{any::Any, sync::Arc};
+    use crate::ripe::Value;
 
     /// While it lives, what slots show stays in memory.
     #[derive(Debug)]
@@ -61,7 +61,7 @@ mod imp {
         }
 
         #[expect(clippy::unused_self, reason = "as without a checker")]
-        pub(crate) fn retire(&self, value: Arc<dyn Any + Send + Sync>) {
+        pub(crate) fn retire(&self, value: Value) {
             std::mem::forget(value);
         }
 

@@ -5,15 +5,14 @@
 //! took that lookup five times as long as any other: it was one of a hundred, and all that a user sees of
 //! the 99th percentile. So they are laid up here, and each that joins them makes two others go.
 
-use std::{
-    any::Any,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use stratal_simd::prefetch_address;
 
+use crate::Resident;
+
 /// What waits to be dropped.
-pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+pub(crate) type Value = Arc<dyn Resident>;
 
 /// Values that can go.
 //
@@ -43,21 +42,25 @@ impl Values {
         self.places.get_mut(self.len)?.take()
     }
 
-    /// Asks for the two that are the next to go.
+    /// Asks for what dropping the next two looks at beside them, and for those that come after.
     fn prefetch_last(&self) {
-        let start = self.len.saturating_sub(2);
-        let last = self.places.get(start..self.len).unwrap_or_default();
-        for value in last.iter().flatten() {
+        let behind = self.len.saturating_sub(AT_ONCE);
+        let last = self.places.get(behind..self.len).unwrap_or_default();
+        last.iter().flatten().for_each(|value| value.prefetch_for_drop());
+        let further = self.places.get(behind.saturating_sub(AT_ONCE)..behind).unwrap_or_default();
+        for value in further.iter().flatten() {
             // Whoever drops it begins at its counts, in front of it.
-            let address = Arc::as_ptr(value).addr();
-            prefetch_address(address.saturating_sub(2 * size_of::<usize>()));
-            prefetch_address(address.saturating_add(LINE_LEN));
+            let start = Arc::as_ptr(value).addr().saturating_sub(2 * size_of::<usize>());
+            let len = size_of_val(&**value) + 2 * size_of::<usize>();
+            (0..len).step_by(LINE_LEN).for_each(|at| prefetch_address(start.saturating_add(at)));
         }
     }
 }
 
 /// Values that wait at most. More that come at once go at once: they are memory that nobody counts.
 const LEN_MAX: usize = 128;
+/// Values that go at once.
+const AT_ONCE: usize = 2;
 /// Of the processor's caches.
 const LINE_LEN: usize = 64;
 
@@ -78,10 +81,10 @@ impl Ripe {
         }
     }
 
-    /// Drops two values, if so many are here and nobody else is at it, and asks for the next two.
+    /// Drops two values, if so many are here and nobody else is at it, and asks for the next.
     pub(crate) fn drop_some(&self) {
         let some = self.0.try_lock().map(|mut values| {
-            let some = [values.pop(), values.pop()];
+            let some: [_; AT_ONCE] = std::array::from_fn(|_| values.pop());
             values.prefetch_last();
             some
         });
@@ -100,12 +103,21 @@ impl Ripe {
 mod tests {
     use super::*;
 
+    struct Watched(Arc<()>);
+
+    impl Resident for Watched {
+        fn weight(&self) -> usize {
+            0
+        }
+    }
+
     #[test]
     fn values_go_two_at_a_time_and_no_more_wait_than_may() {
-        let (ripe, watched) = (Ripe::new(), Arc::new(()));
-        let left = || Arc::strong_count(&watched) - 1;
+        let (ripe, watched) = (Ripe::new(), Watched(Arc::new(())));
+        let left = || Arc::strong_count(&watched.0) - 1;
+        let another = || Arc::new(Watched(Arc::clone(&watched.0)));
         for _ in 0..LEN_MAX + 72 {
-            ripe.add(Arc::new(Arc::clone(&watched)));
+            ripe.add(another());
         }
         assert_eq!(left(), LEN_MAX);
         ripe.drop_some();
@@ -113,7 +125,7 @@ mod tests {
         let held = ripe.0.lock().unwrap();
         ripe.drop_some();
         ripe.drop_all();
-        ripe.add(Arc::new(Arc::clone(&watched)));
+        ripe.add(another());
         assert_eq!(left(), LEN_MAX - 2, "while others are at it nothing is laid up");
         drop(held);
         ripe.drop_all();

@@ -14,12 +14,10 @@ use stratal_types::sync::{
 
 use crate::{
     Pin, Resident, Slots,
+    ripe::Value,
     slots::Shown,
     word::{self, Word},
 };
-
-/// A value of any type.
-type Value = Arc<dyn Any + Send + Sync>;
 
 /// What a slot answers to somebody who would load its value himself.
 pub(crate) enum Asked<'a, T> {
@@ -66,8 +64,11 @@ impl<T: Resident> Slots<T> {
             if let Some(turn) = SlotTurn::take(place, waiting) {
                 return Some(Asked::Mine(turn));
             }
-            if let Some(value) = waiting.wait(place).and_then(|value| Arc::downcast(value).ok()) {
-                return Some(Asked::Shared(value));
+            if let Some(value) = waiting.wait(place) {
+                let value: Arc<dyn Any + Send + Sync> = value;
+                if let Ok(value) = Arc::downcast(value) {
+                    return Some(Asked::Shared(value));
+                }
             }
         }
     }

@@ -77,6 +77,7 @@ mod tests {
         assert_eq!(times.older_than(100, 1100), 10u32.into());
         // Marks less than 50 apart were passed over, so 11 counts as as old as the next.
         assert_eq!(times.older_than(100, 1199), 12u32.into());
+        assert_eq!(times.older_than(100, 1200), 20u32.into());
         // The newest counts whatever is between.
         assert_eq!(times.older_than(100, 1201), 30u32.into());
         let marks = times.unwritten();

@@ -99,6 +99,10 @@ impl Resident for CachedBlock {
         let fences = self.fences.as_ref().map_or(0, |fences| fences.weight(self.len()));
         size_of::<Self>() + self.rows.get_ref().len() + fences
     }
+
+    fn prefetch_for_drop(&self) {
+        self.touch_count();
+    }
 }
 
 impl Fences {
