@@ -236,9 +236,9 @@ fn seeks_under_held_history(count: u64, by: By) {
     }
     bed.tree.compact(true).unwrap();
     // The tables at the ends of the deleted keys hold newer rows: they are entered, and searched by the
-    // numbers of their blocks. In the block where newer rows begin the others are stepped over, of which
+    // numbers of their blocks, and in the block where newer rows begin by the numbers of its rows, of which
     // there may be two hundred here.
-    let times = if by == By::Blocks { 12 } else { 60 };
+    let times = if by == By::Blocks { 12 } else { 30 };
     check_middle_within(times, &bed, count, by, "the same beside newer rows");
     let stats = bed.tree.stats();
     let entries: u64 = stats.levels.iter().map(|level| level.entries).sum();

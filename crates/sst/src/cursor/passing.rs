@@ -1,7 +1,11 @@
+use std::cmp::Ordering;
+
+use stratal_block::SortedBlock;
+use stratal_slab::Shared;
 use stratal_types::{Direction, SeqNo};
 
 use super::{Place, Ready, TableCursor};
-use crate::Error;
+use crate::{Error, block::CachedBlock};
 
 impl TableCursor {
     /// Where it stands after [`pass_older`](stratal_types::Cursor::pass_older), if it has left its entry.
@@ -18,9 +22,11 @@ impl TableCursor {
             None => seqno,
         };
         let is_older = |max: Option<u64>| max.is_some_and(|max| max < since.get());
-        if self.inside().is_none() || !self.index.is_for_all() || !is_older(self.index.seqno_max())
-        {
+        if self.inside().is_none() || !self.index.is_for_all() {
             return Ok(None);
+        }
+        if !is_older(self.index.seqno_max()) {
+            return self.pass_within_block(direction, since, limit);
         }
         let mut end = self.index.clone();
         end.seek(&self.table, limit, SeqNo::MAX)?;
@@ -43,5 +49,71 @@ impl TableCursor {
             }
         }
         .map(Some)
+    }
+
+    /// The same where not all of the block it is in is known to be older: by the numbers of its rows.
+    fn pass_within_block(
+        &mut self,
+        direction: Direction,
+        since: SeqNo,
+        limit: &[u8],
+    ) -> Result<Option<Place>, Error> {
+        let Some((rows, at)) = self.inside().map(CachedBlock::rows).zip(self.row_number()) else {
+            return Ok(None);
+        };
+        let is_newer = |&i: &usize| rows.trailer(i).is_none_or(|row| row.seqno() >= since);
+        let first_behind = || self.first_at_or_behind(rows, limit);
+        // Rows with numbers that end the walk are mostly nearer than the limit.
+        let to = match direction {
+            Direction::Forward => {
+                let newer = (at..rows.len()).find(is_newer).unwrap_or(rows.len());
+                let is_near = newer.checked_sub(1).is_some_and(|i| self.is_before(rows, i, limit));
+                if is_near { newer } else { newer.min(first_behind()) }
+            }
+            Direction::Backward => {
+                let newer = (0..=at).rev().find(is_newer);
+                match newer {
+                    Some(newer) if !self.is_before(rows, newer, limit) => newer,
+                    _ => match first_behind().checked_sub(1) {
+                        Some(before) => before,
+                        None => return self.enter_previous_block().map(Some),
+                    },
+                }
+            }
+        };
+        if to == at {
+            return Ok(None);
+        }
+        if to == rows.len() {
+            return self.enter_next_block().map(Some);
+        }
+        let Some((_, block)) = &self.loaded else { return Err(Error::CursorFailed) };
+        self.row.seek_to(block.rows(), to);
+        Ok(Some(Place::Inside))
+    }
+
+    /// The row of the block that it stands on.
+    fn row_number(&self) -> Option<usize> {
+        self.row.row(self.inside()?.rows())
+    }
+
+    /// Whether row `i` stands before every version of `key`.
+    fn is_before(&self, rows: &SortedBlock<Shared>, i: usize, key: &[u8]) -> bool {
+        let comparator = self.table.comparator();
+        if comparator.is_bytewise() {
+            return rows.compare_key(i, key) == Some(Ordering::Less);
+        }
+        let mut other = Vec::new();
+        rows.key_into(i, &mut other);
+        comparator.compare(&other, key).is_lt()
+    }
+
+    /// The first row at `key` or behind it, or the row behind all.
+    fn first_at_or_behind(&self, rows: &SortedBlock<Shared>, key: &[u8]) -> usize {
+        let comparator = self.table.comparator();
+        if comparator.is_bytewise() {
+            return rows.seek(key, SeqNo::MAX);
+        }
+        rows.seek_by(key, SeqNo::MAX, comparator, &mut Vec::new())
     }
 }
