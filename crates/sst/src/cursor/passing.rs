@@ -1,11 +1,9 @@
 use std::cmp::Ordering;
 
-use stratal_block::SortedBlock;
-use stratal_slab::Shared;
 use stratal_types::{Direction, SeqNo};
 
 use super::{Place, Ready, TableCursor};
-use crate::{Error, block::CachedBlock};
+use crate::Error;
 
 impl TableCursor {
     /// Where it stands after [`pass_older`](stratal_types::Cursor::pass_older), if it has left its entry.
@@ -58,22 +56,29 @@ impl TableCursor {
         since: SeqNo,
         limit: &[u8],
     ) -> Result<Option<Place>, Error> {
-        let Some((rows, at)) = self.inside().map(CachedBlock::rows).zip(self.row_number()) else {
-            return Ok(None);
-        };
+        let Some(block) = self.inside() else { return Ok(None) };
+        let (rows, comparator) = (block.rows(), self.table.comparator());
+        let Some(at) = self.row.row(rows) else { return Ok(None) };
         let is_newer = |&i: &usize| rows.trailer(i).is_none_or(|row| row.seqno() >= since);
-        let first_behind = || self.first_at_or_behind(rows, limit);
+        let first_behind = || block.seek(limit, SeqNo::MAX, comparator, &mut Vec::new());
+        let is_before = |i: usize| {
+            if comparator.is_bytewise() {
+                rows.compare_key(i, limit) == Some(Ordering::Less)
+            } else {
+                comparator.compare(&block.key(i), limit).is_lt()
+            }
+        };
         // Rows with numbers that end the walk are mostly nearer than the limit.
         let to = match direction {
             Direction::Forward => {
                 let newer = (at..rows.len()).find(is_newer).unwrap_or(rows.len());
-                let is_near = newer.checked_sub(1).is_some_and(|i| self.is_before(rows, i, limit));
+                let is_near = newer.checked_sub(1).is_some_and(is_before);
                 if is_near { newer } else { newer.min(first_behind()) }
             }
             Direction::Backward => {
                 let newer = (0..=at).rev().find(is_newer);
                 match newer {
-                    Some(newer) if !self.is_before(rows, newer, limit) => newer,
+                    Some(newer) if !is_before(newer) => newer,
                     _ => match first_behind().checked_sub(1) {
                         Some(before) => before,
                         None => return self.enter_previous_block().map(Some),
@@ -90,30 +95,5 @@ impl TableCursor {
         let Some((_, block)) = &self.loaded else { return Err(Error::CursorFailed) };
         self.row.seek_to(block.rows(), to);
         Ok(Some(Place::Inside))
-    }
-
-    /// The row of the block that it stands on.
-    fn row_number(&self) -> Option<usize> {
-        self.row.row(self.inside()?.rows())
-    }
-
-    /// Whether row `i` stands before every version of `key`.
-    fn is_before(&self, rows: &SortedBlock<Shared>, i: usize, key: &[u8]) -> bool {
-        let comparator = self.table.comparator();
-        if comparator.is_bytewise() {
-            return rows.compare_key(i, key) == Some(Ordering::Less);
-        }
-        let mut other = Vec::new();
-        rows.key_into(i, &mut other);
-        comparator.compare(&other, key).is_lt()
-    }
-
-    /// The first row at `key` or behind it, or the row behind all.
-    fn first_at_or_behind(&self, rows: &SortedBlock<Shared>, key: &[u8]) -> usize {
-        let comparator = self.table.comparator();
-        if comparator.is_bytewise() {
-            return rows.seek(key, SeqNo::MAX);
-        }
-        rows.seek_by(key, SeqNo::MAX, comparator, &mut Vec::new())
     }
 }
