@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use stratal_simd::prefetch_address;
+use stratal_simd::{prefetch_address, prefetch_value};
 
 use crate::Resident;
 
@@ -50,9 +50,8 @@ impl Values {
         let further = self.places.get(behind.saturating_sub(AT_ONCE)..behind).unwrap_or_default();
         for value in further.iter().flatten() {
             // Whoever drops it begins at its counts, in front of it.
-            let start = Arc::as_ptr(value).addr().saturating_sub(2 * size_of::<usize>());
-            let len = size_of_val(&**value) + 2 * size_of::<usize>();
-            (0..len).step_by(LINE_LEN).for_each(|at| prefetch_address(start.saturating_add(at)));
+            prefetch_address(Arc::as_ptr(value).addr().saturating_sub(2 * size_of::<usize>()));
+            prefetch_value(&**value);
         }
     }
 }
@@ -61,8 +60,6 @@ impl Values {
 const LEN_MAX: usize = 128;
 /// Values that go at once.
 const AT_ONCE: usize = 2;
-/// Of the processor's caches.
-const LINE_LEN: usize = 64;
 
 /// Of all threads and caches.
 pub(crate) static RIPE: Ripe = Ripe::new();

@@ -22,9 +22,9 @@ pub fn prefetch(bytes: &[u8], at: usize) {
 
 /// As [`prefetch`], for all of a value itself, and not for what it points to.
 #[inline]
-pub fn prefetch_value<T>(value: &T) {
+pub fn prefetch_value<T: ?Sized>(value: &T) {
     let start = ptr::from_ref(value).cast::<u8>();
-    let Some(last) = size_of::<T>().checked_sub(1) else { return };
+    let Some(last) = size_of_val(value).checked_sub(1) else { return };
     (0..last).step_by(LINE_LEN).chain([last]).for_each(|at| ask(start.wrapping_add(at)));
 }
 
