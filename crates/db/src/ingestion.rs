@@ -88,6 +88,9 @@ impl Ingestion<'_> {
     /// # Errors
     ///
     /// As [`put`](Self::put), and [`Error::InvalidArgument`] if there is no merge operator.
+    /// [`Error::NotMergeable`] if the operand makes no sense on its own and `key` is a prefix that was
+    /// [excised](Self::excise_prefix), in an order in which it is the last key of it: then it is folded
+    /// here and now.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<(), Error> {
         self.rows.merge(key, operand).map_err(|error| self.inner.engine_error(error))
     }
