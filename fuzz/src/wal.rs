@@ -5,11 +5,14 @@ use std::{path::Path, sync::Arc};
 use stratal_fs::{Access, Fs, MemFs, read_to_vec};
 use stratal_types::{DbId, dump::Dump};
 use stratal_wal::{
-    AppendMode, Error, Lsn, Record, Replay, SegmentHeader, Wal, WalContext, WalOptions,
-    annotate_segment, segment_file_name,
+    AppendMode, Error, Lsn, Record, RecordHeader, Replay, SegmentHeader, Wal, WalContext,
+    WalOptions, annotate_segment, segment_file_name,
 };
 
 use crate::inputs::{SplitMix64, mutated};
+
+/// The salt of segments that are written here.
+const SALT: u32 = 0x5a17;
 
 /// Reads `data` as a record of the segment and place that it says it is of.
 ///
@@ -18,16 +21,17 @@ use crate::inputs::{SplitMix64, mutated};
 /// If what was read would be written otherwise.
 pub fn record(data: &[u8]) {
     let Some(fields) = data.first_chunk() else { return };
-    let Ok(header) = stratal_wal::RecordHeader::decode(fields) else { return };
+    let Ok(header) = RecordHeader::decode(fields) else { return };
+    let (salt, lsn) = (SALT, Lsn(u64::from(header.place ^ SALT) * 8));
     let check = |data: &[u8]| {
-        let Ok(record) = Record::decode(data, header.salt, header.lsn) else { return };
+        let Ok(record) = Record::decode(data, salt, lsn) else { return };
         let mut again = Vec::new();
-        assert!(record.encode_into(header.salt, &mut again).is_ok());
+        assert!(record.encode_into(salt, &mut again).is_ok());
         assert!(data.starts_with(&again));
         assert_eq!(again.len() as u64, record.encoded_len());
     };
     check(data);
-    if let Some(repaired) = with_record_check(data) {
+    if let Some(repaired) = with_record_check(data, lsn) {
         check(&repaired);
     }
 }
@@ -77,7 +81,7 @@ pub fn replay(data: &[u8]) {
         fs: Arc::new(fs.clone()),
         dir: "/".into(),
         db_id,
-        salts: Arc::new(|| 0x5a17),
+        salts: Arc::new(|| SALT),
     };
 
     let Ok((found, mut wal)) = take_up(context()) else { return };
@@ -85,7 +89,7 @@ pub fn replay(data: &[u8]) {
     if number > 1 << 60 || wal.end_lsn() > Lsn(1 << 60) {
         return;
     }
-    assert!(wal.append(1, &[b"more"], AppendMode::Through).is_ok());
+    assert!(wal.append(&[b"more"], AppendMode::Through).is_ok());
     assert!(wal.close().is_ok());
     match take_up(context()) {
         Ok((again, _)) => {
@@ -113,7 +117,7 @@ pub fn damaged(data: &[u8]) {
         fs: Arc::new(fs.clone()),
         dir: "/".into(),
         db_id: DbId::default(),
-        salts: Arc::new(|| 0x5a17),
+        salts: Arc::new(|| SALT),
     };
     let options = WalOptions { preallocate: false, ..WalOptions::default() };
     let created = options.validate().and_then(|spec| Wal::create(context(), spec));
@@ -121,7 +125,7 @@ pub fn damaged(data: &[u8]) {
     let len = data.len().div_ceil(usize::from(*pieces) % 8 + 1).max(1);
     let logged: Vec<&[u8]> = data.chunks(len).collect();
     for payload in &logged {
-        wal.append(1, &[payload], AppendMode::Through).expect("there is room");
+        wal.append(&[payload], AppendMode::Through).expect("there is room");
     }
     wal.close().expect("there is room");
 
@@ -156,12 +160,13 @@ fn with_header_check(data: &[u8; SegmentHeader::LEN]) -> [u8; SegmentHeader::LEN
 }
 
 /// A record as long as `data` whose check holds, if there is room for its length.
-fn with_record_check(data: &[u8]) -> Option<Vec<u8>> {
+fn with_record_check(data: &[u8], lsn: Lsn) -> Option<Vec<u8>> {
     let len = data.len() / 8 * 8;
     let mut data = data.get(..len)?.to_vec();
-    let payload_len = u32::try_from(len.checked_sub(36)?).ok()?;
+    let payload_len = u32::try_from(len.checked_sub(RecordHeader::LEN)?).ok()?;
     data[..4].copy_from_slice(&payload_len.to_le_bytes());
-    let check = crc_fast::crc32_iscsi(&[&data[..4], &data[8..]].concat());
+    let (salt, lsn) = (SALT.to_le_bytes(), lsn.0.to_le_bytes());
+    let check = crc_fast::crc32_iscsi(&[&salt[..], &lsn, &data[..4], &data[8..]].concat());
     data[4..8].copy_from_slice(&check.to_le_bytes());
     Some(data)
 }

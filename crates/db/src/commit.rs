@@ -290,7 +290,6 @@ impl Inner {
         let first = clock.allocate(count).map_err(|error| Failure::Refused(error.to_string()))?;
         let is_buffered = accepted.iter().all(|batch| batch.durability == Durability::Memory);
         let mode = if is_buffered { AppendMode::Buffered } else { AppendMode::Through };
-        let operations = u32::try_from(count).unwrap_or(u32::MAX);
         let Some(wal) = log.wal.as_mut() else {
             return Err(Failure::Refused("there is no log".into()));
         };
@@ -300,7 +299,7 @@ impl Inner {
         heads.push(record::VERSION);
         let appended = if let [batch] = accepted {
             record::encode_batch_head(first, batch.count, heads);
-            wal.append(operations, &[heads, batch.draft.body()], mode)
+            wal.append(&[heads, batch.draft.body()], mode)
         } else {
             let mut cuts = Vec::with_capacity(accepted.len());
             for batch in accepted {
@@ -315,7 +314,7 @@ impl Inner {
                 parts.push(batch.draft.body());
                 from = to;
             }
-            wal.append(operations, &parts, mode)
+            wal.append(&parts, mode)
         };
         match appended {
             Ok(appended) => {

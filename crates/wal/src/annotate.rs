@@ -89,11 +89,10 @@ fn record(dump: &mut Dump<'_>, record: &Record<'_>) {
 /// The fields that a record begins with, as they stand.
 fn fields(dump: &mut Dump<'_>) {
     number32(dump, "payload_len");
-    dump.field(4, "check").field(4, "salt");
-    number32(dump, "flags");
-    number32(dump, "count");
-    number64(dump, "lsn");
-    number64(dump, "synced_lsn");
+    dump.field(4, "check").field(4, "place");
+    number32(dump, "unsynced");
+    let flags = dump.remaining().first().copied().unwrap_or(0);
+    dump.field(1, format_args!("flags {flags}"));
 }
 
 fn number64(dump: &mut Dump<'_>, name: &str) {

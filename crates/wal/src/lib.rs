@@ -51,9 +51,9 @@
 //!     salts: Arc::new(|| 0x5a17),           // random in production, and never the same
 //! };
 //! let mut wal = Wal::create(context(fs.clone()), WalOptions::default().validate()?)?;
-//! wal.append(1, &[b"put ", b"a"], AppendMode::Through)?;
+//! wal.append(&[b"put ", b"a"], AppendMode::Through)?;
 //! let durable = wal.syncer().sync()?;
-//! let lost = wal.append(1, &[b"put b"], AppendMode::Through)?;
+//! let lost = wal.append(&[b"put b"], AppendMode::Through)?;
 //! assert_eq!(lost.range.start, durable);
 //!
 //! // The power fails.

@@ -83,7 +83,7 @@ impl SegmentReader {
         let fields = self.bytes(offset, record_len(0))?.first_chunk().copied();
         let len = match fields.as_ref().map(RecordHeader::decode).transpose()? {
             // Read the payload of a record that seems to be one, and of nothing else.
-            Some(fields) if fields.salt == header.salt && fields.lsn == lsn => fields.record_len(),
+            Some(fields) if fields.may_be_at(header.salt, lsn) => fields.record_len(),
             _ => record_len(0),
         };
         let bytes = self.bytes(offset, len)?;
@@ -125,15 +125,16 @@ impl SegmentReader {
             let step = (block.len().saturating_sub(RecordHeader::LEN) / 8 * 8).max(8);
             let candidates = candidates(block, header, at, step);
             let len_left = self.len - at;
-            for candidate in candidates.into_iter().filter(|it| it.record_len() <= len_left) {
-                if candidate.synced <= remains.synced {
+            for (lsn, candidate) in candidates {
+                let is_new = candidate.synced_at(lsn).is_some_and(|it| it > remains.synced);
+                if !is_new || candidate.record_len() > len_left {
                     continue;
                 }
                 let Some(left) = checks_len_left.checked_sub(candidate.record_len()) else {
                     return Ok(Remains { synced: Lsn(u64::MAX), ..remains });
                 };
                 checks_len_left = left;
-                if let Ok((record, _)) = self.record(header, candidate.lsn)? {
+                if let Ok((record, _)) = self.record(header, lsn)? {
                     remains.synced = remains.synced.max(record.synced);
                 }
             }
@@ -143,13 +144,18 @@ impl SegmentReader {
     }
 }
 
-/// The headers in the first `step` bytes of `block`, which stands at `offset`, that may be records'.
-fn candidates(block: &[u8], header: &SegmentHeader, offset: u64, step: usize) -> Vec<RecordHeader> {
+/// The headers in the first `step` bytes of `block`, which stands at `offset`, that may be records', each
+/// with the LSN there.
+fn candidates(
+    block: &[u8],
+    header: &SegmentHeader,
+    offset: u64,
+    step: usize,
+) -> Vec<(Lsn, RecordHeader)> {
     let places = (0..step).step_by(8).filter_map(|i| {
         let fields = RecordHeader::decode(block.get(i..)?.first_chunk()?).ok()?;
         let lsn = header.start.plus((offset + i as u64).checked_sub(SegmentHeader::DATA_OFFSET)?);
-        let may_be = fields.salt == header.salt && fields.lsn == lsn && fields.synced <= lsn;
-        may_be.then_some(fields)
+        fields.may_be_at(header.salt, lsn).then_some((lsn, fields))
     });
     places.collect()
 }

@@ -39,8 +39,6 @@ pub struct Replayed<'a> {
     pub lsn: Lsn,
     /// The segment it was read from.
     pub segment: u64,
-    /// Operations in it, as the appender said.
-    pub count: u32,
     /// What was appended.
     pub payload: &'a [u8],
 }
@@ -173,8 +171,8 @@ impl Replay {
                 let Some(reader) = &mut self.reader else { break };
                 // In the window, where it has just been verified.
                 let (record, _) = reader.record(link, lsn)??;
-                let (segment, count, payload) = (link.number, record.count, record.payload);
-                return Ok(Some(Replayed { lsn, segment, count, payload }));
+                let (segment, payload) = (link.number, record.payload);
+                return Ok(Some(Replayed { lsn, segment, payload }));
             }
         }
         Ok(None)

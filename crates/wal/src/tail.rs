@@ -33,13 +33,13 @@ impl Chunk {
         usize::try_from(lsn.since(self.start)).unwrap_or(usize::MAX).min(self.bytes.len())
     }
 
-    /// The records, each with where it begins in the chunk.
-    fn records(&self) -> impl Iterator<Item = (usize, RecordHeader)> {
+    /// The records, each with where it begins in the chunk, and its LSN.
+    fn records(&self) -> impl Iterator<Item = (usize, Lsn, RecordHeader)> {
         let mut at = 0;
         std::iter::from_fn(move || {
             let fields = self.bytes.get(at..)?.first_chunk()?;
             let header = RecordHeader::decode(fields).ok()?;
-            let found = (at, header);
+            let found = (at, self.start.plus(at as u64), header);
             at = at.saturating_add(usize::try_from(header.record_len()).ok()?);
             Some(found)
         })
@@ -116,11 +116,11 @@ impl Tail {
     /// Gives every record from `lsn` on another salt.
     pub(crate) fn restamp(&mut self, lsn: Lsn, salt: u32) {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.end() > lsn) {
-            let records: Vec<_> = chunk.records().filter(|(_, it)| it.lsn >= lsn).collect();
-            for (at, header) in records {
+            let records: Vec<_> = chunk.records().filter(|(_, at, _)| *at >= lsn).collect();
+            for (at, lsn, header) in records {
                 let len = usize::try_from(header.record_len()).unwrap_or(usize::MAX);
                 if let Some(record) = chunk.bytes.get_mut(at..).and_then(|it| it.get_mut(..len)) {
-                    restamp(record, salt);
+                    restamp(record, salt, lsn);
                 }
             }
         }
@@ -128,7 +128,7 @@ impl Tail {
 
     /// The last place at or before `lsn` where a record begins or the log ends.
     pub(crate) fn boundary_at(&self, lsn: Lsn) -> Lsn {
-        let starts = self.chunks.iter().flat_map(Chunk::records).map(|(_, header)| header.lsn);
+        let starts = self.chunks.iter().flat_map(Chunk::records).map(|(_, lsn, _)| lsn);
         let starts = starts.chain([self.end]).take_while(|start| *start <= lsn);
         starts.last().unwrap_or(self.start())
     }
@@ -138,7 +138,7 @@ impl Tail {
         self.chunks
             .iter()
             .flat_map(Chunk::records)
-            .any(|(_, header)| header.lsn >= lsn && header.flags == RecordKind::Group.flags())
+            .any(|(_, at, header)| at >= lsn && header.flags == RecordKind::Group.flags())
     }
 
     /// A chunk with room for `len` bytes more.

@@ -111,7 +111,7 @@ impl Wal {
         Ok(wal)
     }
 
-    /// Appends a group of `count` operations, of which `parts`, back to back, are the payload.
+    /// Appends a group: `parts`, back to back, are its payload.
     ///
     /// Returns once the group is in memory or with the system, by `mode`. Waits for a sync only if
     /// more than [`unsynced_len_max`](crate::WalOptions::unsynced_len_max) would be unsynced.
@@ -121,13 +121,8 @@ impl Wal {
     /// [`Error::TooLarge`] before anything is written. After any other error the group is not in
     /// this log: see [`Error::Io`]. Groups appended before it are; the next append, flush or mark
     /// begins another segment with those that are not durable.
-    pub fn append(
-        &mut self,
-        count: u32,
-        parts: &[&[u8]],
-        mode: AppendMode,
-    ) -> Result<Appended, Error> {
-        let range = self.append_record(RecordKind::Group, count, parts, mode)?;
+    pub fn append(&mut self, parts: &[&[u8]], mode: AppendMode) -> Result<Appended, Error> {
+        let range = self.append_record(RecordKind::Group, parts, mode)?;
         self.groups_end = range.end;
         let segment = self.active.as_ref().map_or(0, |active| active.header.number);
         let is_ahead_due = std::mem::take(&mut self.is_ahead_due);
@@ -152,7 +147,7 @@ impl Wal {
         if synced <= self.marked {
             return Ok(false);
         }
-        self.append_record(RecordKind::Mark, 0, &[], AppendMode::Through)?;
+        self.append_record(RecordKind::Mark, &[], AppendMode::Through)?;
         Ok(true)
     }
 
@@ -170,7 +165,7 @@ impl Wal {
         let payload_len = END_RECORD_LEN - u32::try_from(crate::RecordHeader::LEN).unwrap_or(0);
         let payload = vec![0; usize::try_from(payload_len).unwrap_or(0)];
         for _ in 0..2 {
-            self.encode(RecordKind::End, 0, &[&payload], salt, synced)?;
+            self.encode(RecordKind::End, &[&payload], salt, synced)?;
         }
         self.write_buffered()?;
         self.shared.sync()?;
@@ -203,7 +198,7 @@ impl Wal {
         }
         self.rotate()?;
         // Something that can be synced: the floor is never above a segment that is not.
-        self.append_record(RecordKind::Mark, 0, &[], AppendMode::Through)?;
+        self.append_record(RecordKind::Mark, &[], AppendMode::Through)?;
         Ok(true)
     }
 
@@ -265,7 +260,6 @@ impl Wal {
     fn append_record(
         &mut self,
         kind: RecordKind,
-        count: u32,
         parts: &[&[u8]],
         mode: AppendMode,
     ) -> Result<Range<Lsn>, Error> {
@@ -278,7 +272,7 @@ impl Wal {
         let salt = self.segment_for(len)?;
         let start = self.tail.end();
         let synced = self.shared.durable();
-        self.encode(kind, count, parts, salt, synced)?;
+        self.encode(kind, parts, salt, synced)?;
         let buffered = self.tail.end().since(self.written);
         if mode == AppendMode::Through || buffered > self.spec.0.buffer_len as u64 {
             self.write_buffered().inspect_err(|_| self.tail.truncate(start))?;
@@ -290,14 +284,13 @@ impl Wal {
     fn encode(
         &mut self,
         kind: RecordKind,
-        count: u32,
         parts: &[&[u8]],
         salt: u32,
         synced: Lsn,
     ) -> Result<(), Error> {
         let len = record_len(payload_len_of(parts)?);
         let lsn = self.tail.end();
-        let fields = RecordFields { kind, count, lsn, synced, salt };
+        let fields = RecordFields { kind, lsn, synced, salt };
         self.tail.push(fields, usize::try_from(len).unwrap_or(usize::MAX), parts)
     }
 

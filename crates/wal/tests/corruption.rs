@@ -192,7 +192,7 @@ fn a_closed_log_survives_the_loss_of_no_sector_in_silence() {
     let history = run(
         &fs,
         Wal::create(context(&fs), common::options(1 << 16)),
-        &[Through(60), Sync, Through(60), Through(60), Through(60), Close],
+        &[Through(80), Sync, Through(80), Through(80), Through(80), Close],
     );
     let name = segment_file_name(1);
     let bytes = bytes_of(&fs, &name);
@@ -221,7 +221,6 @@ fn a_closed_log_survives_the_loss_of_no_sector_in_silence() {
 fn any_bytes_are_a_record_or_an_error() {
     let record = Record {
         kind: RecordKind::Group,
-        count: 3,
         lsn: Lsn(64),
         synced: Lsn(8),
         payload: b"payload of some length",
@@ -247,7 +246,7 @@ fn any_bytes_are_a_record_or_an_error() {
     bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(matches!(Record::decode(&bytes, 5, Lsn(64)), Err(Error::Malformed { .. })));
     bytes[..4].copy_from_slice(&(1u32 << 30).to_le_bytes());
-    let needed = (1 << 30) + RecordHeader::LEN as u64 + 4;
+    let needed = ((1u64 << 30) + RecordHeader::LEN as u64).next_multiple_of(8);
     assert!(
         matches!(Record::decode(&bytes, 5, Lsn(64)), Err(Error::Truncated { needed: n, .. }) if n == needed)
     );

@@ -81,7 +81,7 @@ fn crash_in_recovery(fs: &SimFs, expected: &[Vec<u8>], depth: u32, counts: &mut 
     assert_eq!(found, expected);
     let moments = fs.take_moments();
     // It goes on where it was.
-    let more = wal.append(1, &[b"more"], AppendMode::Through).unwrap();
+    let more = wal.append(&[b"more"], AppendMode::Through).unwrap();
     assert_eq!(wal.syncer().sync().unwrap(), more.range.end);
     let (found, report) = replay(&fs.image(&stratal_fs::CrashPolicy::LoseAll)).unwrap();
     assert_eq!(found.split_last(), Some((&b"more".to_vec(), expected)));
@@ -152,7 +152,7 @@ fn retired_segments_are_not_missed() {
     let mut segments = Vec::new();
     for number in 0..6 {
         let group = common::payload(number, 700);
-        let appended = wal.append(1, &[&group], AppendMode::Through).unwrap();
+        let appended = wal.append(&[&group], AppendMode::Through).unwrap();
         segments.push((appended.segment, group));
         if number != 5 {
             wal.syncer().sync().unwrap();
@@ -187,7 +187,7 @@ fn a_log_of_which_nothing_is_needed_moves_on_to_where_it_takes_little_space() {
     let len_of = |number: u64| {
         fs.metadata(&Path::new("/").join(stratal_wal::segment_file_name(number))).unwrap().len
     };
-    let group = |wal: &mut Wal| wal.append(1, &[&[7; 100]], AppendMode::Through).unwrap();
+    let group = |wal: &mut Wal| wal.append(&[&[7; 100]], AppendMode::Through).unwrap();
     group(&mut wal);
     let least = len_of(1);
     assert!(!wal.move_on().unwrap(), "a new one would take as much");
@@ -237,7 +237,7 @@ fn a_log_of_which_nothing_is_needed_ends_in_a_segment_of_its_own() {
             match step {
                 Through(len) => {
                     let group = common::payload(number, *len);
-                    wal.append(1, &[&group], AppendMode::Through).unwrap();
+                    wal.append(&[&group], AppendMode::Through).unwrap();
                 }
                 _ => drop(wal.syncer().sync().unwrap()),
             }
@@ -261,7 +261,7 @@ fn a_log_of_which_nothing_is_needed_ends_in_a_segment_of_its_own() {
         assert_eq!((report.end, wal.end_lsn(), wal.durable_lsn()), (end, end, end));
         // It goes on behind that, and crashes.
         image.record_moments();
-        wal.append(1, &[b"more"], AppendMode::Through).unwrap();
+        wal.append(&[b"more"], AppendMode::Through).unwrap();
         assert!(wal.floor(u64::MAX) <= floor, "nothing of the new segment is durable");
         let durable = wal.syncer().sync().unwrap();
         let next = wal.floor(wal.segment());

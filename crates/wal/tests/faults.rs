@@ -156,7 +156,7 @@ fn check_image(
 fn go_on(image: &SimFs, found: Vec<Vec<u8>>, why: &dyn Fn() -> String) {
     let (mut wal, again, _) = recover(image).unwrap();
     assert_eq!(again, found, "{}", why());
-    wal.append(1, &[b"more"], AppendMode::Through).unwrap();
+    wal.append(&[b"more"], AppendMode::Through).unwrap();
     wal.syncer().sync().unwrap();
     let expected = [found, vec![b"more".to_vec()]].concat();
     for policy in [CrashPolicy::LoseAll, CrashPolicy::KeepAll] {
@@ -169,9 +169,9 @@ fn a_failed_sync_is_told_once_and_what_it_was_about_comes_with_the_next_segment(
     for fault in [FaultKind::Error(OsError::Io), FaultKind::ErrorDroppingPages(OsError::Io)] {
         let fs = SimFs::new(1);
         let mut wal = Wal::create(context(&fs), small()).unwrap();
-        wal.append(1, &[b"one"], AppendMode::Through).unwrap();
+        wal.append(&[b"one"], AppendMode::Through).unwrap();
         let durable = wal.syncer().sync().unwrap();
-        wal.append(1, &[b"two"], AppendMode::Through).unwrap();
+        wal.append(&[b"two"], AppendMode::Through).unwrap();
         fs.inject(Fault::on(OpKind::SyncData, fault));
         assert!(matches!(wal.syncer().sync(), Err(Error::Io { op: "sync", .. })));
         assert!(matches!(wal.syncer().sync(), Err(Error::Closed)));
@@ -191,15 +191,15 @@ fn a_failed_sync_is_told_once_and_what_it_was_about_comes_with_the_next_segment(
 fn a_group_whose_append_failed_is_gone_once_the_next_segment_is_durable() {
     let fs = SimFs::new(1);
     let mut wal = Wal::create(context(&fs), small()).unwrap();
-    wal.append(1, &[b"one"], AppendMode::Through).unwrap();
+    wal.append(&[b"one"], AppendMode::Through).unwrap();
     fs.inject(Fault::on(OpKind::Write, FaultKind::ErrorWhenDone(OsError::Io)));
-    assert!(wal.append(1, &[b"unknown"], AppendMode::Through).is_err());
+    assert!(wal.append(&[b"unknown"], AppendMode::Through).is_err());
     assert!(matches!(wal.syncer().sync(), Err(Error::Closed)), "the segment is not touched again");
     // It may come back now,
     let (found, _) = replay(&fs.image(&CrashPolicy::KeepAll)).unwrap();
     assert_eq!(found, [&b"one"[..], b"unknown"]);
     // and not any more once this is synced.
-    wal.append(1, &[b"two"], AppendMode::Through).unwrap();
+    wal.append(&[b"two"], AppendMode::Through).unwrap();
     wal.syncer().sync().unwrap();
     for policy in fs.crash_policies(100, 100) {
         assert_eq!(replay(&fs.image(&policy)).unwrap().0, [b"one", b"two"], "{policy:?}");
@@ -221,8 +221,7 @@ fn a_full_disk_is_survived_and_left_when_there_is_space_again() {
             let result = match step {
                 Through(len) => {
                     let group = common::payload(history.accepted.len(), len);
-                    wal.append(1, &[&group], AppendMode::Through)
-                        .map(|_| history.accepted.push(group))
+                    wal.append(&[&group], AppendMode::Through).map(|_| history.accepted.push(group))
                 }
                 _ => wal.flush().and_then(|()| wal.syncer().sync()).map(|_| ()),
             };
@@ -234,7 +233,7 @@ fn a_full_disk_is_survived_and_left_when_there_is_space_again() {
             }
         }
         fs.set_capacity(u64::MAX);
-        wal.append(1, &[b"last"], AppendMode::Through).unwrap();
+        wal.append(&[b"last"], AppendMode::Through).unwrap();
         wal.syncer().sync().unwrap();
         history.accepted.push(b"last".to_vec());
         let (found, _) = replay(&fs.image(&CrashPolicy::LoseAll)).unwrap();

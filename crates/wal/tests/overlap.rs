@@ -31,7 +31,7 @@ fn check(before: &[usize], during: &[usize]) {
             let mut log = log.lock().unwrap();
             let wal = log.as_mut().unwrap();
             let number = usize::try_from(wal.end_lsn().0).unwrap();
-            wal.append(1, &[&payload(number, len)], AppendMode::Through).unwrap().range.end
+            wal.append(&[&payload(number, len)], AppendMode::Through).unwrap().range.end
         }
     };
     let hook = {
@@ -96,7 +96,7 @@ fn all_who_come_during_a_sync_share_the_next() {
     let (syncer, wal) = (wal.syncer(), Mutex::new(wal));
     let append = |number| {
         let mut wal = wal.lock().unwrap();
-        wal.append(1, &[&payload(number, 20)], AppendMode::Through).unwrap().range.end
+        wal.append(&[&payload(number, 20)], AppendMode::Through).unwrap().range.end
     };
     append(0);
     thread::scope(|scope| {

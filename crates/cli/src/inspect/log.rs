@@ -95,15 +95,14 @@ pub(super) fn explain(bytes: &[u8], path: &Path) -> Explained {
 fn torn(bytes: &[u8], header: &SegmentHeader, start: usize) -> Vec<Block> {
     let fields_at = |at: usize| {
         let fields = RecordHeader::decode(bytes.get(at..)?.first_chunk()?).ok()?;
-        let is_own = fields.salt == header.salt && fields.lsn == lsn_at(header, at);
-        is_own.then_some(fields)
+        fields.may_be_at(header.salt, lsn_at(header, at)).then_some(fields)
     };
     // Bytes that look like records and are none cost a check each: not more than so many.
     let mut checks_len_left = (bytes.len() as u64).saturating_mul(8);
     let record = |at: usize| {
         let fields = fields_at(at)?;
         checks_len_left = checks_len_left.checked_sub(fields.record_len())?;
-        let record = Record::decode(bytes.get(at..)?, header.salt, fields.lsn).ok()?;
+        let record = Record::decode(bytes.get(at..)?, header.salt, lsn_at(header, at)).ok()?;
         Some((name_of(record.kind), usize::try_from(record.encoded_len()).ok()?))
     };
     let said_len = |rest: &[u8]| {
@@ -148,9 +147,12 @@ impl Records {
         self.synced = self.synced.max(record.synced);
         self.last = Some(record.lsn);
         if record.kind == RecordKind::Group {
-            self.operations += u64::from(record.count);
             match stratal::record::decode(record.payload) {
-                Ok(batches) => self.batches += batches.len() as u64,
+                Ok(batches) => {
+                    self.batches += batches.len() as u64;
+                    self.operations +=
+                        batches.iter().map(|it| it.operations.len() as u64).sum::<u64>();
+                }
                 Err(error) => {
                     self.malformed.get_or_insert((self.end, error.to_string()));
                 }
@@ -220,7 +222,8 @@ fn synced_behind(bytes: &[u8], header: &SegmentHeader, offset: usize) -> Lsn {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(Ok(fields)) = rest.first_chunk().map(RecordHeader::decode) else { break };
         let lsn = lsn_at(header, at);
-        if fields.salt != header.salt || fields.lsn != lsn || fields.synced <= synced {
+        let is_new = fields.synced_at(lsn).is_some_and(|it| it > synced);
+        if !is_new || !fields.may_be_at(header.salt, lsn) {
             continue;
         }
         let Some(left) = checks_len_left.checked_sub(fields.record_len()) else { break };

@@ -219,7 +219,7 @@ fn a_damaged_record_is_dumped_and_named() {
             let range = place(block);
             let mut bytes = whole.clone();
             // Another field than the length, so that the record ends where it did.
-            bytes[range.start + 33] ^= 1;
+            bytes[range.start + 13] ^= 1;
             desk.file("damaged", &bytes);
             let ran = desk.run(&format!("inspect damaged --json --block {number}"));
             let (code, json) = (ran.code(), ran.json());

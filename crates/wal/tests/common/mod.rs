@@ -162,7 +162,7 @@ pub fn continue_run(fs: &SimFs, wal: Result<Wal, Error>, steps: &[Step], history
                     _ => AppendMode::Through,
                 };
                 let (front, back) = group.split_at(group.len() / 2);
-                let appended = log.append(u32::try_from(number).unwrap(), &[front, back], mode);
+                let appended = log.append(&[front, back], mode);
                 match appended {
                     Ok(appended) => {
                         history.accepted.push(group);
