@@ -45,6 +45,7 @@ pub fn all() -> Vec<Part> {
         ("tree get, cached", tree_get),
         ("tree get of 32, per key, cached", tree_multi_get),
         ("tree next, cached", tree_next),
+        ("tree seek and 10 rows, cached", tree_seek),
         ("tree put", tree_put),
         ("tree flush, per row", tree_flush),
         ("tree merge of 2 runs, per row", tree_merge),
@@ -321,6 +322,25 @@ fn tree_multi_get() -> u64 {
 fn tree_next() -> u64 {
     let tree = compacted_tree();
     walk(tree.cursor::<&[u8]>(..).expect("readable"))
+}
+
+fn tree_seek() -> u64 {
+    let (keys, tree) = (keys(), compacted_tree());
+    let asked: Vec<Key> = asked().into_iter().map(|i| keys.key(i)).collect();
+    measured(&mut || {
+        let seek = |key: &Key| {
+            let mut rows = tree.cursor(&key[..]..).expect("readable");
+            rows.seek_to_first().expect("readable");
+            let mut len = 0;
+            for _ in 0..10 {
+                let Some((_, value)) = rows.row().expect("plain") else { break };
+                len += value.len() as u64;
+                rows.advance().expect("readable");
+            }
+            len
+        };
+        asked.iter().map(seek).sum()
+    })
 }
 
 fn tree_put() -> u64 {

@@ -252,16 +252,19 @@ impl RunCursor {
     }
 
     /// The same over those of the tables `window` that a read at `bound` finds.
+    #[inline]
     pub(crate) fn within(self, window: Range<usize>, bound: SeqNo) -> Self {
         Self { window, bound, ..self }
     }
 
     /// The same for a read of nothing but keys that begin with `prefix`.
+    #[inline]
     pub(crate) fn of_prefix(self, prefix: Option<Arc<[u8]>>) -> Self {
         Self { prefix, ..self }
     }
 
     /// The same for merging, standing on [bounds](Cursor::is_bound) where it can.
+    #[inline]
     pub(crate) fn lazy(self) -> Self {
         Self { is_lazy: true, ..self }
     }

@@ -98,7 +98,9 @@ impl<C: Cursor> VisibleCursor<C> {
         let masks = Masks::new(tombstones, bound);
         let numbers = sources.iter().filter(|_| !masks.is_empty()).map(|source| source.seqno_max);
         let seqno_max = numbers.collect();
-        let cursors = sources.into_iter().map(|source| source.cursor).collect();
+        // Not collected in the place of the sources: to give back what is too long costs more than this.
+        let mut cursors = Vec::with_capacity(sources.len());
+        cursors.extend(sources.into_iter().map(|source| source.cursor));
         Self {
             merged: MergingCursor::new(cursors, comparator),
             masks,
@@ -126,6 +128,7 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Folds operands with `fold`.
     #[must_use]
+    #[inline]
     pub fn with_fold(mut self, fold: Arc<dyn Fold<C::Error>>) -> Self {
         self.fold_with(fold);
         self
@@ -146,6 +149,7 @@ impl<C: Cursor> VisibleCursor<C> {
 
     /// Shows only keys in `range`, and looks at no entry beyond what it takes to find its ends.
     #[must_use]
+    #[inline]
     pub fn with_range(mut self, range: KeyRange) -> Self {
         self.range = range;
         self
